@@ -1,0 +1,3 @@
+//! Loads, query mixes and side-by-side runs against installed peers.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Gyre: Prometheus storage for many tenants.

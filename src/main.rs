@@ -1,0 +1,3 @@
+//! The `gyre` binary.
+
+fn main() {}

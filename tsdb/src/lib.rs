@@ -1,0 +1,1 @@
+//! Time series storage of one shard: labels, head, chunks, WAL, snapshot. No network, no async.
