@@ -1,5 +1,7 @@
 //! The log on a disk that forgets, fills up and goes bad.
 
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
 mod common;
 
 use std::path::Path;
