@@ -1,1 +1,13 @@
 //! Time series storage of one shard: labels, head, chunks, WAL, snapshot. No network, no async.
+
+pub mod chunk;
+pub mod disk;
+pub mod head;
+mod index;
+pub mod labels;
+mod mem;
+pub mod sealed;
+mod varint;
+
+pub use head::{Appended, CreateError, Head, HeadSize, ReadError, SeriesBatch, WalBase};
+pub use index::{IndexFull, Matcher, SeriesRef};
