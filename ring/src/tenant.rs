@@ -97,7 +97,9 @@ mod tests {
 
     #[test]
     fn ids_that_could_reach_other_paths_are_refused() {
-        for id in ["", ".", "..", "__markers__", "user-index.json.gz", "a/b", "a\\b", "a|b", "é", "a b", "a\0"] {
+        for id in
+            ["", ".", "..", "__markers__", "user-index.json.gz", "a/b", "a\\b", "a|b", "é", "a b", "a\0"]
+        {
             assert!(TenantId::new(id).is_err(), "{id:?}");
         }
         assert_eq!(TenantId::new(&"x".repeat(151)), Err(TenantIdError::TooLong));

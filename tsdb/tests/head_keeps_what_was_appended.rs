@@ -51,7 +51,8 @@ fn op() -> impl Strategy<Value = Op> {
         1 => Just(0i64),
         1 => 3_000_000i64..9_000_000,
     ];
-    let value = prop_oneof![4 => (0u64..5).prop_map(|v| (v as f64).to_bits()), 1 => any::<u64>(), 1 => Just(STALE)];
+    let value =
+        prop_oneof![4 => (0u64..5).prop_map(|v| (v as f64).to_bits()), 1 => any::<u64>(), 1 => Just(STALE)];
     prop_oneof![
         40 => (0u8..3, step, value).prop_map(|(s, t, v)| Op::Append(s, t, v)),
         1 => any::<bool>().prop_map(Op::Flush),

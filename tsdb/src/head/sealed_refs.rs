@@ -60,7 +60,12 @@ impl SealedRefs {
     }
 
     /// A series' references to chunks that may hold samples from `min_ms` to `max_ms`, newest first.
-    pub(super) fn overlapping(&self, newest: u32, min_ms: i64, max_ms: i64) -> impl Iterator<Item = SealedRef> {
+    pub(super) fn overlapping(
+        &self,
+        newest: u32,
+        min_ms: i64,
+        max_ms: i64,
+    ) -> impl Iterator<Item = SealedRef> {
         // The chunk that begins before the range is the last that can reach into it.
         let mut reached_begin = false;
         self.newest_first(newest)

@@ -9,8 +9,8 @@ mod frame;
 mod store;
 
 pub use frame::{FrameError, SealedChunk};
-pub(crate) use store::{Stored, read_frame};
 pub use store::{Flush, Location, SealedStore};
+pub(crate) use store::{Stored, read_frame};
 
 /// Checks a whole frame; gives its header and its data.
 pub(crate) fn check_frame(frame: &[u8]) -> Result<(SealedChunk, &[u8]), FrameError> {

@@ -125,8 +125,7 @@ impl SealedStore {
         }
         // In flight bytes are at the end of what was written, so the search goes from there.
         let holds = |(begin, bytes): &&(Location, Arc<Vec<u8>>)| {
-            begin.file == at.file
-                && (begin.offset..begin.offset + bytes.len() as u32).contains(&at.offset)
+            begin.file == at.file && (begin.offset..begin.offset + bytes.len() as u32).contains(&at.offset)
         };
         if let Some((begin, bytes)) = self.in_flight.iter().rev().find(holds) {
             return Some(Stored::Memory(&bytes[(at.offset - begin.offset) as usize..]));
