@@ -2,7 +2,5 @@
 
 pub mod api;
 pub mod config;
-pub mod duration;
-pub mod quote;
 pub mod telemetry;
 pub mod tenant;

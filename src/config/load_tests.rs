@@ -100,7 +100,7 @@ fn a_bad_value_names_its_place_and_what_is_wrong() {
     assert_eq!(
         error("limits: {creation_grace_period: 10}"),
         "FILE:1:33: invalid value \"10\" for limits.creation_grace_period: \
-         not a valid duration, such as 1h30m, 15s or 250ms"
+         not a valid duration string: \"10\" (durations are written like 1h30m, 15s or 250ms)"
     );
     assert_eq!(error("http: 127.0.0.1:80"), "FILE:1:7: http must be a mapping");
     assert_eq!(error("http: {listen: [a, b]}"), "FILE:1:16: http.listen must be a single value");

@@ -3,11 +3,11 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use gyre_promql::gostd::{format_duration_ns, parse_duration_ns};
 use gyre_ring::NodeId;
 use tracing::Level;
 
 use super::nearest::nearest;
-use crate::duration;
 use crate::tenant::header::AuthMode;
 
 /// A type that settings have.
@@ -245,11 +245,14 @@ pub(super) struct DurationMs(pub(super) i64);
 
 impl Value for DurationMs {
     fn parse(text: &str) -> Result<Self, String> {
-        duration::parse_ms(text).map(Self).map_err(|error| error.to_string())
+        match parse_duration_ns(text) {
+            Ok(ns) => Ok(Self(ns / 1_000_000)),
+            Err(error) => Err(format!("{error} (durations are written like 1h30m, 15s or 250ms)")),
+        }
     }
 
     fn show(&self) -> String {
-        duration::DisplayMs(self.0).to_string()
+        format_duration_ns(self.0.saturating_mul(1_000_000))
     }
 }
 
