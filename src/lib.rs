@@ -1,5 +1,10 @@
 //! Gyre: Prometheus storage for many tenants.
 
+pub mod actor;
 pub mod api;
-pub mod quote;
+pub mod config;
+pub mod env;
+pub mod replica;
+pub mod shard;
+pub mod telemetry;
 pub mod tenant;

@@ -8,7 +8,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use actix::dev::{MessageResponse, ToEnvelope};
+use actix::dev::ToEnvelope;
 use actix::{Actor, Addr, Handler, Message};
 
 /// Bytes that may be on their way at a time.
@@ -79,7 +79,7 @@ impl<A: Actor> ActorRef<A> {
     pub fn ask<M>(&self, message: M) -> impl Future<Output = Result<M::Result, Gone>> + use<A, M>
     where
         M: Message + Send + 'static,
-        M::Result: MessageResponse<A, M> + Send,
+        M::Result: Send,
         A: Handler<M>,
         A::Context: ToEnvelope<A, M>,
     {

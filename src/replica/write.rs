@@ -7,7 +7,7 @@ use std::time::Duration;
 use gyre_ring::{BatchId, BootId, HashSeed, TenantId};
 
 use crate::actor::{Budget, Gone, Permit};
-use crate::api::push::WriteBatch;
+use crate::api::push::decode::WriteBatch;
 use crate::shard::actor::Append;
 use crate::shard::append::{Admission, Entry, ReplicaBatch};
 use crate::shard::lane::LaneError;

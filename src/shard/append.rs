@@ -11,15 +11,15 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
+use gyre_promql::gostd::quote;
 use gyre_ring::BatchId;
 use gyre_tsdb::labels::{Labels, METRIC_NAME};
 use gyre_tsdb::wal::{BatchName, LaneEncoder, StreamId};
 use gyre_tsdb::{Appended, CreateError, Head, SeriesRef};
 
 use super::tenant_state::{SeriesLimit, TenantState};
-use crate::api::push::{Sample, WriteBatch};
-use crate::quote::Quoted;
-use crate::tenant::canonical::{Canonical, LabelError, canonicalize};
+use crate::api::push::decode::{Sample, WriteBatch};
+use crate::tenant::canonical::{Canonical, LabelError, canonicalize, first_chars};
 
 /// In-order samples may be this much older than the tenant's newest one even if late ones are not allowed: what
 /// Prometheus's head takes.
@@ -334,7 +334,7 @@ impl Appender<'_> {
 
 fn metric_of(labels: &[u8]) -> String {
     let metric = Labels::parse(labels).ok().and_then(|labels| labels.get(METRIC_NAME)).unwrap_or_default();
-    Quoted(crate::quote::first_chars(metric.as_bytes(), 200)).to_string()
+    quote(first_chars(metric.as_bytes(), 200))
 }
 
 /// A series as Prometheus prints it, cut at a safe length.
@@ -346,7 +346,7 @@ impl fmt::Display for SeriesText<'_> {
         let mut text = String::from("{");
         for (name, value) in Labels::parse(self.0).iter().flat_map(|labels| labels.iter()) {
             let comma = if text.len() > 1 { ", " } else { "" };
-            text += &format!("{comma}{name}={}", Quoted(value.as_bytes()));
+            text += &format!("{comma}{name}={}", quote(value.as_bytes()));
             if text.len() > CHARS_MAX {
                 break;
             }

@@ -25,7 +25,7 @@ use super::spill::{Spill, Spilled};
 use super::tenant_state::TenantState;
 use crate::actor::{ActorRef, Budget, Gone};
 use crate::env::SharedEnv;
-use crate::tenant::Overrides;
+use crate::tenant::limits::Overrides;
 
 /// A shard that has been rebuilt so often stays down until the process is restarted.
 const REBUILDS_MAX: u32 = 5;

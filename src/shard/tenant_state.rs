@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use gyre_ring::TenantId;
 
-use crate::tenant::Limits;
+use crate::tenant::limits::Limits;
 
 /// No sample yet.
 const NONE: i64 = i64::MIN;
