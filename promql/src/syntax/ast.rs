@@ -5,7 +5,7 @@
 //! (parentheses, unary plus, durations as durations), so that a tree prints as Prometheus prints it. Equality
 //! includes the spans.
 
-use super::duration::{DurationExpr, DurationValue};
+use super::duration::DurationValue;
 use super::functions::{Function, ValueType};
 use super::matcher::Matcher;
 use super::operators::{AggregateOp, BinaryOp, UnaryOp};
@@ -302,12 +302,12 @@ impl UnaryExpr {
     }
 }
 
-impl DurationExpr {
-    /// Whether the expression is a plain number.
-    pub fn as_literal(&self) -> Option<&NumberLiteral> {
-        match &self.kind {
-            super::duration::DurationKind::Literal(literal) => Some(literal),
-            _ => None,
+impl ExtendedRange {
+    /// The modifier as written.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Anchored => "anchored",
+            Self::Smoothed => "smoothed",
         }
     }
 }

@@ -41,6 +41,16 @@ pub struct DurationExpr {
     pub span: Span,
 }
 
+impl DurationExpr {
+    /// The number, if this is one and not in parentheses.
+    pub fn as_literal(&self) -> Option<&NumberLiteral> {
+        match &self.kind {
+            DurationKind::Literal(number) if !self.wrapped => Some(number),
+            _ => None,
+        }
+    }
+}
+
 /// The forms of a duration expression.
 #[derive(Clone, Debug, PartialEq)]
 pub enum DurationKind {

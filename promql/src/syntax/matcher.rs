@@ -1,6 +1,7 @@
 //! Label matchers as written in a selector.
 
 use crate::gostd::GoString;
+use crate::gostd::regexp::{RegexError, RegexErrorKind, check_pattern};
 
 /// The label that holds a series's metric name.
 pub const METRIC_NAME_LABEL: &str = "__name__";
@@ -39,4 +40,34 @@ pub struct Matcher {
     pub name: GoString,
     /// Value or pattern.
     pub value: GoString,
+}
+
+impl Matcher {
+    /// Whether the pattern of a regular expression is valid; anything else is.
+    pub(super) fn check_pattern(&self) -> Result<(), RegexError> {
+        self.pattern_matches_empty().map(drop)
+    }
+
+    /// Whether a series without the label satisfies the matcher.
+    pub fn matches_empty(&self) -> bool {
+        match self.op {
+            MatchOp::Equal => self.value.is_empty(),
+            MatchOp::NotEqual => !self.value.is_empty(),
+            // A matcher of a parsed selector has a valid pattern.
+            MatchOp::Regexp => self.pattern_matches_empty().is_ok_and(|matches| matches == Some(true)),
+            MatchOp::NotRegexp => self.pattern_matches_empty().is_ok_and(|matches| matches == Some(false)),
+        }
+    }
+
+    /// Of a regular expression only.
+    fn pattern_matches_empty(&self) -> Result<Option<bool>, RegexError> {
+        match (self.op, self.value.as_str()) {
+            (MatchOp::Equal | MatchOp::NotEqual, _) => Ok(None),
+            (_, Some(pattern)) => check_pattern(pattern).map(Some),
+            (_, None) => {
+                let blamed = self.value.to_str_lossy().into_owned();
+                Err(RegexError::Syntax { kind: RegexErrorKind::InvalidUtf8, blamed })
+            }
+        }
+    }
 }
