@@ -10,7 +10,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::gostd::Regex;
+use crate::gostd::regexp::{Regex, RegexError};
 use crate::histogram::FloatHistogram;
 use crate::labels::Labels;
 use crate::syntax::MatchOp;
@@ -201,10 +201,10 @@ pub struct LabelMatcher {
 
 impl LabelMatcher {
     /// A matcher; a pattern is compiled here.
-    pub fn new(op: MatchOp, name: &str, value: &str) -> Result<Self, crate::gostd::RegexError> {
+    pub fn new(op: MatchOp, name: &str, value: &str) -> Result<Self, RegexError> {
         let regex = match op {
             MatchOp::Equal | MatchOp::NotEqual => None,
-            MatchOp::Regexp | MatchOp::NotRegexp => Some(Arc::new(Regex::anchored(value)?)),
+            MatchOp::Regexp | MatchOp::NotRegexp => Some(Arc::new(Regex::new(value)?)),
         };
         Ok(Self { op, name: name.to_owned(), value: value.to_owned(), regex })
     }

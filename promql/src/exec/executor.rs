@@ -9,7 +9,7 @@ use super::pipeline::{Collect, Failure, Guard, Pipeline, Rows, SeriesRow, Sink, 
 use super::range::{RangeReader, RangeStage, RowFunction};
 use super::relabel::RelabelStage;
 use super::row::Row;
-use super::select::{InstantReader, SmoothedReader, TimesReader};
+use super::select::{InstantReader, SmoothedReader, TimeOf, TimesReader};
 use crate::annotations::Annotations;
 use crate::engine::{EngineOptions, QueryError, Tracker};
 use crate::labels::Labels;
@@ -106,7 +106,8 @@ impl<'a> Executor<'a> {
                 if *start && !self.options.use_start_timestamps {
                     return Ok(Pipeline::rows(Rows::none(self.tracker)));
                 }
-                let reader = TimesReader { selector, grid, lookback_ms: self.lookback_ms, start: *start };
+                let of = if *start { TimeOf::Start } else { TimeOf::Sample };
+                let reader = TimesReader { selector, grid, lookback_ms: self.lookback_ms, of };
                 let pipeline = self.scan(selector, 0, grid, reader)?;
                 return self.dropping_name(pipeline, plan, context);
             }

@@ -20,7 +20,7 @@ mod grid;
 mod grouping;
 mod histogram_functions;
 mod info;
-mod join;
+mod elementwise;
 mod math;
 mod pipeline;
 mod range;

@@ -52,6 +52,12 @@ impl<'t> Rows<'t> {
         Ok(Self { series, reservation })
     }
 
+    /// Adds series after these.
+    pub fn append(&mut self, other: Self) {
+        self.series.extend(other.series);
+        self.reservation.absorb(other.reservation);
+    }
+
     /// Other series made of these, in no more memory.
     pub fn replaced(self, series: Vec<SeriesRow>) -> Self {
         Self { series, reservation: self.reservation }

@@ -33,6 +33,12 @@ impl Row {
         Self { values, present, histograms: Vec::new() }
     }
 
+    /// A row of floats with their presence.
+    pub(crate) fn from_lanes(values: Vec<f64>, present: Bitmap) -> Self {
+        debug_assert_eq!(values.len(), present.len());
+        Self { values, present, histograms: Vec::new() }
+    }
+
     /// Makes it `steps` steps without values.
     pub fn reset(&mut self, steps: usize) {
         self.values.resize(steps, 0.0);

@@ -99,12 +99,23 @@ impl Reader for InstantReader<'_> {
     }
 }
 
-/// Rows of the times of current samples, in seconds: of the samples themselves, or of their counter's start.
+/// Which times [`TimesReader`] reads.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum TimeOf {
+    /// Of the samples, in seconds.
+    Sample,
+    /// Of the start of the samples' counters, in seconds.
+    Start,
+    /// Of the samples of info metrics, in milliseconds.
+    InfoSample,
+}
+
+/// Rows of times of current samples.
 pub(super) struct TimesReader<'p> {
     pub selector: &'p Selector,
     pub grid: Grid,
     pub lookback_ms: i64,
-    pub start: bool,
+    pub of: TimeOf,
 }
 
 impl Reader for TimesReader<'_> {
@@ -122,24 +133,34 @@ impl Reader for TimesReader<'_> {
                 Some(Current::Float { index }) => {
                     (&buffer.float_timestamps, &buffer.float_start_timestamps, index)
                 }
+                Some(Current::Histogram { .. }) if self.of == TimeOf::InfoSample => {
+                    return Err(QueryError::execution(format!(
+                        "this should be an info metric, with float samples: {}",
+                        series.labels
+                    )));
+                }
                 Some(Current::Histogram { index, .. }) => {
                     (&buffer.histogram_timestamps, &buffer.histogram_start_timestamps, index)
                 }
                 None => continue,
             };
-            let time_ms = if self.start { starts.get(index).copied().unwrap_or(0) } else { timestamps[index] };
-            series.row.set(step, time_ms as f64 / 1000.0);
+            let value = match self.of {
+                TimeOf::Sample => timestamps[index] as f64 / 1000.0,
+                TimeOf::Start => starts.get(index).copied().unwrap_or(0) as f64 / 1000.0,
+                TimeOf::InfoSample => timestamps[index] as f64,
+            };
+            series.row.set(step, value);
         }
         Ok(())
     }
 }
 
 impl TimesReader<'_> {
-    /// Prometheus forgets the offset of a pinned selector here.
+    /// Prometheus forgets the offset of a pinned selector in `timestamp`.
     fn reference_ms(&self, step: usize) -> i64 {
         match self.selector.at_ms {
-            Some(at_ms) => at_ms,
-            None => self.selector.reference_ms(&self.grid, step),
+            Some(at_ms) if self.of != TimeOf::InfoSample => at_ms,
+            _ => self.selector.reference_ms(&self.grid, step),
         }
     }
 }

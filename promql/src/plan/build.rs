@@ -8,7 +8,8 @@ use super::{
     Relabel, RelabelValue, ScalarPlan, Selector, SetOperation, Sort, Subquery, VectorBinary, VectorPlan, as_selector,
 };
 use crate::engine::QueryError;
-use crate::gostd::{GoString, Regex};
+use crate::gostd::GoString;
+use crate::gostd::regexp::CapturingRegex;
 use crate::labels::{Labels, LabelsBuilder, METRIC_NAME_LABEL};
 use crate::storage::LabelMatcher;
 use crate::syntax::ast::{
@@ -536,7 +537,7 @@ impl Args<'_, '_> {
 
     fn label_replace(&mut self) -> Result<VectorPlan, QueryError> {
         let pattern = self.builder.string(&self.call.args[4]);
-        let regex = Regex::anchored(&pattern).map_err(|_| {
+        let regex = CapturingRegex::new(&pattern).map_err(|_| {
             QueryError::execution(format!("invalid regular expression in label_replace(): {pattern}"))
         })?;
         let target = self.label_name(1, "invalid destination label name in label_replace()")?;

@@ -262,7 +262,7 @@ pub struct Relabel {
 #[derive(Debug)]
 pub enum RelabelValue {
     /// `label_replace`
-    Replace { source: String, regex: crate::gostd::Regex, replacement: String },
+    Replace { source: String, regex: crate::gostd::regexp::CapturingRegex, replacement: String },
     /// `label_join`
     Join { separator: String, sources: Vec<String> },
 }

@@ -156,8 +156,11 @@ fn reset_correction(
         if histogram.detect_reset(before) {
             match &mut correction {
                 None => correction = Some(before.clone()),
-                Some(sum) if !scope.interpolation(true).add(sum, before) => return None,
-                Some(_) => {}
+                Some(sum) => {
+                    if !scope.interpolation(true).add(sum, before) {
+                        return None;
+                    }
+                }
             }
         }
         before = histogram;

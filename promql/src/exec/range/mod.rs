@@ -15,6 +15,7 @@ mod regression;
 
 use std::sync::Arc;
 
+pub(super) use extended::extend_floats;
 pub(super) use interpolation::{Interpolation, interpolate, interpolate_histograms};
 pub(super) use order::quantile_of;
 
