@@ -4,6 +4,8 @@ pub mod actor;
 pub mod api;
 pub mod config;
 pub mod env;
+pub mod node;
+pub mod query;
 pub mod replica;
 pub mod shard;
 pub mod telemetry;

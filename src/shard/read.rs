@@ -89,7 +89,7 @@ impl ShardActor {
 }
 
 /// Label names in use.
-#[derive(Message)]
+#[derive(Clone, Message)]
 #[rtype(result = "BTreeSet<String>")]
 pub struct LabelNames(pub LabelScope);
 
@@ -114,7 +114,7 @@ impl Handler<LabelNames> for ShardActor {
 }
 
 /// Values of a label.
-#[derive(Message)]
+#[derive(Clone, Message)]
 #[rtype(result = "BTreeSet<String>")]
 pub struct LabelValues {
     /// The label.
@@ -144,7 +144,7 @@ impl Handler<LabelValues> for ShardActor {
 }
 
 /// Canonical label sets of series.
-#[derive(Message)]
+#[derive(Clone, Message)]
 #[rtype(result = "Vec<Vec<u8>>")]
 pub struct LabelSets {
     /// Of which series.

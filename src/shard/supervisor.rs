@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use actix::{Actor, Addr};
-use actix_rt::{Arbiter, ArbiterHandle};
+use actix_rt::ArbiterHandle;
 use gyre_ring::{BatchNumber, Epoch, Segment, Shard, ShardCount, ShardIndex, TenantId};
 use gyre_tsdb::labels::METRIC_NAME;
 use gyre_tsdb::wal::StreamId;
@@ -106,7 +106,7 @@ pub struct ShardsParts {
     /// The node's lanes; lane n belongs to arbiter n.
     pub lanes: Vec<Arc<Lane>>,
     /// The node's arbiters.
-    pub arbiters: Vec<Arbiter>,
+    pub arbiters: Vec<ArbiterHandle>,
     /// The tenants' limits.
     pub overrides: Arc<Overrides>,
     /// Clocks.
@@ -124,7 +124,7 @@ impl Shards {
             streams: parts.lanes.iter().map(|_| AtomicU32::new(0)).collect(),
             layout: parts.layout,
             lanes: parts.lanes,
-            arbiters: parts.arbiters.iter().map(Arbiter::handle).collect(),
+            arbiters: parts.arbiters,
             overrides: parts.overrides,
             env: parts.env,
             spills: parts.spills,
