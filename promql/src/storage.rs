@@ -11,7 +11,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::gostd::regexp::{Regex, RegexError};
-use crate::histogram::FloatHistogram;
+use crate::histogram::{CounterReset, FloatHistogram};
 use crate::labels::Labels;
 use crate::syntax::MatchOp;
 
@@ -21,7 +21,8 @@ pub const SERIES_PER_BATCH: usize = 1024;
 /// A set of series that can be queried.
 pub trait Storage: Send + Sync {
     /// The series that match all of the request's matchers and may have samples in its time range.
-    fn select<'a>(&'a self, request: &SelectRequest<'_>) -> Result<Box<dyn SeriesSet<'a> + 'a>, StorageError>;
+    fn select<'a>(&'a self, request: &SelectRequest<'_>)
+    -> Result<Box<dyn SeriesSet<'a> + 'a>, StorageError>;
 }
 
 /// What a selector needs.
@@ -50,6 +51,9 @@ pub struct SelectHints<'a> {
     pub grouping: &'a [String],
     /// Whether `grouping` are the labels to keep (`by`).
     pub by: bool,
+    /// Only count and sum of native histograms are of interest, so that buckets may be left out if there is a counter
+    /// reset hint to make up for them.
+    pub histogram_stats: bool,
 }
 
 /// The matched series, in batches. Several batches may be alive at a time, one per worker.
@@ -159,16 +163,47 @@ impl SampleBuffer {
     /// Removes stale markers, which a range does not show.
     pub fn remove_stale_markers(&mut self) {
         if self.floats.iter().any(|&value| crate::value::is_stale_nan(value)) {
-            let stale: Vec<bool> = self.floats.iter().map(|&value| crate::value::is_stale_nan(value)).collect();
+            let stale: Vec<bool> =
+                self.floats.iter().map(|&value| crate::value::is_stale_nan(value)).collect();
             remove_marked(&mut self.float_timestamps, &stale);
             remove_marked(&mut self.floats, &stale);
             remove_marked(&mut self.float_start_timestamps, &stale);
         }
         if self.histograms.iter().any(|histogram| histogram.is_stale_marker()) {
-            let stale: Vec<bool> = self.histograms.iter().map(|histogram| histogram.is_stale_marker()).collect();
+            let stale: Vec<bool> =
+                self.histograms.iter().map(|histogram| histogram.is_stale_marker()).collect();
             remove_marked(&mut self.histogram_timestamps, &stale);
             remove_marked(&mut self.histograms, &stale);
             remove_marked(&mut self.histogram_start_timestamps, &stale);
+        }
+    }
+}
+
+impl SampleBuffer {
+    /// Leaves only count and sum of the histograms from `mint_ms` on. Counter resets, which could not be told any
+    /// more, become explicit hints, except of the first histogram.
+    pub(crate) fn reduce_to_stats(&mut self, mint_ms: i64) {
+        let mut previous: Option<Arc<FloatHistogram>> = None;
+        for (histogram, &timestamp_ms) in self.histograms.iter_mut().zip(&self.histogram_timestamps) {
+            let mut hint = histogram.counter_reset;
+            if hint == CounterReset::Unknown
+                && let Some(previous) = &previous
+                && !histogram.is_stale_marker()
+            {
+                let reset = histogram.detect_reset(previous);
+                hint = if reset { CounterReset::Reset } else { CounterReset::NotReset };
+            }
+            let stats = FloatHistogram {
+                counter_reset: hint,
+                schema: histogram.schema,
+                count: histogram.count,
+                sum: histogram.sum,
+                ..FloatHistogram::default()
+            };
+            let whole = std::mem::replace(histogram, Arc::new(stats));
+            if timestamp_ms >= mint_ms && !whole.is_stale_marker() {
+                previous = Some(whole);
+            }
         }
     }
 }
@@ -204,7 +239,7 @@ impl LabelMatcher {
     pub fn new(op: MatchOp, name: &str, value: &str) -> Result<Self, RegexError> {
         let regex = match op {
             MatchOp::Equal | MatchOp::NotEqual => None,
-            MatchOp::Regexp | MatchOp::NotRegexp => Some(Arc::new(Regex::new(value)?)),
+            MatchOp::Regexp | MatchOp::NotRegexp => Some(Arc::new(Regex::anchored(value)?)),
         };
         Ok(Self { op, name: name.to_owned(), value: value.to_owned(), regex })
     }

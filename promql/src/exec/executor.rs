@@ -76,7 +76,9 @@ impl<'a> Executor<'a> {
                 Err(Failure::Query(error)) => return Err(error),
                 Err(Failure::Duplicates(operator)) => {
                     if !context.held.insert(operator) {
-                        return Err(QueryError::internal("series with the same labels after merging".to_owned()));
+                        return Err(QueryError::internal(
+                            "series with the same labels after merging".to_owned(),
+                        ));
                     }
                 }
             }
@@ -197,6 +199,7 @@ impl<'a> Executor<'a> {
             func: selector.hint_func,
             grouping: &selector.hint_grouping,
             by: selector.hint_by,
+            histogram_stats: selector.histogram_stats,
         };
         let request = SelectRequest { matchers: &selector.matchers, mint_ms, maxt_ms, hints };
         let set = self.storage.select(&request).map_err(QueryError::from)?;

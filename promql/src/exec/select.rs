@@ -54,7 +54,8 @@ impl<'b> Cursor<'b> {
             }
         }
         let (timestamp, index) = float?;
-        (timestamp > oldest_ms && !is_stale_nan(self.buffer.floats[index])).then_some(Current::Float { index })
+        (timestamp > oldest_ms && !is_stale_nan(self.buffer.floats[index]))
+            .then_some(Current::Float { index })
     }
 
     /// The newest histogram at or before `reference_ms`, if it is newer than the newest float.
@@ -69,7 +70,9 @@ impl<'b> Cursor<'b> {
         }
         let index = self.histograms.checked_sub(1)?;
         let timestamp = timestamps[index];
-        float_ms.is_none_or(|float_ms| timestamp > float_ms).then(|| (timestamp, index, &self.buffer.histograms[index]))
+        float_ms
+            .is_none_or(|float_ms| timestamp > float_ms)
+            .then(|| (timestamp, index, &self.buffer.histograms[index]))
     }
 }
 
@@ -77,6 +80,13 @@ impl<'b> Cursor<'b> {
 fn lookback_range_ms(selector: &Selector, grid: &Grid, lookback_ms: i64) -> (i64, i64) {
     let (first, last) = selector.reference_range_ms(grid);
     (first.saturating_sub(lookback_ms).saturating_add(1), last)
+}
+
+/// Forgets the buckets of histograms if nobody needs them.
+pub(super) fn reduce_to_stats(reader: &impl Reader, selector: &Selector, buffer: &mut SampleBuffer) {
+    if selector.histogram_stats && !buffer.histograms.is_empty() {
+        buffer.reduce_to_stats(reader.time_range_ms().0);
+    }
 }
 
 impl Reader for InstantReader<'_> {
@@ -87,6 +97,7 @@ impl Reader for InstantReader<'_> {
     fn read(&self, series: &mut SeriesRow, worker: &mut Worker<'_>) -> Result<(), QueryError> {
         let row = &mut series.row;
         row.reset(self.grid.steps);
+        reduce_to_stats(self, self.selector, &mut worker.buffer);
         let mut cursor = Cursor::new(&worker.buffer, self.lookback_ms);
         for step in 0..self.grid.steps {
             match cursor.at(self.selector.reference_ms(&self.grid, step)) {
@@ -180,13 +191,15 @@ impl Reader for SmoothedReader<'_> {
 
     fn read(&self, series: &mut SeriesRow, worker: &mut Worker<'_>) -> Result<(), QueryError> {
         let Worker { buffer, annotations, .. } = worker;
+        reduce_to_stats(self, self.selector, buffer);
         buffer.remove_stale_markers();
         series.row.reset(self.grid.steps);
         let metric = series.labels.metric_name();
         for step in 0..self.grid.steps {
             let reference_ms = self.selector.reference_ms(&self.grid, step);
             let window = |timestamps: &[i64]| {
-                let start = timestamps.partition_point(|&t| t <= reference_ms.saturating_sub(self.lookback_ms));
+                let start =
+                    timestamps.partition_point(|&t| t <= reference_ms.saturating_sub(self.lookback_ms));
                 let end = timestamps.partition_point(|&t| t <= reference_ms.saturating_add(self.lookback_ms));
                 start..end
             };
