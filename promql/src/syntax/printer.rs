@@ -1,4 +1,12 @@
 //! The canonical text of a tree, as Prometheus prints it: it parses back to the same tree.
+//!
+//! Prometheus's own text does not always parse back, or not to the same value. Where it does not, this one differs:
+//! - a duration literal keeps its milliseconds (Prometheus cuts off a rounding error and prints `1s9ms` as `1s8ms`);
+//! - a range, step or offset of broken milliseconds prints as a number of seconds (Prometheus: `[0s]`), and so does
+//!   `offset NaN`, which means the smallest duration (Prometheus: `offset --106751d...`);
+//! - an offset that goes on behind its first operand gets parentheses if it starts with neither a parenthesis nor two
+//!   signs: `x offset +-9*2` prints as `x offset (-9 * 2)` (Prometheus: `x offset -9 * 2`, the double of `x`);
+//! - a selector of all series, which only `info` accepts, prints as `{}` (Prometheus: nothing).
 
 use std::fmt;
 
@@ -178,7 +186,9 @@ fn write_number(out: &mut String, number: &NumberLiteral) {
     if number.value < 0.0 {
         out.push('-');
     }
-    write_duration_ns(out, float_to_int64(number.value.abs() * 1e9));
+    // It was written in whole milliseconds; seconds hold them only nearly.
+    let ms = float_to_int64((number.value.abs() * 1e3).round());
+    write_duration_ns(out, ms.saturating_mul(1_000_000));
 }
 
 fn write_vector_selector(out: &mut String, selector: &VectorSelector) {
@@ -198,7 +208,7 @@ fn write_name_and_matchers(out: &mut String, selector: &VectorSelector) {
     };
     let mut matchers: Vec<String> =
         selector.matchers.iter().filter(|matcher| !is_the_name(matcher)).map(Matcher::to_string).collect();
-    if !matchers.is_empty() {
+    if !matchers.is_empty() || selector.name.is_empty() {
         matchers.sort_unstable();
         out.push('{');
         write_separated(out, &matchers, ",", |out, matcher| out.push_str(matcher));
@@ -240,10 +250,11 @@ fn write_offset(out: &mut String, offset: &DurationValue) {
     }
     out.push_str(" offset ");
     match offset {
-        DurationValue::FixedNs(ns) if *ns < 0 => {
-            out.push('-');
-            // The smallest integer, which is what a NaN becomes, has no negative: it prints with two signs.
-            write_duration_ns(out, ns.wrapping_neg());
+        DurationValue::Expr(expr) if !expr.wrapped && matches!(expr.kind, DurationKind::Binary(..)) => {
+            let text = expr.to_string();
+            let goes_on = text.starts_with('(') || text.starts_with("--");
+            let (open, close) = if goes_on { ("", "") } else { ("(", ")") };
+            out.extend([open, &text, close]);
         }
         _ => write_duration(out, offset),
     }
@@ -251,9 +262,19 @@ fn write_offset(out: &mut String, offset: &DurationValue) {
 
 fn write_duration(out: &mut String, duration: &DurationValue) {
     match duration {
-        DurationValue::FixedNs(ns) => write_duration_ns(out, *ns),
+        DurationValue::FixedNs(ns) if ns % 1_000_000 == 0 => write_duration_ns(out, *ns),
+        DurationValue::FixedNs(ns) => write_seconds(out, *ns),
         DurationValue::Expr(expr) => write_duration_expr(out, expr),
     }
+}
+
+fn write_seconds(out: &mut String, ns: i64) {
+    let magnitude = ns.unsigned_abs();
+    let text = format!("{}.{:09}", magnitude / 1_000_000_000, magnitude % 1_000_000_000);
+    if ns < 0 {
+        out.push('-');
+    }
+    out.push_str(text.trim_end_matches('0'));
 }
 
 /// `[5m:1m] @ 1.000 offset 1m`

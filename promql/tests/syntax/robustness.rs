@@ -94,7 +94,12 @@ fn exercise(text: &str, options: &ParserOptions) -> bool {
     match parse_expr(text, options) {
         Ok(expr) => {
             let printed = expr.to_string();
-            assert!(!expr.pretty().is_empty());
+            for form in [&printed, &expr.pretty()] {
+                match parse_expr(form, options) {
+                    Ok(reparsed) => assert_eq!(reparsed.to_string(), printed, "of {text:?}"),
+                    Err(error) => panic!("{text:?} prints as {form:?}: {error}"),
+                }
+            }
             assert!(expr.span().end as usize <= text.len(), "{text:?} has a span beyond its end");
             !printed.is_empty()
         }

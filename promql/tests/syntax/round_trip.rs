@@ -35,6 +35,42 @@ fn every_accepted_expression_of_the_corpora_means_the_same_when_pretty() {
     }
 }
 
+/// Where Prometheus prints a text that is rejected or means something else.
+#[test]
+fn printed_forms_keep_the_meaning_where_those_of_prometheus_do_not() {
+    for (text, expected) in [
+        ("1s9ms", "1s9ms"),
+        ("-1s352ms", "-1s352ms"),
+        ("292y1ms", "106580d1ms"),
+        ("x[0.0005]", "x[0.0005]"),
+        ("x offset -1.0000005", "x offset -1.0000005"),
+        ("x offset NaN", "x offset -9223372036.854775808"),
+        ("info(x, {})", "info(x, {})"),
+        ("x offset (-9 * 2)", "x offset (-9 * 2)"),
+    ] {
+        let expr = parse_expr(text, &ParserOptions::all()).unwrap_or_else(|error| panic!("{text}: {error}"));
+        assert_eq!(expr.to_string(), expected);
+        let reparsed =
+            parse_expr(expected, &ParserOptions::all()).unwrap_or_else(|error| panic!("{expected}: {error}"));
+        assert_eq!(without_spans(reparsed), without_spans(expr), "{text}");
+    }
+}
+
+#[test]
+fn an_offset_expression_without_parentheses_gets_them_if_it_would_end_early() {
+    for (text, expected) in [
+        ("x offset +-9*2", "x offset (-9 * 2)"),
+        ("x offset (9)*2", "x offset (9) * 2"),
+        ("x offset --(9)*2", "x offset --(9) * 2"),
+    ] {
+        let expr = parse_expr(text, &ParserOptions::all()).unwrap_or_else(|error| panic!("{text}: {error}"));
+        assert_eq!(expr.to_string(), expected);
+        let reparsed =
+            parse_expr(expected, &ParserOptions::all()).unwrap_or_else(|error| panic!("{expected}: {error}"));
+        assert_eq!(reparsed.to_string(), expected);
+    }
+}
+
 #[test]
 fn random_trees_print_and_parse_back() {
     let seed = std::env::var("GYRE_TEST_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(|| {
