@@ -6,6 +6,8 @@
 //!   `offset NaN`, which means the smallest duration (Prometheus: `offset --106751d...`);
 //! - an offset that goes on behind its first operand gets parentheses if it starts with neither a parenthesis nor two
 //!   signs: `x offset +-9*2` prints as `x offset (-9 * 2)` (Prometheus: `x offset -9 * 2`, the double of `x`);
+//! - a label `without`, `inf` or `nan` in a clause is quoted (Prometheus: `by (nan)`, which it rejects);
+//! - infinity to the left of `^` has no sign (Prometheus: `+Inf ^ 2`, the plus of a power);
 //! - a selector of all series, which only `info` accepts, prints as `{}` (Prometheus: nothing).
 
 use std::fmt;
@@ -16,6 +18,8 @@ use super::ast::{
 };
 use super::duration::{DurationExpr, DurationKind, DurationValue};
 use super::matcher::{METRIC_NAME_LABEL, MatchOp, Matcher};
+use super::operators::BinaryOp;
+use super::token::{TokenKind, classify_word};
 use crate::gostd::{float_to_int64, format_fixed, format_g, write_duration_ns, write_f, write_quoted};
 
 impl fmt::Display for Expr {
@@ -75,7 +79,12 @@ pub(super) fn write_expr(out: &mut String, expr: &Expr) {
             out.push(')');
         }
         Expr::Binary(binary) => {
-            write_expr(out, &binary.lhs);
+            match &binary.lhs {
+                Expr::Number(number) if number.value == f64::INFINITY && binary.op == BinaryOp::Pow => {
+                    out.push_str("Inf")
+                }
+                lhs => write_expr(out, lhs),
+            }
             out.push(' ');
             write_operator(out, binary);
             out.push(' ');
@@ -176,7 +185,12 @@ fn is_plain_label(label: &[u8]) -> bool {
 }
 
 fn write_label(out: &mut String, label: &String) {
-    if is_plain_label(label.as_bytes()) { out.push_str(label) } else { write_quoted(out, label.as_bytes()) }
+    let reads_as_label = classify_word(label).is_none_or(TokenKind::is_grouping_label);
+    if is_plain_label(label.as_bytes()) && reads_as_label {
+        out.push_str(label);
+    } else {
+        write_quoted(out, label.as_bytes());
+    }
 }
 
 fn write_number(out: &mut String, number: &NumberLiteral) {
@@ -250,13 +264,26 @@ fn write_offset(out: &mut String, offset: &DurationValue) {
     }
     out.push_str(" offset ");
     match offset {
-        DurationValue::Expr(expr) if !expr.wrapped && matches!(expr.kind, DurationKind::Binary(..)) => {
+        DurationValue::Expr(expr) if !ends_with_first_operand(expr) => {
             let text = expr.to_string();
             let goes_on = text.starts_with('(') || text.starts_with("--");
             let (open, close) = if goes_on { ("", "") } else { ("(", ")") };
             out.extend([open, &text, close]);
         }
         _ => write_duration(out, offset),
+    }
+}
+
+/// Whether an offset is one operand, signed or not.
+fn ends_with_first_operand(expr: &DurationExpr) -> bool {
+    let is_operand = |expr: &DurationExpr| {
+        expr.wrapped || !matches!(expr.kind, DurationKind::Negate(_) | DurationKind::Binary(..))
+    };
+    match &expr.kind {
+        DurationKind::Negate(operand) => {
+            expr.wrapped || (is_operand(operand) && operand.as_literal().is_none())
+        }
+        _ => is_operand(expr),
     }
 }
 

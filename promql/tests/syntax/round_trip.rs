@@ -46,6 +46,8 @@ fn printed_forms_keep_the_meaning_where_those_of_prometheus_do_not() {
         ("x offset -1.0000005", "x offset -1.0000005"),
         ("x offset NaN", "x offset -9223372036.854775808"),
         ("info(x, {})", "info(x, {})"),
+        ("-inf ^ inf", "-Inf ^ +Inf"),
+        ("sum by (\"nan\", \"without\", \"by\") (x)", "sum by (\"nan\", \"without\", by) (x)"),
         ("x offset (-9 * 2)", "x offset (-9 * 2)"),
     ] {
         let expr = parse_expr(text, &ParserOptions::all()).unwrap_or_else(|error| panic!("{text}: {error}"));
