@@ -47,11 +47,12 @@ impl<'b> Cursor<'b> {
         }
         let oldest_ms = reference_ms.saturating_sub(self.lookback_ms);
         let float = self.floats.checked_sub(1).map(|index| (timestamps[index], index));
-        if !self.buffer.histograms.is_empty() {
-            if let Some(histogram) = self.histogram_at(reference_ms, float.map(|(timestamp, _)| timestamp)) {
-                return (histogram.0 > oldest_ms && !histogram.2.is_stale_marker())
-                    .then_some(Current::Histogram { index: histogram.1, histogram: histogram.2 });
-            }
+        if !self.buffer.histograms.is_empty()
+            && let Some(newest) = self.histogram_at(reference_ms, float.map(|(timestamp, _)| timestamp))
+        {
+            let (timestamp, index, histogram) = newest;
+            let is_current = timestamp > oldest_ms && !histogram.is_stale_marker();
+            return is_current.then_some(Current::Histogram { index, histogram });
         }
         let (timestamp, index) = float?;
         (timestamp > oldest_ms && !is_stale_nan(self.buffer.floats[index]))

@@ -114,7 +114,7 @@ pub(super) fn samples(
     step_ms: i64,
 ) -> Result<LoadedSeries, String> {
     let values = expand(description)?;
-    let starts = starts.map(|starts| start_offsets(starts));
+    let starts = starts.map(start_offsets);
     if let Some(starts) = &starts
         && starts.len() != values.len()
     {
