@@ -1,4 +1,14 @@
 //! The canonical text of a tree, as Prometheus prints it: it parses back to the same tree.
+//!
+//! Prometheus's own text does not always parse back, or not to the same value. Where it does not, this one differs:
+//! - a duration literal keeps its milliseconds (Prometheus cuts off a rounding error and prints `1s9ms` as `1s8ms`);
+//! - a range, step or offset of broken milliseconds prints as a number of seconds (Prometheus: `[0s]`), and so does
+//!   `offset NaN`, which means the smallest duration (Prometheus: `offset --106751d...`);
+//! - an offset that goes on behind its first operand gets parentheses if it starts with neither a parenthesis nor two
+//!   signs: `x offset +-9*2` prints as `x offset (-9 * 2)` (Prometheus: `x offset -9 * 2`, the double of `x`);
+//! - a label `without`, `inf` or `nan` in a clause is quoted (Prometheus: `by (nan)`, which it rejects);
+//! - infinity to the left of `^` has no sign (Prometheus: `+Inf ^ 2`, the plus of a power);
+//! - a selector of all series, which only `info` accepts, prints as `{}` (Prometheus: nothing).
 
 use std::fmt;
 
@@ -8,6 +18,8 @@ use super::ast::{
 };
 use super::duration::{DurationExpr, DurationKind, DurationValue};
 use super::matcher::{METRIC_NAME_LABEL, MatchOp, Matcher};
+use super::operators::BinaryOp;
+use super::token::{TokenKind, classify_word};
 use crate::gostd::{float_to_int64, format_fixed, format_g, write_duration_ns, write_f, write_quoted};
 
 impl fmt::Display for Expr {
@@ -67,7 +79,12 @@ pub(super) fn write_expr(out: &mut String, expr: &Expr) {
             out.push(')');
         }
         Expr::Binary(binary) => {
-            write_expr(out, &binary.lhs);
+            match &binary.lhs {
+                Expr::Number(number) if number.value == f64::INFINITY && binary.op == BinaryOp::Pow => {
+                    out.push_str("Inf")
+                }
+                lhs => write_expr(out, lhs),
+            }
             out.push(' ');
             write_operator(out, binary);
             out.push(' ');
@@ -168,7 +185,12 @@ fn is_plain_label(label: &[u8]) -> bool {
 }
 
 fn write_label(out: &mut String, label: &String) {
-    if is_plain_label(label.as_bytes()) { out.push_str(label) } else { write_quoted(out, label.as_bytes()) }
+    let reads_as_label = classify_word(label).is_none_or(TokenKind::is_grouping_label);
+    if is_plain_label(label.as_bytes()) && reads_as_label {
+        out.push_str(label);
+    } else {
+        write_quoted(out, label.as_bytes());
+    }
 }
 
 fn write_number(out: &mut String, number: &NumberLiteral) {
@@ -178,7 +200,9 @@ fn write_number(out: &mut String, number: &NumberLiteral) {
     if number.value < 0.0 {
         out.push('-');
     }
-    write_duration_ns(out, float_to_int64(number.value.abs() * 1e9));
+    // It was written in whole milliseconds; seconds hold them only nearly.
+    let ms = float_to_int64((number.value.abs() * 1e3).round());
+    write_duration_ns(out, ms.saturating_mul(1_000_000));
 }
 
 fn write_vector_selector(out: &mut String, selector: &VectorSelector) {
@@ -198,7 +222,7 @@ fn write_name_and_matchers(out: &mut String, selector: &VectorSelector) {
     };
     let mut matchers: Vec<String> =
         selector.matchers.iter().filter(|matcher| !is_the_name(matcher)).map(Matcher::to_string).collect();
-    if !matchers.is_empty() {
+    if !matchers.is_empty() || selector.name.is_empty() {
         matchers.sort_unstable();
         out.push('{');
         write_separated(out, &matchers, ",", |out, matcher| out.push_str(matcher));
@@ -240,20 +264,44 @@ fn write_offset(out: &mut String, offset: &DurationValue) {
     }
     out.push_str(" offset ");
     match offset {
-        DurationValue::FixedNs(ns) if *ns < 0 => {
-            out.push('-');
-            // The smallest integer, which is what a NaN becomes, has no negative: it prints with two signs.
-            write_duration_ns(out, ns.wrapping_neg());
+        DurationValue::Expr(expr) if !ends_with_first_operand(expr) => {
+            let text = expr.to_string();
+            let goes_on = text.starts_with('(') || text.starts_with("--");
+            let (open, close) = if goes_on { ("", "") } else { ("(", ")") };
+            out.extend([open, &text, close]);
         }
         _ => write_duration(out, offset),
     }
 }
 
+/// Whether an offset is one operand, signed or not.
+fn ends_with_first_operand(expr: &DurationExpr) -> bool {
+    let is_operand = |expr: &DurationExpr| {
+        expr.wrapped || !matches!(expr.kind, DurationKind::Negate(_) | DurationKind::Binary(..))
+    };
+    match &expr.kind {
+        DurationKind::Negate(operand) => {
+            expr.wrapped || (is_operand(operand) && operand.as_literal().is_none())
+        }
+        _ => is_operand(expr),
+    }
+}
+
 fn write_duration(out: &mut String, duration: &DurationValue) {
     match duration {
-        DurationValue::FixedNs(ns) => write_duration_ns(out, *ns),
+        DurationValue::FixedNs(ns) if ns % 1_000_000 == 0 => write_duration_ns(out, *ns),
+        DurationValue::FixedNs(ns) => write_seconds(out, *ns),
         DurationValue::Expr(expr) => write_duration_expr(out, expr),
     }
+}
+
+fn write_seconds(out: &mut String, ns: i64) {
+    let magnitude = ns.unsigned_abs();
+    let text = format!("{}.{:09}", magnitude / 1_000_000_000, magnitude % 1_000_000_000);
+    if ns < 0 {
+        out.push('-');
+    }
+    out.push_str(text.trim_end_matches('0'));
 }
 
 /// `[5m:1m] @ 1.000 offset 1m`
