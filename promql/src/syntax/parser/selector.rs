@@ -3,15 +3,15 @@
 //! These bind tighter than any operator. The grammar allows them after every expression; where they make no sense
 //! the error is raised here, in the order in which Prometheus notices.
 
-use super::ast::{AtModifier, Expr, ExtendedRange, MatrixSelector, SubqueryExpr, VectorSelector};
-use super::duration::DurationValue;
-use super::lexer::ParseResult;
-use super::matcher::{METRIC_NAME_LABEL, MatchOp, Matcher};
-use super::operators::{BinaryOp, UnaryOp};
-use super::parser::Parser;
-use super::span::Span;
-use super::token::{Keyword, Preprocessor, Token, TokenKind};
+use super::Parser;
 use crate::gostd::{GoString, float_to_int64, format_fixed};
+use crate::syntax::ast::{AtModifier, Expr, ExtendedRange, MatrixSelector, SubqueryExpr, VectorSelector};
+use crate::syntax::duration::DurationValue;
+use crate::syntax::lexer::ParseResult;
+use crate::syntax::matcher::{METRIC_NAME_LABEL, MatchOp, Matcher};
+use crate::syntax::operators::{BinaryOp, UnaryOp};
+use crate::syntax::span::Span;
+use crate::syntax::token::{Keyword, Preprocessor, Token, TokenKind};
 
 const RANGES_ONLY_FOR_SELECTORS: &str = "ranges only allowed for vector selectors";
 
