@@ -50,7 +50,11 @@ impl Parser<'_> {
         }
         let name = name.map_or("", |token| self.text(token));
         if !name.is_empty() {
-            matchers.push(Matcher { op: MatchOp::Equal, name: METRIC_NAME_LABEL.into(), value: name.into() });
+            matchers.push(Matcher {
+                op: MatchOp::Equal,
+                name: GoString::from_static(METRIC_NAME_LABEL),
+                value: name.into(),
+            });
         }
         Ok(VectorSelector {
             name: name.to_owned(),
@@ -82,7 +86,11 @@ impl Parser<'_> {
                     let text = self.unquote(token)?;
                     matchers.push(match self.accept_match_op()? {
                         Some(op) => self.parse_match_value(token, text, op)?,
-                        None => Matcher { op: MatchOp::Equal, name: METRIC_NAME_LABEL.into(), value: text },
+                        None => Matcher {
+                            op: MatchOp::Equal,
+                            name: GoString::from_static(METRIC_NAME_LABEL),
+                            value: text,
+                        },
                     });
                 }
                 _ => return self.unexpected_in(token, CONTEXT, "identifier or \"}\""),
