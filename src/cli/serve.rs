@@ -32,7 +32,7 @@ async fn run(config: Config) -> io::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
 
-    let node = Node::start(&config).await?;
+    let node = Node::start(&config).await.map_err(io::Error::other)?;
     let api = web::Data::new(Api::new(Arc::clone(&node), config));
     let Listening { server, handle, addresses } = server::listen(api.clone(), http_workers())
         .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", api.config.http_listen)))?;

@@ -352,7 +352,7 @@ fn encode_varint(mut value: usize, out: &mut Vec<u8>) {
 }
 
 /// The first `max` characters of `bytes` (an invalid byte counts as one), as Go's `%.200q` cuts its argument.
-fn first_chars(bytes: &[u8], max: usize) -> &[u8] {
+pub fn first_chars(bytes: &[u8], max: usize) -> &[u8] {
     let mut end = 0;
     let mut left = max;
     for chunk in bytes.utf8_chunks() {

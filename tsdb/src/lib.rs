@@ -7,7 +7,9 @@ mod index;
 pub mod labels;
 mod mem;
 pub mod sealed;
+pub mod snapshot;
 mod varint;
+pub mod wal;
 
 pub use head::{Appended, CreateError, Head, HeadSize, ReadError, SeriesBatch, WalBase};
 pub use index::{IndexFull, Matcher, SeriesRef};

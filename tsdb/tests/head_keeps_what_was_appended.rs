@@ -1,5 +1,7 @@
 //! The head against a model: a map from series and time to a value.
 
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
 use std::collections::BTreeMap;
 use std::path::Path;
 

@@ -14,8 +14,11 @@ pub fn write_f(out: &mut String, value: f64) {
     if !value.is_finite() {
         return out.push_str(non_finite(value));
     }
-    // Rust's Display is the shortest form without an exponent, sign of zero included.
-    write!(out, "{value}").expect("writing to a String cannot fail");
+    match may_tie(value).then(|| shortest_scientific(value)) {
+        Some(text) if significant_digits(&text) >= TIE_DIGITS_MIN => write_positional(out, &text),
+        // Rust's Display is the shortest form without an exponent, sign of zero included.
+        _ => write!(out, "{value}").expect("writing to a String cannot fail"),
+    }
 }
 
 /// `strconv.FormatFloat(value, 'e', -1, 64)`: `1.5e+06`, exponent of at least two digits.
@@ -23,13 +26,70 @@ pub fn format_e(value: f64) -> String {
     if !value.is_finite() {
         return non_finite(value).to_owned();
     }
-    let text = format!("{value:e}");
+    let text = shortest_scientific(value);
     let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
     let (sign, digits) = match exponent.strip_prefix('-') {
         Some(digits) => ('-', digits),
         None => ('+', exponent),
     };
     format!("{mantissa}e{sign}{digits:0>2}")
+}
+
+// Where two shortest forms are equally close to the value, as 100666170456291.12 and .13 are to
+// 100666170456291.125, Go takes the even digit and Rust the larger one.
+
+/// Only a form of this many digits can be off by exactly half a unit and still read back the same.
+const TIE_DIGITS_MIN: usize = 16;
+
+/// Whether the value's exact decimal form is short enough to end half a unit behind the shortest one.
+fn may_tie(value: f64) -> bool {
+    let bits = value.to_bits();
+    let exponent = (bits >> 52 & 0x7FF) as i32 - 1075;
+    let fraction_bits = -(exponent + (bits | 1 << 52).trailing_zeros() as i32);
+    // One more bit behind the point is one more decimal: 26 of them are more than 18 digits.
+    (1..=25).contains(&fraction_bits) || value.abs() >= 2.0_f64.powi(53)
+}
+
+/// The shortest digits that read back the same, closest to the value, even in a tie: `1.5e6`.
+fn shortest_scientific(value: f64) -> String {
+    let text = format!("{value:e}");
+    let digits = significant_digits(&text);
+    if digits < TIE_DIGITS_MIN || !may_tie(value) {
+        return text;
+    }
+    // With a given number of digits Rust rounds half to even, but does not look whether that reads back.
+    let even = format!("{value:.*e}", digits - 1);
+    if even.parse() == Ok(value) { even } else { text }
+}
+
+fn significant_digits(scientific: &str) -> usize {
+    scientific.bytes().take_while(|&byte| byte != b'e').filter(u8::is_ascii_digit).count()
+}
+
+/// Writes `d.ddde±x` without its exponent.
+fn write_positional(out: &mut String, scientific: &str) {
+    let (mantissa, exponent) = scientific.split_once('e').unwrap_or((scientific, "0"));
+    let digits: String = mantissa.chars().filter(char::is_ascii_digit).collect();
+    if mantissa.starts_with('-') {
+        out.push('-');
+    }
+    let point = 1 + exponent.parse::<i32>().unwrap_or(0);
+    match usize::try_from(point) {
+        Ok(point) if point >= digits.len() => {
+            out.push_str(&digits);
+            out.extend(std::iter::repeat_n('0', point - digits.len()));
+        }
+        Ok(point) if point > 0 => {
+            out.push_str(&digits[..point]);
+            out.push('.');
+            out.push_str(&digits[point..]);
+        }
+        _ => {
+            out.push_str("0.");
+            out.extend(std::iter::repeat_n('0', point.unsigned_abs() as usize));
+            out.push_str(&digits);
+        }
+    }
 }
 
 /// `%v`, that is `strconv.FormatFloat(value, 'g', -1, 64)`: exponents below -4 or from 6 on use the `e` form.
@@ -155,7 +215,7 @@ pub fn parse_number(text: &str) -> Result<f64, NumError> {
 
 /// Go's conversion of a float to `int64` on amd64: truncation, and the smallest integer for anything out of range.
 pub fn float_to_int64(value: f64) -> i64 {
-    if value >= -9_223_372_036_854_775_808.0 && value < 9_223_372_036_854_775_808.0 {
+    if (-9_223_372_036_854_775_808.0..9_223_372_036_854_775_808.0).contains(&value) {
         value as i64
     } else {
         i64::MIN
@@ -245,7 +305,14 @@ fn scale_by_power_of_two(mantissa: u64, sticky: bool, exponent: i64) -> f64 {
     if unit_exponent <= -1074 {
         return f64::from_bits(rounded);
     }
-    (rounded as f64) * 2.0_f64.powi(i32::try_from(unit_exponent).expect("between -1074 and 1023"))
+    // In two exact steps: the power itself may be too small for a float where the product is not.
+    let half_exponent = unit_exponent / 2;
+    (rounded as f64) * power_of_two(half_exponent) * power_of_two(unit_exponent - half_exponent)
+}
+
+/// `2^exponent` for exponents of normal floats.
+fn power_of_two(exponent: i64) -> f64 {
+    f64::from_bits(((exponent + 1023) as u64) << 52)
 }
 
 /// Go's rule: an underscore stands between two digits, or between a base prefix and a digit.

@@ -16,4 +16,5 @@ pub use float::{
     parse_int_base0, parse_number, write_f,
 };
 pub use quote::{quote, quote_rune, unicode_notation, unquote, write_quoted};
+pub use regexp::{CapturingRegex, Regex, RegexError};
 pub use text::GoString;

@@ -96,18 +96,22 @@ impl Checker<'_> {
             let message = "comparisons between scalars must use BOOL modifier";
             return self.fail(self.operator_span(binary), message);
         }
+        let mut has_fill = false;
+        let mut has_group = false;
+        let mut has_labels = false;
         if let Some(matching) = &mut binary.matching {
-            if op.is_set() && matching.cardinality == Cardinality::OneToOne {
+            has_fill = matching.fill_left.is_some() || matching.fill_right.is_some();
+            has_group = matches!(matching.cardinality, Cardinality::OneToMany | Cardinality::ManyToOne);
+            has_labels = !matching.labels.is_empty();
+            if op.is_set() && !has_group {
                 matching.cardinality = Cardinality::ManyToMany;
             }
-        }
-        let matching = binary.matching.clone().unwrap_or_default();
-        if let Some(label) =
-            matching.labels.iter().find(|label| matching.on && matching.include.contains(label))
-        {
-            let label = quote(label.as_bytes());
-            let message = format!("label {label} must not occur in ON and GROUP clause at once");
-            return self.fail(self.operator_span(binary), message);
+            let twice = |label: &&String| matching.on && matching.include.contains(label);
+            if let Some(label) = matching.labels.iter().find(twice) {
+                let label = quote(label.as_bytes());
+                let message = format!("label {label} must not occur in ON and GROUP clause at once");
+                return self.fail(self.operator_span(binary), message);
+            }
         }
         for (side, side_type) in [(&binary.lhs, left), (&binary.rhs, right)] {
             if !matches!(side_type, ValueType::Scalar | ValueType::Vector) {
@@ -115,9 +119,8 @@ impl Checker<'_> {
                 return self.fail(side.span(), message);
             }
         }
-        let has_fill = matching.fill_left.is_some() || matching.fill_right.is_some();
         if left != ValueType::Vector || right != ValueType::Vector {
-            if !matching.labels.is_empty() {
+            if has_labels {
                 return self.fail(span, "vector matching only allowed between instant vectors");
             }
             if has_fill {
@@ -130,7 +133,7 @@ impl Checker<'_> {
                     .fail(span, format!("set operator \"{op}\" not allowed in binary scalar expression"));
             }
         } else if op.is_set() {
-            if matching.cardinality != Cardinality::ManyToMany {
+            if has_group {
                 return self.fail(span, format!("no grouping allowed for \"{}\" operation", op.as_str()));
             }
             if has_fill {
@@ -165,10 +168,8 @@ impl Checker<'_> {
             return self
                 .fail(call.span, format!("{expected} argument(s) in call to \"{name}\", got {found}"));
         }
-        if call.func == Function::Info {
-            if let Some(labels) = call.args.get(1) {
-                self.info_labels(labels, call.span)?;
-            }
+        if let (Function::Info, Some(labels)) = (call.func, call.args.get(1)) {
+            self.info_labels(labels, call.span)?;
         }
         for (at, arg) in call.args.iter_mut().enumerate() {
             let Some(&wanted) = signature.args.get(at).or(signature.args.last()) else { break };

@@ -21,6 +21,7 @@ mod parse_selector;
 mod parser;
 mod pretty;
 mod printer;
+pub mod series_desc;
 mod span;
 mod token;
 

@@ -173,8 +173,7 @@ impl<'a> Parser<'a> {
         let next = self.peek()?;
         let outer = self.deeper(outer, next.span)?;
         let (mut lhs, mut depth) = self.parse_unary(outer)?;
-        loop {
-            let TokenKind::Operator(op) = self.peek()?.kind else { break };
+        while let TokenKind::Operator(op) = self.peek()?.kind {
             let level = precedence(op);
             if level < min_precedence {
                 break;
@@ -389,7 +388,8 @@ impl<'a> Parser<'a> {
             if let Some(cardinality) = group {
                 self.advance()?;
                 matching.cardinality = cardinality;
-                if self.peek()?.kind == TokenKind::LeftParen {
+                // The labels may be left out, but only what can follow then is no error about them.
+                if !self.peek()?.kind.starts_expression() || self.peek()?.kind == TokenKind::LeftParen {
                     matching.include = self.parse_grouping_labels()?;
                 }
             }

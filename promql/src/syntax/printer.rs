@@ -235,9 +235,17 @@ fn write_at(out: &mut String, at: Option<AtModifier>) {
 }
 
 fn write_offset(out: &mut String, offset: &DurationValue) {
-    if !offset.is_zero() {
-        out.push_str(" offset ");
-        write_duration(out, offset);
+    if offset.is_zero() {
+        return;
+    }
+    out.push_str(" offset ");
+    match offset {
+        DurationValue::FixedNs(ns) if *ns < 0 => {
+            out.push('-');
+            // The smallest integer, which is what a NaN becomes, has no negative: it prints with two signs.
+            write_duration_ns(out, ns.wrapping_neg());
+        }
+        _ => write_duration(out, offset),
     }
 }
 

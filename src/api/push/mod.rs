@@ -87,9 +87,8 @@ impl From<RateLimited> for Refusal {
 
 impl From<WriteError> for Refusal {
     fn from(error: WriteError) -> Self {
-        let is_retryable = error.is_retryable();
-        let status =
-            if is_retryable { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::INTERNAL_SERVER_ERROR };
+        let retry = error.is_retryable();
+        let status = if retry { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::INTERNAL_SERVER_ERROR };
         Self::new(status, error)
     }
 }
@@ -139,6 +138,9 @@ async fn try_push(request: &HttpRequest, payload: web::Payload, api: &Api) -> Re
     tenant.counters.received_samples.inc_by(outcome.accepted_samples);
     for (reason, count) in &outcome.refused {
         tenant.counters.discard_samples(reason, *count);
+    }
+    for (reason, count) in &outcome.refused_metadata {
+        tenant.counters.discard_metadata(reason, *count);
     }
     match outcome.first_error.or(refused_metadata.first_error) {
         Some(error) => Err(Refusal::new(StatusCode::BAD_REQUEST, error)),

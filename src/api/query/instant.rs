@@ -9,7 +9,8 @@ use super::params::step::parse_duration_param_ns;
 use super::params::time::parse_optional_time_ms;
 use super::{TRUNCATED, json, respond, tenant_of};
 use crate::api::state::Api;
-use crate::node::{Answer, InstantQuery, QueryError, QueryOptions, QueryValue};
+use crate::node::{Answer, InstantQuery, QueryError, QueryOptions};
+use gyre_promql::value::Value;
 
 pub(in crate::api) async fn handle(
     request: HttpRequest,
@@ -19,11 +20,7 @@ pub(in crate::api) async fn handle(
     respond(answer(&request, payload, &api).await, json::value::write)
 }
 
-async fn answer(
-    request: &HttpRequest,
-    payload: web::Payload,
-    api: &Api,
-) -> Result<Answer<QueryValue>, ApiError> {
+async fn answer(request: &HttpRequest, payload: web::Payload, api: &Api) -> Result<Answer<Value>, ApiError> {
     let tenant = tenant_of(api, request)?;
     let form = Form::read(request, payload).await?;
     let limit = parse_limit(form.get("limit")).map_err(|problem| ApiError::parameter("limit", problem))?;
@@ -67,24 +64,20 @@ pub(super) fn name_the_query(error: QueryError) -> ApiError {
 }
 
 /// Applies the limit, and warns of what the request should not have asked for.
-pub(super) fn finish(
-    mut answer: Answer<QueryValue>,
-    limit: Option<usize>,
-    form: &Form,
-) -> Answer<QueryValue> {
+pub(super) fn finish(mut answer: Answer<Value>, limit: Option<usize>, form: &Form) -> Answer<Value> {
     if let Some(limit) = limit {
         let length = match &mut answer.value {
-            QueryValue::Vector(samples) => {
+            Value::Vector(samples) => {
                 let length = samples.len();
                 samples.truncate(limit);
                 length
             }
-            QueryValue::Matrix(series) => {
+            Value::Matrix(series) => {
                 let length = series.len();
                 series.truncate(limit);
                 length
             }
-            QueryValue::Scalar(..) | QueryValue::String(..) => 0,
+            Value::Scalar { .. } | Value::String { .. } => 0,
         };
         if length > limit {
             answer.warnings.push(TRUNCATED.to_owned());

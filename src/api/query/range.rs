@@ -10,7 +10,8 @@ use super::params::step::{check_resolution, parse_step_ms};
 use super::params::time::parse_time_ms;
 use super::{json, respond, tenant_of};
 use crate::api::state::Api;
-use crate::node::{Answer, QueryValue, RangeQuery};
+use crate::node::{Answer, RangeQuery};
+use gyre_promql::value::Value;
 
 pub(in crate::api) async fn handle(
     request: HttpRequest,
@@ -20,11 +21,7 @@ pub(in crate::api) async fn handle(
     respond(answer(&request, payload, &api).await, json::value::write)
 }
 
-async fn answer(
-    request: &HttpRequest,
-    payload: web::Payload,
-    api: &Api,
-) -> Result<Answer<QueryValue>, ApiError> {
+async fn answer(request: &HttpRequest, payload: web::Payload, api: &Api) -> Result<Answer<Value>, ApiError> {
     let tenant = tenant_of(api, request)?;
     let form = Form::read(request, payload).await?;
     let limit = parse_limit(form.get("limit")).map_err(|problem| ApiError::parameter("limit", problem))?;

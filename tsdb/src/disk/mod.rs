@@ -47,8 +47,6 @@ pub trait DiskFile: Send {
     fn sync_data(&mut self) -> io::Result<()>;
     /// Cuts or extends the file.
     fn set_len(&mut self, len: u64) -> io::Result<()>;
-    /// The file's length in bytes.
-    fn len(&self) -> io::Result<u64>;
 }
 
 /// A read-only view of a file, for the threads that decode chunks.

@@ -75,10 +75,6 @@ impl DiskFile for OsFile {
     fn set_len(&mut self, len: u64) -> io::Result<()> {
         self.0.set_len(len)
     }
-
-    fn len(&self) -> io::Result<u64> {
-        Ok(self.0.metadata()?.len())
-    }
 }
 
 /// A file mapped into memory. A query reads tens of thousands of chunks of some hundred bytes: a system call

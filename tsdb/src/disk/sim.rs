@@ -182,10 +182,6 @@ impl DiskFile for SimFile {
         lock(&self.content).bytes.resize(len as usize, 0);
         Ok(())
     }
-
-    fn len(&self) -> io::Result<u64> {
-        Ok(lock(&self.content).bytes.len() as u64)
-    }
 }
 
 struct SimView(Arc<Mutex<Content>>);

@@ -114,6 +114,11 @@ impl Head {
         Ok(series)
     }
 
+    /// Whether a series has labels; if not, the record that made it was lost.
+    pub fn is_known(&self, series: SeriesRef) -> bool {
+        (series.0 as usize) < self.series.len() && self.index.label_strs(series).next().is_some()
+    }
+
     /// How many series there are; their numbers are those below.
     pub fn series_count(&self) -> usize {
         self.series.len()

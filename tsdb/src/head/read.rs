@@ -120,9 +120,7 @@ impl SeriesBatch {
 
     fn put_sealed(&mut self, store: &sealed::SealedStore, at: Location) {
         if let Some(Stored::File(view)) = store.find(at) {
-            if !self.views.contains_key(&at.file) {
-                self.views.insert(at.file, view.clone());
-            }
+            self.views.entry(at.file).or_insert_with(|| view.clone());
             self.chunks.push(ChunkData::Sealed(at));
             return;
         }

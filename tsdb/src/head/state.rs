@@ -113,9 +113,25 @@ impl Head {
         Ok(())
     }
 
+    /// Makes a series again that the WAL says was made with this number. One that is there already, from a
+    /// snapshot, stays; numbers left out are those of series whose records were lost. False if the labels
+    /// make no sense or are not those of the series that has the number.
+    pub fn replay_series(&mut self, number: u32, key: u128, canonical_labels: &[u8]) -> bool {
+        let Ok(labels) = Labels::parse(canonical_labels) else { return false };
+        if (number as usize) < self.series_count() {
+            return self.index.has_labels(SeriesRef(number), labels);
+        }
+        while self.series_count() < number as usize {
+            if self.add_lost_series().is_err() {
+                return false;
+            }
+        }
+        self.add_series(key, labels).is_ok()
+    }
+
     /// Takes a series' number for one whose labels were lost to damage, so that later numbers stay right. It
     /// can't be found and never has samples.
-    pub(crate) fn add_lost_series(&mut self) -> Result<(), BadState> {
+    fn add_lost_series(&mut self) -> Result<(), BadState> {
         self.index.add(Labels::trusted(&[])).map_err(|_| BadState)?;
         self.keys.push(0);
         self.series.push(Series::default());

@@ -43,11 +43,6 @@ impl<T> Paged<T> {
     pub(crate) fn len(&self) -> usize {
         self.len
     }
-
-    /// All elements in order.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
-        self.pages.iter().flatten()
-    }
 }
 
 impl<T> Index<usize> for Paged<T> {
@@ -79,7 +74,6 @@ mod tests {
             assert_eq!(paged.push(i * 3), i);
         }
         assert!((0..10_000).all(|i| paged[i] == i * 3));
-        assert_eq!(paged.iter().copied().sum::<usize>(), (0..10_000).map(|i| i * 3).sum());
         assert_eq!(paged.len(), 10_000);
     }
 }

@@ -14,10 +14,10 @@ pub struct CapturingRegex {
 }
 
 impl CapturingRegex {
-    /// Compiles `pattern`.
-    pub fn new(pattern: &str) -> Result<Self, RegexError> {
-        let node = parse::parse(pattern)?;
-        Ok(Self { automaton: compile(pattern, &node, WhichCaptures::All)? })
+    /// Compiles `pattern` as `label_replace` does: put between `^(?s:` and `)$`, whatever that makes of it.
+    pub fn anchored(pattern: &str) -> Result<Self, RegexError> {
+        let node = parse::parse(&format!("^(?s:{pattern})$"))?;
+        Ok(Self { automaton: compile(pattern, node.to_hir(), WhichCaptures::All)? })
     }
 
     /// If the pattern matches all of `text`, `template` with its references replaced: `$1`, `$name`, `${name}`, and

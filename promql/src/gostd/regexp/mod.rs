@@ -18,7 +18,6 @@ use regex_automata::{Anchored, Input};
 use regex_syntax::hir::{Hir, Look};
 
 pub use expand::CapturingRegex;
-use node::Node;
 use shape::Glob;
 
 /// The largest automaton of one expression. Go's own limit is 128 MiB.
@@ -108,7 +107,7 @@ pub fn check_pattern(pattern: &str) -> Result<bool, RegexError> {
     parse::parse(pattern).map(|node| node.matches_empty())
 }
 
-/// A compiled pattern that matches whole texts.
+/// A compiled pattern that matches whole texts. [`CapturingRegex`] also remembers its groups.
 #[derive(Clone, Debug)]
 pub struct Regex {
     pattern: String,
@@ -131,7 +130,7 @@ enum Strategy {
 
 impl Regex {
     /// Compiles `pattern`.
-    pub fn new(pattern: &str) -> Result<Self, RegexError> {
+    pub fn anchored(pattern: &str) -> Result<Self, RegexError> {
         let node = parse::parse(pattern)?;
         let (mut set, mut prefix) = (Vec::new(), String::new());
         let strategy = if let Some(literals) = shape::literal_set(&node) {
@@ -148,7 +147,8 @@ impl Regex {
             Strategy::Globs(globs)
         } else {
             prefix = shape::required_prefix(&node);
-            let automaton = Box::new(compile(pattern, &node, WhichCaptures::None)?);
+            let whole = vec![Hir::look(Look::Start), node.to_hir(), Hir::look(Look::End)];
+            let automaton = Box::new(compile(pattern, Hir::concat(whole), WhichCaptures::None)?);
             Strategy::Automaton { suffix: shape::required_suffix(&node), automaton }
         };
         Ok(Self { pattern: pattern.to_owned(), strategy, set, prefix })
@@ -187,9 +187,8 @@ impl Regex {
     }
 }
 
-/// Compiles to an automaton that matches whole texts.
-fn compile(pattern: &str, node: &Node, captures: WhichCaptures) -> Result<meta::Regex, RegexError> {
-    let anchored = Hir::concat(vec![Hir::look(Look::Start), node.to_hir(), Hir::look(Look::End)]);
+/// Compiles within the size limit; `pattern` is for the error.
+fn compile(pattern: &str, hir: Hir, captures: WhichCaptures) -> Result<meta::Regex, RegexError> {
     let config = meta::Config::new()
         .nfa_size_limit(Some(AUTOMATON_BYTES_MAX))
         .hybrid_cache_capacity(MATCH_CACHE_BYTES_MAX)
@@ -197,6 +196,6 @@ fn compile(pattern: &str, node: &Node, captures: WhichCaptures) -> Result<meta::
         .which_captures(captures);
     meta::Builder::new()
         .configure(config)
-        .build_from_hir(&anchored)
+        .build_from_hir(&hir)
         .map_err(|_| RegexError::TooLarge { pattern: pattern.to_owned() })
 }

@@ -346,8 +346,7 @@ impl<'a> Parser<'a> {
         let start = self.at;
         self.at += 2;
         let mut name = match self.next_char() {
-            // Go reads past the end as an error of encoding.
-            None => return error(RegexErrorKind::InvalidUtf8, ""),
+            None => "",
             Some('{') => {
                 let Some(length) = self.rest().find('}') else {
                     return error(RegexErrorKind::InvalidCharRange, &self.pattern[start..]);
@@ -387,7 +386,7 @@ impl<'a> Parser<'a> {
                 }
                 Some(value)
             }
-            'x' if self.at < self.pattern.len() => self.hex_escape()?,
+            'x' if self.at < self.pattern.len() => self.hex_escape(),
             'a' => Some(0x07),
             'f' => Some(0x0c),
             'n' => Some(u32::from(b'\n')),
@@ -404,27 +403,23 @@ impl<'a> Parser<'a> {
     }
 
     /// What follows `\x`: two digits, or any number of them in braces. `None` if it is something else.
-    fn hex_escape(&mut self) -> Result<Option<u32>> {
+    fn hex_escape(&mut self) -> Option<u32> {
         let first = self.next_char().unwrap_or_default();
         if first != '{' {
-            let Some(second) = self.next_char() else {
-                return error(RegexErrorKind::InvalidUtf8, "");
-            };
-            return Ok(first.to_digit(16).zip(second.to_digit(16)).map(|(high, low)| high * 16 + low));
+            let second = self.next_char().and_then(|rune| rune.to_digit(16));
+            return first.to_digit(16).zip(second).map(|(high, low)| high * 16 + low);
         }
-        let mut value: Option<u32> = None;
+        let mut value = None;
         loop {
-            match self.next_char() {
-                Some('}') => return Ok(value),
-                Some(rune) => {
-                    let Some(digit) = rune.to_digit(16) else { return Ok(None) };
-                    let next = value.unwrap_or(0) * 16 + digit;
+            match self.next_char()? {
+                '}' => return value,
+                rune => {
+                    let next = value.unwrap_or(0) * 16 + rune.to_digit(16)?;
                     if next > u32::from(char::MAX) {
-                        return Ok(None);
+                        return None;
                     }
                     value = Some(next);
                 }
-                None => return Ok(None),
             }
         }
     }
@@ -451,13 +446,13 @@ impl<'a> Parser<'a> {
             let start = self.at;
             let low = self.class_char(whole)?;
             let mut high = low;
-            if let [b'-', next, ..] = self.rest().as_bytes() {
-                if *next != b']' {
-                    self.at += 1;
-                    high = self.class_char(whole)?;
-                    if high < low {
-                        return error(RegexErrorKind::InvalidCharRange, &self.pattern[start..self.at]);
-                    }
+            if let [b'-', next, ..] = self.rest().as_bytes()
+                && *next != b']'
+            {
+                self.at += 1;
+                high = self.class_char(whole)?;
+                if high < low {
+                    return error(RegexErrorKind::InvalidCharRange, &self.pattern[start..self.at]);
                 }
             }
             class.union(&self.folded(class_of(low, high)));
