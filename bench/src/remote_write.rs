@@ -16,7 +16,7 @@ const TAG_2_VARINT: u8 = 0x10;
 pub const STALE_MARKER_BITS: u64 = 0x7ff0_0000_0000_0002;
 
 /// A series' labels as encoded `TimeSeries.labels` fields: done once a series, copied once a sample.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct EncodedLabels(Box<[u8]>);
 
 impl EncodedLabels {

@@ -126,7 +126,7 @@ pub fn ingest_markdown(scenario: Scenario, title: &str, outcomes: &[Outcome], ta
             format!("{:.2}", outcome.data_bytes_per_sample),
             format!("{:.2}", outcome.written_bytes_per_sample),
             restart,
-            recovery.missing_samples().to_string(),
+            recovery.missing_samples.to_string(),
         ]);
     }
     text.push_str(&table.render());
@@ -274,7 +274,8 @@ pub fn ingest_json(scenario: Scenario, outcomes: &[Outcome], targets: &[Target])
             "kill_to_first_correct_answer_seconds": seconds(outcome.recovery.first_correct_answer),
             "kill_to_first_answer_seconds": seconds(outcome.recovery.first_answer),
             "acked_samples": outcome.recovery.acked_samples,
-            "missing_samples": outcome.recovery.missing_samples(),
+            "missing_samples": outcome.recovery.missing_samples,
+            "phantom_samples": outcome.recovery.phantom_samples,
         })
     };
     let servers: Value = outcomes.iter().map(item).collect();

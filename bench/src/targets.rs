@@ -55,9 +55,9 @@ pub fn of_ingest(scenario: Scenario, outcomes: &[Outcome]) -> Vec<Target> {
         targets.push(Target::new("WAL bytes a sample", 2.5, wal));
     }
     targets.push(Target::new(
-        "acknowledged samples missing after kill -9",
+        "acknowledged samples missing or made up after kill -9",
         0.0,
-        gyre.recovery.missing_samples().unsigned_abs() as f64,
+        (gyre.recovery.missing_samples + gyre.recovery.phantom_samples) as f64,
     ));
     let restart = |outcome: &Outcome| outcome.recovery.first_correct_answer.map(|time| time.as_secs_f64());
     if let (Scenario::Wide, Some(peer)) = (scenario, find(outcomes, "prometheus"))

@@ -25,8 +25,8 @@ use crate::stream::Stream;
 const COMPACTING_SPAN_MS: i64 = 3 * 3_600 * 1_000;
 const COMPACTION_SETTLE: Duration = Duration::from_secs(65);
 const QUIET: Duration = Duration::from_secs(4);
-/// Longer than VictoriaMetrics's flush interval of 5 s.
-const QUIET_AFTER_LOAD: Duration = Duration::from_secs(7);
+/// Long enough for VictoriaMetrics to have its parts and its index on disk: killed after 8 s it lost all of them.
+const QUIET_AFTER_LOAD: Duration = Duration::from_secs(20);
 const QUIET_LIMIT: Duration = Duration::from_secs(180);
 
 /// What one server needed for one scenario.

@@ -23,15 +23,10 @@ pub struct Recovery {
     pub first_answer: Option<Duration>,
     /// Acknowledged samples.
     pub acked_samples: u64,
-    /// Samples found by counting all of them.
-    pub found_samples: u64,
-}
-
-impl Recovery {
-    /// Acknowledged samples that are gone; negative if the server made some up.
-    pub fn missing_samples(&self) -> i64 {
-        self.acked_samples as i64 - self.found_samples as i64
-    }
+    /// Acknowledged samples that are gone, metric by metric.
+    pub missing_samples: u64,
+    /// Samples counted beyond those sent.
+    pub phantom_samples: u64,
 }
 
 /// Sends the tail, kills the server after its last ack, starts it again and counts.
@@ -66,13 +61,22 @@ pub fn kill_and_recover(server: &mut Server<'_>, stream: &Stream) -> Result<Reco
     }
 
     let range_ms = stream.shape.span_ms() + 4 * stream.shape.step_ms;
-    let everything = format!("sum(count_over_time({{__name__=~\".+\"}}[{range_ms}ms]))");
-    let found = api::instant_value(server, &mut connection, &everything, at_ms)
-        .map_err(|error| Error::server(server.product.name(), format!("counting everything: {error}")))?;
+    let mut found_samples = 0;
+    let mut missing_samples = 0;
+    for (metric, sent) in &stream.metric_samples {
+        let count = format!("sum(count_over_time({metric}[{range_ms}ms]))");
+        let found = api::instant_value(server, &mut connection, &count, at_ms)
+            .map_err(|error| Error::server(server.product.name(), format!("counting {metric}: {error}")))?;
+        let found = found.unwrap_or(0.0) as u64;
+        found_samples += found;
+        missing_samples += sent.saturating_sub(found);
+    }
+    let acked_samples = stream.main_samples + stream.tail_samples;
     Ok(Recovery {
         first_correct_answer,
         first_answer,
-        acked_samples: stream.main_samples + stream.tail_samples,
-        found_samples: found.unwrap_or(0.0) as u64,
+        acked_samples,
+        missing_samples,
+        phantom_samples: (found_samples + missing_samples).saturating_sub(acked_samples),
     })
 }

@@ -29,7 +29,7 @@ pub fn mix(end_ms: i64) -> Vec<Query> {
         },
     };
     vec![
-        instant("instant: one pod", r#"process_resident_memory_bytes{instance="10.0.0.7:4191"}"#),
+        instant("instant: one pod", r#"process_resident_memory_bytes{instance="10.0.0.1:4191"}"#),
         instant("instant: sum of rates", "sum(rate(request_total[5m]))"),
         instant("instant: count by name", r#"count by (__name__) ({namespace=~".+"})"#),
         instant(
@@ -37,8 +37,8 @@ pub fn mix(end_ms: i64) -> Vec<Query> {
             r#"sum by (namespace, deployment) (rate(response_total{classification="failure"}[5m]))
                / sum by (namespace, deployment) (rate(response_total[5m])) > 0.01"#,
         ),
-        range("range: raw, one pod", r#"process_cpu_seconds_total{instance="10.0.0.7:4191"}"#),
-        range("range: raw fetch of 300 series", r#"tcp_open_connections{peer="src",direction="outbound"}"#),
+        range("range: raw, one pod", r#"process_cpu_seconds_total{instance="10.0.0.1:4191"}"#),
+        range("range: raw fetch of 150 series", r#"tcp_open_connections{peer="src",direction="outbound"}"#),
         range("range: rate by deployment", "sum by (namespace, deployment) (rate(response_total[5m]))"),
         range("range: sum without", "sum without (pod, instance) (increase(request_total[10m]))"),
         range(

@@ -8,7 +8,7 @@
 
 use std::path::Path;
 
-use super::{Sample, Shape, Stream, StreamWriter};
+use super::{MetricId, MetricNames, Sample, Shape, Stream, StreamWriter};
 use crate::error::Result;
 use crate::remote_write::EncodedLabels;
 use crate::rng::Rng;
@@ -104,7 +104,7 @@ impl Flow {
 struct Series {
     labels: EncodedLabels,
     source: Source,
-    is_probe: bool,
+    metric: MetricId,
 }
 
 #[derive(Debug)]
@@ -119,16 +119,17 @@ struct Pod {
 /// Makes the stream in a file of `folder`. The same seed, series count and shape give the same bytes.
 pub fn generate(folder: &Path, series: usize, shape: Shape, seed: u64) -> Result<Stream> {
     let mut rng = Rng::new(seed);
+    let mut metrics = MetricNames::default();
     let mut pods = Vec::new();
     let mut total = 0;
     while total < series {
-        let mut pod = Pod::new(pods.len(), &mut rng);
+        let mut pod = Pod::new(pods.len(), &mut metrics, &mut rng);
         pod.series.truncate(series - total);
         total += pod.series.len();
         pods.push(pod);
     }
 
-    let mut writer = StreamWriter::create(folder, shape, PROBE_METRIC)?;
+    let mut writer = StreamWriter::create(folder, shape, metrics, PROBE_METRIC)?;
     let seconds = shape.step_ms as f64 / 1_000.0;
     let targets = pods.len();
     'steps: for step in 0..=shape.steps {
@@ -144,7 +145,7 @@ pub fn generate(folder: &Path, series: usize, shape: Shape, seed: u64) -> Result
                     labels: &series.labels,
                     timestamp_ms,
                     value: pod.value(series.source),
-                    is_probe: series.is_probe,
+                    metric: series.metric,
                 };
                 if !writer.push(step, index, sample)? {
                     break 'steps;
@@ -157,7 +158,7 @@ pub fn generate(folder: &Path, series: usize, shape: Shape, seed: u64) -> Result
 }
 
 impl Pod {
-    fn new(index: usize, rng: &mut Rng) -> Pod {
+    fn new(index: usize, metrics: &mut MetricNames, rng: &mut Rng) -> Pod {
         let deployment_index = index / REPLICAS;
         let namespace = NAMESPACES[deployment_index % NAMESPACES.len()];
         let app = APPS[(deployment_index / NAMESPACES.len() + deployment_index) % APPS.len()];
@@ -182,15 +183,15 @@ impl Pod {
             let mut labels = vec![("__name__", name)];
             labels.extend_from_slice(&of_proxy);
             labels.extend_from_slice(extra);
-            series.push(Series {
-                labels: EncodedLabels::new(&labels),
-                source,
-                is_probe: name == PROBE_METRIC,
-            });
+            let metric = metrics.intern(name);
+            series.push(Series { labels: EncodedLabels::new(&labels), source, metric });
         };
 
-        let destinations: Vec<String> =
-            (0..3).map(|_| format!("{}-{}", rng.pick(&APPS), rng.below(4))).collect();
+        // Distinct, or two routes would be the same series.
+        let first_destination = rng.below(APPS.len() as u64) as usize;
+        let destinations: Vec<String> = (0..3)
+            .map(|route| format!("{}-{}", APPS[(first_destination + 5 * route) % APPS.len()], rng.below(4)))
+            .collect();
         // One inbound and three outbound routes, each with a successful and the first two with a failing flow.
         let mut flows = Vec::new();
         let mut routes = Vec::new();
@@ -257,7 +258,7 @@ impl Pod {
         series.push(Series {
             labels: EncodedLabels::new(&of_state),
             source: Source::Constant(1.0),
-            is_probe: false,
+            metric: metrics.intern("kube_pod_info"),
         });
         Pod {
             flows,
@@ -336,7 +337,20 @@ mod tests {
         assert_eq!((stream.series, stream.main_samples), (9_000, 63_000));
         let sent: u32 = stream.lanes.iter().flat_map(|lane| &lane.main).map(|request| request.samples).sum();
         assert_eq!(u64::from(sent), stream.main_samples);
+        let of_metrics: u64 = stream.metric_samples.values().sum();
+        assert_eq!(of_metrics, stream.main_samples + stream.tail_samples);
         assert!((2_000..9_000).contains(&stream.tail_samples), "{}", stream.tail_samples);
+    }
+
+    #[test]
+    fn no_two_series_have_the_same_labels() {
+        let mut rng = Rng::new(3);
+        let mut metrics = MetricNames::default();
+        let pods: Vec<Pod> = (0..600).map(|index| Pod::new(index, &mut metrics, &mut rng)).collect();
+        let mut seen = std::collections::HashSet::new();
+        for series in pods.iter().flat_map(|pod| &pod.series) {
+            assert!(seen.insert(&series.labels), "{:?}", series.labels);
+        }
     }
 
     #[test]

@@ -12,6 +12,7 @@ pub mod k8s;
 pub mod node_exporter;
 pub mod recording;
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::os::unix::fs::FileExt;
@@ -116,6 +117,8 @@ pub struct Stream {
     pub tail_samples: u64,
     /// For polling after a restart.
     pub probe: Probe,
+    /// Samples of each metric in the measured part and the tail together.
+    pub metric_samples: BTreeMap<String, u64>,
     /// Compressed bytes of the measured part.
     pub main_bytes: u64,
 }
@@ -141,11 +144,18 @@ pub struct StreamWriter {
     tail_samples: u64,
     tail_requests: usize,
     probe: Probe,
+    probe_metric: Option<MetricId>,
+    metrics: Vec<(String, u64)>,
 }
 
 impl StreamWriter {
     /// Starts a stream in an unnamed file of `folder`.
-    pub fn create(folder: &Path, shape: Shape, probe_metric: &str) -> Result<StreamWriter> {
+    pub fn create(
+        folder: &Path,
+        shape: Shape,
+        metrics: MetricNames,
+        probe_metric: &str,
+    ) -> Result<StreamWriter> {
         let file = tempfile::tempfile_in(folder)
             .map_err(Error::io(format!("creating the stream file in {}", folder.display())))?;
         Ok(StreamWriter {
@@ -163,6 +173,8 @@ impl StreamWriter {
                 after_ms: (shape.end_ms - PROBE_SPAN_MS) | 1,
                 samples: 0,
             },
+            probe_metric: metrics.find(probe_metric),
+            metrics: metrics.0.into_iter().map(|name| (name, 0)).collect(),
         })
     }
 
@@ -174,7 +186,8 @@ impl StreamWriter {
         let lane = series % self.lanes.len();
         let builder = &mut self.lanes[lane].0;
         builder.push(sample.labels, sample.timestamp_ms, sample.value);
-        if sample.is_probe && sample.timestamp_ms > self.probe.after_ms {
+        self.metrics[usize::from(sample.metric.0)].1 += 1;
+        if Some(sample.metric) == self.probe_metric && sample.timestamp_ms > self.probe.after_ms {
             self.probe.samples += 1;
         }
         if self.in_tail {
@@ -212,6 +225,7 @@ impl StreamWriter {
             main_samples: self.main_samples,
             tail_samples: self.tail_samples,
             probe: self.probe,
+            metric_samples: self.metrics.into_iter().collect(),
             main_bytes: self.main_bytes,
         })
     }
@@ -249,6 +263,28 @@ pub struct Sample<'a> {
     pub timestamp_ms: i64,
     /// Its value.
     pub value: f64,
-    /// Whether it belongs to the probe metric.
-    pub is_probe: bool,
+    /// Its metric.
+    pub metric: MetricId,
+}
+
+/// A metric's place in [`MetricNames`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MetricId(u16);
+
+/// The metrics of a stream, each once.
+#[derive(Debug, Clone, Default)]
+pub struct MetricNames(Vec<String>);
+
+impl MetricNames {
+    /// The id of this name, new or known. At most 65,536 names.
+    pub fn intern(&mut self, name: &str) -> MetricId {
+        self.find(name).unwrap_or_else(|| {
+            self.0.push(name.to_owned());
+            MetricId((self.0.len() - 1) as u16)
+        })
+    }
+
+    fn find(&self, name: &str) -> Option<MetricId> {
+        self.0.iter().position(|known| known == name).map(|index| MetricId(index as u16))
+    }
 }

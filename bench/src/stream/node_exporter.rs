@@ -7,7 +7,7 @@
 use std::path::Path;
 
 use super::recording::Recording;
-use super::{Sample, Shape, Stream, StreamWriter};
+use super::{MetricId, MetricNames, Sample, Shape, Stream, StreamWriter};
 use crate::error::{Error, Result};
 use crate::remote_write::EncodedLabels;
 
@@ -37,13 +37,17 @@ pub fn generate(folder: &Path, recording: &Recording, hosts: usize, shape: Shape
             series.push(EncodedLabels::new(&labels));
         }
     }
-    let is_probe: Vec<bool> = recording
+    let mut metrics = MetricNames::default();
+    let metric_of: Vec<MetricId> = recording
         .series
         .iter()
-        .map(|labels| labels.iter().any(|(name, value)| name == "__name__" && value == PROBE_METRIC))
+        .map(|labels| {
+            let name = labels.iter().find(|(name, _)| name == "__name__");
+            metrics.intern(name.map_or("", |(_, value)| value))
+        })
         .collect();
 
-    let mut writer = StreamWriter::create(folder, shape, PROBE_METRIC)?;
+    let mut writer = StreamWriter::create(folder, shape, metrics, PROBE_METRIC)?;
     'steps: for step in 0..=shape.steps {
         if step == shape.steps {
             writer.begin_tail(step)?;
@@ -54,7 +58,7 @@ pub fn generate(folder: &Path, recording: &Recording, hosts: usize, shape: Shape
             for (at, value) in row.iter().enumerate() {
                 let index = host * per_host + at;
                 let sample =
-                    Sample { labels: &series[index], timestamp_ms, value: *value, is_probe: is_probe[at] };
+                    Sample { labels: &series[index], timestamp_ms, value: *value, metric: metric_of[at] };
                 if !writer.push(step, index, sample)? {
                     break 'steps;
                 }
