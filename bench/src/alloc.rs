@@ -4,6 +4,7 @@
 //! `/metrics` before and after the second half of a stream.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use crate::error::Result;
 use crate::http::Connection;
@@ -27,7 +28,7 @@ pub struct Allocations {
 
 /// Counts for each server in turn.
 pub fn run(
-    products: &[&dyn Product],
+    products: &[Arc<dyn Product>],
     scale: f64,
     seed: u64,
     lanes: usize,
@@ -36,13 +37,13 @@ pub fn run(
     let series = ((SERIES as f64 * scale).round() as usize).max(1);
     let shape = Shape { steps: STEPS, step_ms: STEP_MS, lanes, end_ms: now_ms() & !1, tail_requests: 0 };
     let stream = k8s::generate(folder, series, shape, seed)?;
-    let count = |product: &&dyn Product| {
-        let server = Server::start(*product, folder)?;
+    let count = |product: &Arc<dyn Product>| {
+        let server = Server::start(product, folder)?;
         let mut connection = server.connect();
         sender::send(&stream, &server, Part::Before(STEPS / 2))?;
-        let before = allocations(*product, &mut connection)?;
+        let before = allocations(product.as_ref(), &mut connection)?;
         let sent = sender::send(&stream, &server, Part::From(STEPS / 2))?;
-        let after = allocations(*product, &mut connection)?;
+        let after = allocations(product.as_ref(), &mut connection)?;
         let per_sample = before.zip(after).map(|(before, after)| (after - before) / sent.samples as f64);
         Ok(Allocations { server: product.name().to_owned(), per_sample })
     };

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -132,14 +133,14 @@ impl Cli {
 
 impl Common {
     /// The servers, or an error that names the first absent program.
-    fn products(&self) -> Result<Vec<Box<dyn Product>>> {
+    fn products(&self) -> Result<Vec<Arc<dyn Product>>> {
         let gyre = || self.gyre.clone().unwrap_or_else(Gyre::sibling_program);
-        let product = |name: &ServerName| -> Box<dyn Product> {
+        let product = |name: &ServerName| -> Arc<dyn Product> {
             match name {
-                ServerName::Prometheus => Box::new(Prometheus::receiver()),
-                ServerName::VictoriaMetrics => Box::new(VictoriaMetrics::new()),
-                ServerName::Gyre => Box::new(Gyre::committing(gyre())),
-                ServerName::GyreOs => Box::new(Gyre::os_synced(gyre())),
+                ServerName::Prometheus => Arc::new(Prometheus::receiver()),
+                ServerName::VictoriaMetrics => Arc::new(VictoriaMetrics::new()),
+                ServerName::Gyre => Arc::new(Gyre::committing(gyre())),
+                ServerName::GyreOs => Arc::new(Gyre::os_synced(gyre())),
             }
         };
         let products: Vec<_> = self.servers.iter().map(product).collect();
@@ -162,7 +163,6 @@ impl Common {
 
     fn run_alloc(&self) -> Result<()> {
         let products = self.products()?;
-        let products: Vec<&dyn Product> = products.iter().map(AsRef::as_ref).collect();
         let folder = self.folder()?;
         let counts = alloc::run(&products, self.scale, self.seed, self.connections.into(), folder.path())?;
         let targets = targets::of_allocations(&counts);
@@ -191,7 +191,7 @@ impl Ingest {
             let mut outcomes = Vec::new();
             for product in &products {
                 eprintln!("running {} on {title}", product.name());
-                outcomes.push(ingest::run(product.as_ref(), &stream, folder.path())?);
+                outcomes.push(ingest::run(product, &stream, folder.path())?);
             }
             let targets = targets::of_ingest(*scenario, &outcomes);
             print!("{}", report::ingest_markdown(*scenario, &title, &outcomes, &targets));
@@ -206,7 +206,6 @@ impl Ingest {
 impl Query {
     fn run(&self) -> Result<()> {
         let products = self.common.products()?;
-        let products: Vec<&dyn Product> = products.iter().map(AsRef::as_ref).collect();
         let names: Vec<&str> = products.iter().map(|product| product.name()).collect();
         let folder = self.common.folder()?;
         let lanes = self.common.connections.into();

@@ -56,7 +56,7 @@ impl Sent {
 }
 
 /// Sends one part of the stream and waits for all answers.
-pub fn send(stream: &Stream, server: &Server<'_>, part: Part) -> Result<Sent> {
+pub fn send(stream: &Stream, server: &Server, part: Part) -> Result<Sent> {
     let gate = Gate::new(stream.lanes.len());
     let started = Instant::now();
     let outcomes: Vec<Result<LaneSent>> = thread::scope(|scope| {
@@ -115,7 +115,7 @@ struct LaneSent {
 
 fn send_lane(
     stream: &Stream,
-    server: &Server<'_>,
+    server: &Server,
     requests: &[Request],
     enter_step: impl Fn(u32) -> Result<()>,
 ) -> Result<LaneSent> {

@@ -8,6 +8,7 @@ mod recovery;
 mod scenario;
 
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
@@ -67,7 +68,7 @@ pub struct Outcome {
 }
 
 /// Runs one server through one stream. `folder` holds its data folder meanwhile.
-pub fn run(product: &dyn Product, stream: &Stream, folder: &Path) -> Result<Outcome> {
+pub fn run(product: &Arc<dyn Product>, stream: &Stream, folder: &Path) -> Result<Outcome> {
     let mut server = Server::start(product, folder)?;
     let process = server.process();
     process.wait_quiescent(QUIET, QUIET_LIMIT)?;

@@ -30,7 +30,7 @@ pub struct Recovery {
 }
 
 /// Sends the tail, kills the server after its last ack, starts it again and counts.
-pub fn kill_and_recover(server: &mut Server<'_>, stream: &Stream) -> Result<Recovery> {
+pub fn kill_and_recover(server: &mut Server, stream: &Stream) -> Result<Recovery> {
     sender::send(stream, server, Part::Tail)?;
     let killed = Instant::now();
     server.kill()?;

@@ -31,6 +31,17 @@ pub enum Data {
     LabelSets(BTreeSet<Labels>),
 }
 
+impl Data {
+    /// Whether there is nothing in it.
+    pub fn is_empty(&self) -> bool {
+        match self {
+            Data::Series(_, series) => series.is_empty(),
+            Data::Strings(strings) => strings.is_empty(),
+            Data::LabelSets(sets) => sets.is_empty(),
+        }
+    }
+}
+
 /// One call.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Call {
@@ -81,7 +92,7 @@ pub fn seconds(timestamp_ms: i64) -> String {
 
 impl Call {
     /// Sends it; the raw body of a successful answer.
-    pub fn send(&self, server: &Server<'_>, connection: &mut Connection) -> Result<String> {
+    pub fn send(&self, server: &Server, connection: &mut Connection) -> Result<String> {
         let answer = match self {
             Call::Instant { expr, at_ms } => {
                 let parameters = [("query", expr.as_str()), ("time", &seconds(*at_ms))];
@@ -113,14 +124,14 @@ impl Call {
     }
 
     /// Sends it and reads the answer.
-    pub fn ask(&self, server: &Server<'_>, connection: &mut Connection) -> Result<Data> {
+    pub fn ask(&self, server: &Server, connection: &mut Connection) -> Result<Data> {
         parse(&self.send(server, connection)?)
     }
 }
 
 /// The value of an instant query with one result, None if it is empty.
 pub fn instant_value(
-    server: &Server<'_>,
+    server: &Server,
     connection: &mut Connection,
     expr: &str,
     at_ms: i64,

@@ -8,6 +8,7 @@ pub mod compare;
 pub mod mix;
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
@@ -48,7 +49,7 @@ pub struct Row {
 
 /// Loads the servers and runs the mix `rounds` times.
 pub fn run(
-    products: &[&dyn Product],
+    products: &[Arc<dyn Product>],
     scale: f64,
     seed: u64,
     lanes: usize,
@@ -64,7 +65,7 @@ pub fn run(
     let mut servers = Vec::new();
     for product in products {
         eprintln!("loading {}", product.name());
-        let server = Server::start(*product, folder)?;
+        let server = Server::start(product, folder)?;
         sender::send(&stream, &server, Part::Main)?;
         server.flush(&mut server.connect())?;
         servers.push(server);
@@ -79,7 +80,7 @@ pub fn run(
     queries.iter().map(|query| measure(query, &servers, rounds)).collect()
 }
 
-fn measure(query: &mix::Query, servers: &[Server<'_>], rounds: usize) -> Result<Row> {
+fn measure(query: &mix::Query, servers: &[Server], rounds: usize) -> Result<Row> {
     let mut connections: Vec<_> = servers.iter().map(Server::connect).collect();
     // The round that warms up is also the one that is compared.
     let answers: Vec<Result<String>> = servers

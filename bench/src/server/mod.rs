@@ -12,6 +12,7 @@ use std::fs::{self, OpenOptions};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -28,7 +29,7 @@ use crate::process::{Process, path_bytes};
 const READY_LIMIT: Duration = Duration::from_secs(300);
 
 /// What differs between the servers.
-pub trait Product: std::fmt::Debug + Sync {
+pub trait Product: std::fmt::Debug + Send + Sync {
     /// Name in tables and options.
     fn name(&self) -> &str;
     /// The program.
@@ -65,9 +66,9 @@ pub trait Product: std::fmt::Debug + Sync {
 
 /// A running (or killed) server on its own fresh data folder.
 #[derive(Debug)]
-pub struct Server<'a> {
+pub struct Server {
     /// What it is.
-    pub product: &'a dyn Product,
+    pub product: Arc<dyn Product>,
     /// Where it listens.
     pub address: SocketAddr,
     // Before the folder: the process must be gone when its folder is removed.
@@ -75,18 +76,22 @@ pub struct Server<'a> {
     folder: ManagedFolder,
 }
 
-impl<'a> Server<'a> {
-    /// Starts it on a fresh folder in `parent` and waits until it is ready.
-    pub fn start(product: &'a dyn Product, parent: &Path) -> Result<Server<'a>> {
+impl Server {
+    /// Starts it on a fresh folder in `parent` and a free port, and waits until it is ready.
+    pub fn start(product: &Arc<dyn Product>, parent: &Path) -> Result<Server> {
+        Server::start_at(product, parent, free_port()?)
+    }
+
+    /// The same at an address.
+    pub fn start_at(product: &Arc<dyn Product>, parent: &Path, address: SocketAddr) -> Result<Server> {
         let program = product.program();
         if !program.exists() {
             return Err(Error::Missing { program: program.into(), hint: product.how_to_get().into() });
         }
         let folder = ManagedFolder::create_in(parent)?;
         fs::create_dir(folder.path().join("data")).map_err(Error::io("creating the data folder"))?;
-        let address = free_port()?;
-        let child = launch(product, folder.path(), address)?;
-        let server = Server { product, address, child, folder };
+        let child = launch(product.as_ref(), folder.path(), address)?;
+        let server = Server { product: Arc::clone(product), address, child, folder };
         server.wait_ready()?;
         Ok(server)
     }
@@ -113,7 +118,7 @@ impl<'a> Server<'a> {
 
     /// Starts it again on the same data and address, without waiting.
     pub fn relaunch(&mut self) -> Result<()> {
-        self.child = launch(self.product, self.folder.path(), self.address)?;
+        self.child = launch(self.product.as_ref(), self.folder.path(), self.address)?;
         Ok(())
     }
 
