@@ -1,1 +1,15 @@
 //! Time series storage of one shard: labels, head, chunks, WAL, snapshot. No network, no async.
+
+pub mod chunk;
+pub mod disk;
+pub mod head;
+mod index;
+pub mod labels;
+mod mem;
+pub mod sealed;
+pub mod snapshot;
+mod varint;
+pub mod wal;
+
+pub use head::{Appended, CreateError, Head, HeadSize, ReadError, SeriesBatch, WalBase};
+pub use index::{IndexFull, Matcher, SeriesRef};

@@ -1,0 +1,3 @@
+//! Tenants: who they are and what they may do.
+
+pub mod canonical;

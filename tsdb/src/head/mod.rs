@@ -1,0 +1,185 @@
+//! The head of one shard: its series with their open chunks, and the way to what was sealed.
+//!
+//! One thread owns a head; there are no locks. A sample goes to the open chunk of its series when it is newer
+//! than all before, to the [overlay](ooo) when it is not. What the head cannot decide alone stays outside: time
+//! windows and limits (the tenant's), durability (the WAL's), placement.
+//!
+//! The head never forgets that samples come again: after a crash the WAL repeats what a snapshot already
+//! holds, and clients repeat what was acknowledged. So appending is idempotent, and a different value for a
+//! timestamp that exists is reported, not stored.
+
+mod append;
+mod ooo;
+mod read;
+mod sealed_refs;
+mod series;
+mod state;
+
+use std::io;
+use std::path::Path;
+
+use hashbrown::HashTable;
+
+pub use append::{Appended, CreateError};
+pub use read::{ChunkData, ReadError, SeriesBatch, SeriesData};
+pub use state::BadState;
+
+use crate::disk::Disk;
+use crate::index::{Index, IndexFull, Matcher, SeriesRef};
+use crate::labels::Labels;
+use crate::mem::{Extents, Paged};
+use crate::sealed::{FOLDER, Location, SealedStore};
+
+use ooo::Overlay;
+use sealed_refs::SealedRefs;
+use series::Series;
+
+/// All series of a shard.
+pub struct Head {
+    index: Index,
+    /// Hash of the canonical label bytes, by series number.
+    keys: Paged<u128>,
+    by_key: HashTable<u32>,
+    series: Paged<Series>,
+    extents: Extents,
+    sealed_refs: SealedRefs,
+    sealed: SealedStore,
+    overlay: Overlay,
+    newest_ms: Option<i64>,
+    scratch: Vec<u8>,
+}
+
+/// Sizes of a head, for metrics and limits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HeadSize {
+    /// Series, with or without recent samples.
+    pub series: usize,
+    /// Memory of open chunks.
+    pub open_chunk_bytes: usize,
+    /// Memory of sealed chunks that are not written out yet.
+    pub sealed_memory_bytes: usize,
+}
+
+impl Head {
+    /// An empty head whose sealed chunks go below `folder`.
+    pub fn new(disk: &dyn Disk, folder: &Path) -> io::Result<Self> {
+        Self::with_sealed_end(disk, folder, None)
+    }
+
+    /// An empty head to which series will be restored whose sealed chunks lie before `end`.
+    pub(crate) fn with_sealed_end(disk: &dyn Disk, folder: &Path, end: Option<Location>) -> io::Result<Self> {
+        Ok(Head {
+            index: Index::default(),
+            keys: Paged::default(),
+            by_key: HashTable::new(),
+            series: Paged::default(),
+            extents: Extents::default(),
+            sealed_refs: SealedRefs::default(),
+            sealed: SealedStore::open(disk, &folder.join(FOLDER), end)?,
+            overlay: Overlay::default(),
+            newest_ms: None,
+            scratch: Vec::new(),
+        })
+    }
+
+    /// The series with this key. The key is trusted: labels are compared when a series is made.
+    #[inline]
+    pub fn find(&self, key: u128) -> Option<SeriesRef> {
+        let keys = &self.keys;
+        self.by_key.find(key as u64, |number| keys[*number as usize] == key).map(|number| SeriesRef(*number))
+    }
+
+    /// Whether this is the series with this key: saves the search where the sender keeps its order.
+    #[inline]
+    pub fn is(&self, series: SeriesRef, key: u128) -> bool {
+        (series.0 as usize) < self.keys.len() && self.keys[series.0 as usize] == key
+    }
+
+    /// Makes a series, or finds it. `key` must be the hash of `labels`.
+    pub fn create(&mut self, key: u128, labels: Labels<'_>) -> Result<SeriesRef, CreateError> {
+        if let Some(series) = self.find(key) {
+            // Two label sets with one 128-bit hash: somebody knows the seed, or a bug.
+            let same = self.index.has_labels(series, labels);
+            return if same { Ok(series) } else { Err(CreateError::Collision) };
+        }
+        Ok(self.add_series(key, labels)?)
+    }
+
+    fn add_series(&mut self, key: u128, labels: Labels<'_>) -> Result<SeriesRef, IndexFull> {
+        let series = self.index.add(labels)?;
+        self.keys.push(key);
+        self.series.push(Series::default());
+        let keys = &self.keys;
+        self.by_key.insert_unique(key as u64, series.0, |number| keys[*number as usize] as u64);
+        Ok(series)
+    }
+
+    /// Whether a series has labels; if not, the record that made it was lost.
+    pub fn is_known(&self, series: SeriesRef) -> bool {
+        (series.0 as usize) < self.series.len() && self.index.label_strs(series).next().is_some()
+    }
+
+    /// How many series there are; their numbers are those below.
+    pub fn series_count(&self) -> usize {
+        self.series.len()
+    }
+
+    /// The newest sample's time, if there is any sample.
+    pub fn newest_ms(&self) -> Option<i64> {
+        self.newest_ms
+    }
+
+    /// How many series have this metric name.
+    pub fn metric_series(&self, metric: &str) -> usize {
+        self.index.metric_series(metric)
+    }
+
+    /// The series that satisfy all matchers, ascending.
+    pub fn select(&self, matchers: &[Matcher]) -> Vec<SeriesRef> {
+        self.index.select(matchers)
+    }
+
+    /// All label names in use, in no order.
+    pub fn label_names(&self) -> impl Iterator<Item = &str> {
+        self.index.label_names()
+    }
+
+    /// All values of a label, in no order.
+    pub fn label_values(&self, name: &str) -> impl Iterator<Item = &str> {
+        self.index.label_values(name)
+    }
+
+    /// A series' labels in order of names.
+    pub fn labels(&self, series: SeriesRef) -> impl Iterator<Item = (&str, &str)> {
+        self.index.label_strs(series)
+    }
+
+    /// Sizes, for metrics and limits.
+    pub fn size(&self) -> HeadSize {
+        HeadSize {
+            series: self.series.len(),
+            open_chunk_bytes: self.extents.used_bytes(),
+            sealed_memory_bytes: self.sealed.memory_bytes(),
+        }
+    }
+
+    /// The store of sealed chunks, to carry its bytes to disk.
+    pub fn sealed_mut(&mut self) -> &mut SealedStore {
+        &mut self.sealed
+    }
+
+    /// Where the WAL keeps its last full value of a series; see [`crate::wal`].
+    #[inline]
+    pub fn wal_base_mut(&mut self, series: SeriesRef) -> &mut WalBase {
+        &mut self.series[series.0 as usize].wal_base
+    }
+}
+
+/// The value that the WAL's current frame holds in full for a series.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct WalBase {
+    /// The value's bits.
+    pub value: u64,
+    /// The frame it stands in; frames count from 1.
+    pub frame: u32,
+}

@@ -1,0 +1,199 @@
+//! Handing out series to be read elsewhere: sealed chunks by reference, open ones as copies.
+//!
+//! A query must not hold up appends, so the shard copies what a batch of series needs into one buffer (labels,
+//! open chunks, what is not written out yet) and the query's threads do the rest: read sealed chunks from their
+//! files, check, decode, merge.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::Head;
+use crate::chunk::{ChunkError, xor};
+use crate::disk::FileView;
+use crate::index::SeriesRef;
+use crate::labels::Labels;
+use crate::sealed::{self, FrameError, Location, Stored};
+
+/// Series of one shard as they were at one moment.
+#[derive(Default)]
+pub struct SeriesBatch {
+    bytes: Vec<u8>,
+    chunks: Vec<ChunkData>,
+    series: Vec<SeriesData>,
+    views: BTreeMap<u32, Arc<dyn FileView>>,
+}
+
+/// One series of a batch.
+#[derive(Clone, Debug)]
+pub struct SeriesData {
+    labels: Range<u32>,
+    chunks: Range<u32>,
+    /// Chunks overlap or are not in order.
+    merge: bool,
+}
+
+/// Where a chunk of a batch is.
+#[derive(Clone, Debug)]
+pub enum ChunkData {
+    /// Chunk bytes in the batch.
+    Open(Range<u32>),
+    /// A frame in the batch.
+    Frame(Range<u32>),
+    /// A frame in a file.
+    Sealed(Location),
+}
+
+/// A series that could not be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ReadError {
+    /// A sealed chunk is damaged on disk.
+    #[error(transparent)]
+    Frame(#[from] FrameError),
+    /// A chunk does not decode.
+    #[error(transparent)]
+    Chunk(#[from] ChunkError),
+}
+
+impl Head {
+    /// Whether a series may have samples from `min_ms` to `max_ms`: exact but for gaps within chunks.
+    pub fn overlaps(&self, series: SeriesRef, min_ms: i64, max_ms: i64) -> bool {
+        let state = &self.series[series.0 as usize];
+        if !state.has_samples || state.encoder.t_ms < min_ms {
+            return false;
+        }
+        if let Some(late) = self.overlay.get(series)
+            && (late.overlapping(min_ms, max_ms).next().is_some()
+                || late.buffer.iter().any(|(t, _)| (min_ms..=max_ms).contains(t)))
+        {
+            return true;
+        }
+        let oldest_sealed = || self.sealed_refs.newest_first(state.sealed).last().map(|sealed| sealed.min_ms);
+        let open = || {
+            let mut chunk = Vec::new();
+            state.copy_open_chunk(&self.extents, &mut chunk);
+            xor::first_time(&chunk)
+        };
+        let begin = oldest_sealed().or_else(|| if state.encoder.count > 0 { open() } else { None });
+        begin.is_some_and(|begin| begin <= max_ms)
+    }
+
+    /// Adds a series with its chunks that may hold samples from `min_ms` to `max_ms` to a batch.
+    pub fn read(&self, series: SeriesRef, min_ms: i64, max_ms: i64, batch: &mut SeriesBatch) {
+        let state = &self.series[series.0 as usize];
+        if !state.has_samples || state.encoder.t_ms < min_ms {
+            return;
+        }
+        let labels = batch.put(|bytes| self.index.put_labels(series, bytes));
+        let first_chunk = batch.chunks.len();
+        for sealed in self.sealed_refs.overlapping(state.sealed, min_ms, max_ms) {
+            batch.put_sealed(&self.sealed, sealed.at);
+        }
+        batch.chunks[first_chunk..].reverse();
+        if state.encoder.count > 0 {
+            let open = batch.put(|bytes| state.copy_open_chunk(&self.extents, bytes));
+            batch.chunks.push(ChunkData::Open(open));
+        }
+        let mut merge = false;
+        if let Some(late) = self.overlay.get(series) {
+            for chunk in late.overlapping(min_ms, max_ms) {
+                batch.put_sealed(&self.sealed, chunk.at);
+                merge = true;
+            }
+            if !late.buffer.is_empty() {
+                let chunk = batch.put(|bytes| bytes.extend(xor::encode(&late.buffer)));
+                batch.chunks.push(ChunkData::Open(chunk));
+                merge = true;
+            }
+        }
+        let chunks = first_chunk as u32..batch.chunks.len() as u32;
+        batch.series.push(SeriesData { labels, chunks, merge });
+    }
+}
+
+impl SeriesBatch {
+    fn put(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> Range<u32> {
+        let begin = self.bytes.len() as u32;
+        write(&mut self.bytes);
+        begin..self.bytes.len() as u32
+    }
+
+    fn put_sealed(&mut self, store: &sealed::SealedStore, at: Location) {
+        if let Some(Stored::File(view)) = store.find(at) {
+            self.views.entry(at.file).or_insert_with(|| view.clone());
+            self.chunks.push(ChunkData::Sealed(at));
+            return;
+        }
+        // Not written out yet. A frame that cannot be found is reported when it is read.
+        let frame = self.put(|bytes| {
+            let _ = store.copy_frame(at, bytes);
+        });
+        self.chunks.push(ChunkData::Frame(frame));
+    }
+
+    /// The series in the batch.
+    pub fn series(&self) -> &[SeriesData] {
+        &self.series
+    }
+
+    /// Memory held by the batch.
+    pub fn bytes(&self) -> usize {
+        self.bytes.capacity()
+            + self.chunks.capacity() * size_of::<ChunkData>()
+            + self.series.capacity() * size_of::<SeriesData>()
+    }
+
+    /// A series' canonical labels.
+    pub fn labels(&self, series: &SeriesData) -> Labels<'_> {
+        Labels::trusted(&self.bytes[as_range(&series.labels)])
+    }
+
+    /// Appends a series' samples from `min_ms` to `max_ms` to `times` and `values`, in order of time, each time
+    /// once. `scratch` is working memory.
+    pub fn decode(
+        &self,
+        series: &SeriesData,
+        (min_ms, max_ms): (i64, i64),
+        times: &mut Vec<i64>,
+        values: &mut Vec<f64>,
+        scratch: &mut Vec<u8>,
+    ) -> Result<(), ReadError> {
+        let begin = times.len();
+        for chunk in &self.chunks[as_range(&series.chunks)] {
+            let data = match chunk {
+                ChunkData::Open(range) => &self.bytes[as_range(range)],
+                ChunkData::Frame(range) => sealed::check_frame(&self.bytes[as_range(range)])?.1,
+                ChunkData::Sealed(at) => {
+                    scratch.clear();
+                    let view = self.views.get(&at.file).ok_or(FrameError)?;
+                    sealed::read_frame(view.as_ref(), at.offset, scratch)?;
+                    sealed::check_frame(scratch)?.1
+                }
+            };
+            xor::decode(data, |t_ms, value| {
+                if min_ms <= t_ms && t_ms <= max_ms {
+                    times.push(t_ms);
+                    values.push(f64::from_bits(value));
+                }
+            })?;
+        }
+        if series.merge {
+            merge(begin, times, values);
+        }
+        Ok(())
+    }
+}
+
+/// Sorts by time what came from overlapping chunks.
+fn merge(begin: usize, times: &mut Vec<i64>, values: &mut Vec<f64>) {
+    let mut samples: Vec<(i64, f64)> = times.drain(begin..).zip(values.drain(begin..)).collect();
+    samples.sort_by_key(|sample| sample.0);
+    // The head stores a time once, unless it could not read the chunk that held it.
+    samples.dedup_by_key(|sample| sample.0);
+    times.extend(samples.iter().map(|sample| sample.0));
+    values.extend(samples.iter().map(|sample| sample.1));
+}
+
+fn as_range(range: &Range<u32>) -> Range<usize> {
+    range.start as usize..range.end as usize
+}

@@ -1,0 +1,115 @@
+//! From label matchers to series: symbols, postings, selection.
+//!
+//! Series are numbered in order of creation, so a posting list only ever grows at its end and is in order by
+//! itself. Label sets are kept as symbol numbers; the strings are stored once per shard.
+
+mod postings;
+mod select;
+mod symbols;
+
+use crate::labels::{self, Labels, METRIC_NAME};
+use crate::mem::{ByteArena, Paged};
+use crate::varint;
+
+pub use select::Matcher;
+pub(crate) use symbols::Symbol;
+
+use postings::Postings;
+use symbols::Symbols;
+
+/// Numbers a series within its shard, from 0, in order of creation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SeriesRef(pub u32);
+
+/// A part of the head has reached the size its 32-bit offsets can address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the shard's label memory is full (4 GiB)")]
+pub struct IndexFull;
+
+/// The label sets of all series of a shard, and which series carry which label.
+#[derive(Default)]
+pub(crate) struct Index {
+    symbols: Symbols,
+    /// Per series: varint count, then varint (name, value) symbols.
+    sets: ByteArena,
+    offsets: Paged<u32>,
+    postings: Postings,
+    scratch: Vec<u8>,
+}
+
+impl Index {
+    /// Adds a series; it gets the next number.
+    pub(crate) fn add(&mut self, labels: Labels<'_>) -> Result<SeriesRef, IndexFull> {
+        let series = SeriesRef(u32::try_from(self.offsets.len()).map_err(|_| IndexFull)?);
+        let mut set = std::mem::take(&mut self.scratch);
+        set.clear();
+        for (name, value) in labels.iter() {
+            let (name, value) = (self.symbols.intern(name)?, self.symbols.intern(value)?);
+            varint::put_u64(&mut set, u64::from(name.0));
+            varint::put_u64(&mut set, u64::from(value.0));
+        }
+        // Nothing fails from here on: a series is in all of the index or in nothing of it.
+        let offset = self.sets.push(&set).ok_or(IndexFull)?;
+        self.offsets.push(offset);
+        for (name, value) in symbol_pairs(&set) {
+            self.postings.add(name, value, series);
+        }
+        self.scratch = set;
+        Ok(series)
+    }
+
+    /// How many series there are.
+    pub(crate) fn len(&self) -> usize {
+        self.offsets.len()
+    }
+
+    /// Whether a series has exactly these labels.
+    pub(crate) fn has_labels(&self, series: SeriesRef, labels: Labels<'_>) -> bool {
+        let own = self.label_strs(series);
+        own.eq(labels.iter())
+    }
+
+    /// A series' labels in order of names.
+    pub(crate) fn label_strs(&self, series: SeriesRef) -> impl Iterator<Item = (&str, &str)> {
+        let set = self.sets.get(self.offsets[series.0 as usize]);
+        symbol_pairs(set).map(|(name, value)| (self.symbols.get(name), self.symbols.get(value)))
+    }
+
+    /// Appends a series' canonical label bytes to `out`.
+    pub(crate) fn put_labels(&self, series: SeriesRef, out: &mut Vec<u8>) {
+        for (name, value) in self.label_strs(series) {
+            labels::put_label(out, name, value);
+        }
+    }
+
+    /// The series that satisfy all matchers, ascending.
+    pub(crate) fn select(&self, matchers: &[Matcher]) -> Vec<SeriesRef> {
+        select::select(self, matchers)
+    }
+
+    /// How many series have this metric name.
+    pub(crate) fn metric_series(&self, metric: &str) -> usize {
+        let pair = self.symbols.find(METRIC_NAME).zip(self.symbols.find(metric));
+        pair.map_or(0, |(name, value)| self.postings.count(name, value))
+    }
+
+    /// All label names, in no order.
+    pub(crate) fn label_names(&self) -> impl Iterator<Item = &str> {
+        self.postings.names().map(|name| self.symbols.get(name))
+    }
+
+    /// All values of a label name, in no order.
+    pub(crate) fn label_values(&self, name: &str) -> impl Iterator<Item = &str> {
+        let name = self.symbols.find(name);
+        let pairs = name.into_iter().flat_map(|name| self.postings.pairs_of(name));
+        pairs.map(|pair| self.symbols.get(self.postings.value(*pair)))
+    }
+}
+
+fn symbol_pairs(mut set: &[u8]) -> impl Iterator<Item = (Symbol, Symbol)> {
+    std::iter::from_fn(move || {
+        let name = varint::take_u64(&mut set)?;
+        let value = varint::take_u64(&mut set)?;
+        Some((Symbol(name as u32), Symbol(value as u32)))
+    })
+}

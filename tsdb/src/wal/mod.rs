@@ -1,0 +1,29 @@
+//! The write-ahead log: what was accepted, in order, so that a restart can do it again.
+//!
+//! All shards of an arbiter share one log (a *lane*), so that one fdatasync commits them all. A lane is a
+//! series of files; a file is a header and records; a record is a batch of one shard, a name for a shard
+//! (*stream*), or a commit mark. Byte by byte: `docs/format/wal.md`.
+//!
+//! - [`LaneEncoder`] turns batches into bytes, on the arbiter. It does no I/O.
+//! - [`WalWriter`] takes these bytes to disk, on a thread that may block.
+//! - [`replay`] reads a lane's files back.
+//!
+//! Values are written as the XOR with a *base*: the value that the same series had when it first appeared in
+//! the current *frame* (a stretch of a file). A chain of differences would be a little smaller, but one damaged
+//! record would make every later one of its series unreadable, or worse, wrong; with bases a damaged record
+//! costs itself, unless it held the bases, and a missing base is noticed, never guessed.
+//!
+//! What may go wrong, and what is done: the last write of a crashed process may be torn: everything from the
+//! first bad byte after the last commit mark is cut. A bad record before a commit mark is damage: it is reported
+//! with file and offset, and reading goes on at the next good record.
+
+mod batch;
+mod encoder;
+mod format;
+mod reader;
+mod writer;
+
+pub use batch::{Bases, BatchName, DecodedSample};
+pub use encoder::{FILE_BYTES, LaneEncoder, Piece, StreamId, WalPosition};
+pub use reader::{Damage, Replay, ReplayReport, replay};
+pub use writer::{WalError, WalWriter};

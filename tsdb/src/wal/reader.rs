@@ -1,0 +1,194 @@
+//! Reads a lane's files back.
+
+use std::collections::HashMap;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::batch::{Bases, BatchName, DecodedSample, take_samples};
+use super::encoder::WalPosition;
+use super::format::{FILE_HEADER, RECORD_HEADER_BYTES, RECORD_MAGIC, RecordType, file_number, take_record};
+use crate::disk::Disk;
+use crate::varint;
+
+/// Takes what a lane's files hold.
+pub trait Replay {
+    /// Numbers a stream for the other calls.
+    fn stream(&mut self, name: &[u8]) -> usize;
+    /// Whether the record at this place is news for the stream; if not, it is read for its bases only.
+    fn wants(&mut self, stream: usize, at: WalPosition) -> bool;
+    /// A batch begins.
+    fn batch(&mut self, stream: usize, name: BatchName);
+    /// A series was made.
+    fn series(&mut self, stream: usize, number: u32, canonical_labels: &[u8]);
+    /// A sample was accepted.
+    fn sample(&mut self, stream: usize, sample: DecodedSample);
+}
+
+/// Bytes of a file that are not as they were written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Damage {
+    /// The file.
+    pub file: PathBuf,
+    /// The first bad byte.
+    pub offset: u64,
+    /// How many bytes were skipped.
+    pub bytes: u64,
+}
+
+/// What reading a lane came upon.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ReplayReport {
+    /// Batches read, wanted or not.
+    pub batches: u64,
+    /// Damaged stretches: acknowledged samples may be lost.
+    pub damage: Vec<Damage>,
+    /// A torn write at the end, which was cut: nothing acknowledged is lost.
+    pub torn: Option<Damage>,
+    /// The number of the next file to be written.
+    pub next_file: u64,
+}
+
+/// Reads all files of a lane in order, and cuts a torn end off the last one.
+pub fn replay(disk: &dyn Disk, folder: &Path, to: &mut dyn Replay) -> io::Result<ReplayReport> {
+    let mut files: Vec<(u64, PathBuf)> =
+        disk.list(folder)?.into_iter().filter_map(|path| Some((file_number(&path)?, path))).collect();
+    files.sort();
+    let mut report = ReplayReport { next_file: 1, ..ReplayReport::default() };
+    let last = files.last().map(|file| file.0);
+    for (number, path) in files {
+        report.next_file = number + 1;
+        let bytes = disk.read(&path)?;
+        let file = FileReader { path: &path, number, bytes: &bytes, is_last: Some(number) == last };
+        let good_bytes = file.read(to, &mut report);
+        if good_bytes < bytes.len() {
+            let mut file = disk.open(&path)?;
+            file.set_len(good_bytes as u64)?;
+            file.sync_data()?;
+        }
+    }
+    Ok(report)
+}
+
+struct FileReader<'a> {
+    path: &'a Path,
+    number: u64,
+    bytes: &'a [u8],
+    is_last: bool,
+}
+
+impl FileReader<'_> {
+    /// Reads the file; gives the length of what is to be kept of it.
+    fn read(&self, to: &mut dyn Replay, report: &mut ReplayReport) -> usize {
+        let mut streams: HashMap<u64, (usize, Bases)> = HashMap::new();
+        let mut at = if self.bytes.starts_with(&FILE_HEADER) { FILE_HEADER.len() } else { 0 };
+        while at < self.bytes.len() {
+            let record = take_record(&self.bytes[at..]);
+            let understood = record.and_then(|(kind, payload, len)| {
+                let position = WalPosition { file: self.number, offset: at as u64 };
+                read_record(kind, payload, position, &mut streams, to)?;
+                report.batches += u64::from(kind == RecordType::Batch);
+                Some(len)
+            });
+            if let Some(len) = understood {
+                at += len;
+                continue;
+            }
+            let next = self.next_record(at + 1);
+            let damage = |end: usize| Damage {
+                file: self.path.to_owned(),
+                offset: at as u64,
+                bytes: (end - at) as u64,
+            };
+            // A commit mark further on says that these bytes were on disk once: then this is no torn write.
+            if self.is_last && !self.has_commit_after(at) {
+                report.torn = Some(damage(self.bytes.len()));
+                return at;
+            }
+            report.damage.push(damage(next));
+            at = next;
+        }
+        self.bytes.len()
+    }
+
+    /// The next place from `from` on where a valid record begins, or the end.
+    fn next_record(&self, from: usize) -> usize {
+        let mut at = from;
+        while let Some(found) = find(&self.bytes[at.min(self.bytes.len())..], &RECORD_MAGIC) {
+            at += found;
+            if take_record(&self.bytes[at..]).is_some() {
+                return at;
+            }
+            at += 1;
+        }
+        self.bytes.len()
+    }
+
+    fn has_commit_after(&self, from: usize) -> bool {
+        let mut at = self.next_record(from + 1);
+        while let Some((kind, _, len)) = self.bytes.get(at..).and_then(take_record) {
+            if kind == RecordType::Commit {
+                return true;
+            }
+            at += len;
+            if take_record(&self.bytes[at..]).is_none() {
+                at = self.next_record(at);
+            }
+        }
+        false
+    }
+}
+
+fn find(haystack: &[u8], needle: &[u8; 4]) -> Option<usize> {
+    if haystack.len() < RECORD_HEADER_BYTES {
+        return None;
+    }
+    haystack.windows(needle.len()).position(|window| window == needle)
+}
+
+/// Hands a record on; `None` if it cannot be understood.
+fn read_record(
+    kind: RecordType,
+    mut payload: &[u8],
+    at: WalPosition,
+    streams: &mut HashMap<u64, (usize, Bases)>,
+    to: &mut dyn Replay,
+) -> Option<()> {
+    match kind {
+        RecordType::Commit => {}
+        RecordType::Stream => {
+            let id = varint::take_u64(&mut payload)?;
+            streams.insert(id, (to.stream(payload), Bases::default()));
+        }
+        RecordType::Batch => {
+            // A stream whose name was lost: its batches are lost with it.
+            let (stream, bases) = streams.get_mut(&varint::take_u64(&mut payload)?)?;
+            let (boot, rest) = payload.split_first_chunk()?;
+            payload = rest;
+            let boot = u128::from_le_bytes(*boot);
+            let name = BatchName { boot, number: varint::take_u64(&mut payload)? };
+            let frame = u32::try_from(varint::take_u64(&mut payload)?).ok()?;
+            let wanted = to.wants(*stream, at);
+            if wanted {
+                to.batch(*stream, name);
+            }
+            let new_count = varint::take_u64(&mut payload)?;
+            let mut number =
+                if new_count > 0 { u32::try_from(varint::take_u64(&mut payload)?).ok()? } else { 0 };
+            for _ in 0..new_count {
+                let len = usize::try_from(varint::take_u64(&mut payload)?).ok()?;
+                let (labels, rest) = payload.split_at_checked(len)?;
+                payload = rest;
+                if wanted {
+                    to.series(*stream, number, labels);
+                }
+                number = number.checked_add(1)?;
+            }
+            take_samples(payload, frame, bases, |sample| {
+                if wanted {
+                    to.sample(*stream, sample);
+                }
+            })?;
+        }
+    }
+    Some(())
+}

@@ -1,0 +1,171 @@
+//! A shard as small as can be: a head and a lane, driven the way the node drives them.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use gyre_tsdb::disk::{Disk, SimDisk};
+use gyre_tsdb::labels::{self, Labels};
+use gyre_tsdb::snapshot::{self, SnapshotBegin, SnapshotEnd, SnapshotWriter};
+use gyre_tsdb::wal::{
+    BatchName, DecodedSample, LaneEncoder, Piece, Replay, ReplayReport, StreamId, WalError, WalPosition,
+    WalWriter, replay,
+};
+use gyre_tsdb::{Appended, Head, SeriesBatch, SeriesRef};
+
+pub const LANE: &str = "wal/0";
+pub const SHARD: &str = "shard";
+pub const SNAPSHOTS: &str = "shard/snapshots";
+const STREAM: &[u8] = b"tenant/0-of-1@1";
+
+/// Series name, then samples by time.
+pub type Content = BTreeMap<String, BTreeMap<i64, u64>>;
+
+pub fn key(labels: &[u8]) -> u128 {
+    xxhash_rust::xxh3::xxh3_128(labels)
+}
+
+pub struct Shard {
+    pub disk: SimDisk,
+    pub head: Head,
+    pub encoder: LaneEncoder,
+    pub writer: WalWriter,
+    pub unwritten: Vec<Piece>,
+    pub report: ReplayReport,
+    /// Samples that the log named but could not give.
+    pub lost: u64,
+    number: u64,
+}
+
+impl Shard {
+    /// Starts on whatever the disk holds.
+    pub fn start(disk: &SimDisk, file_bytes: u64) -> Shard {
+        disk.create_dir_all(Path::new(LANE)).unwrap();
+        let loaded = snapshot::load(disk, Path::new(SHARD), Path::new(SNAPSHOTS)).unwrap();
+        let mut target = Target { head: loaded.head, from: loaded.begin.position, lost: 0 };
+        let report = replay(disk, Path::new(LANE), &mut target).unwrap();
+        let encoder = LaneEncoder::new(report.next_file, file_bytes);
+        let writer = WalWriter::new(Arc::new(disk.clone()), Path::new(LANE), true);
+        let Target { head, lost, .. } = target;
+        Shard { disk: disk.clone(), head, encoder, writer, unwritten: Vec::new(), report, lost, number: 0 }
+    }
+
+    /// Appends samples as one batch; they are durable once [`Shard::commit`] returns.
+    pub fn append(&mut self, samples: &[(String, i64, u64)]) {
+        for (name, t, v) in samples {
+            let bytes = labels::encode([("__name__", name.as_str())]);
+            let series = match self.head.find(key(&bytes)) {
+                Some(series) => series,
+                None => {
+                    let series = self.head.create(key(&bytes), Labels::parse(&bytes).unwrap()).unwrap();
+                    self.encoder.new_series(series, &bytes);
+                    series
+                }
+            };
+            if matches!(self.head.append(series, *t, *v), Appended::InOrder | Appended::Late) {
+                self.encoder.sample(series, *t, *v, self.head.wal_base_mut(series));
+            }
+        }
+        self.number += 1;
+        self.encoder.finish_batch(StreamId(0), STREAM, BatchName { boot: 7, number: self.number });
+    }
+
+    pub fn commit(&mut self) -> Result<(), WalError> {
+        if self.unwritten.is_empty() {
+            self.unwritten = self.encoder.take(Vec::new());
+        }
+        self.writer.write(&mut self.unwritten)
+    }
+
+    /// Takes a snapshot; `between` is called when half of it is encoded.
+    pub fn snapshot(&mut self, between: impl FnOnce(&mut Shard)) {
+        let disk = self.disk.clone();
+        let begin = SnapshotBegin { position: self.encoder.position(), note: b"note".to_vec() };
+        let mut writer = SnapshotWriter::begin(&disk, Path::new(SNAPSHOTS), &begin).unwrap();
+        let (block, mut next) = snapshot::encode_block(&self.head, SeriesRef(0));
+        writer.series(&block).unwrap();
+        between(self);
+        while (next.0 as usize) < self.head.series_count() {
+            let (block, after) = snapshot::encode_block(&self.head, next);
+            writer.series(&block).unwrap();
+            next = after;
+        }
+        self.flush(true);
+        let sealed = self.head.sealed_mut().end();
+        for path in self.head.sealed_mut().files_since(1) {
+            if let Ok(mut file) = disk.open(&path) {
+                file.sync_data().unwrap();
+            }
+        }
+        disk.sync_dir(&Path::new(SHARD).join("sealed")).unwrap();
+        self.commit().unwrap();
+        writer.finish(SnapshotEnd { series: next.0, sealed }).unwrap();
+    }
+
+    pub fn flush(&mut self, all: bool) {
+        while let Some(flush) = self.head.sealed_mut().take_flush(all) {
+            flush.write(&self.disk).unwrap();
+            let view = flush.map(&self.disk).unwrap();
+            self.head.sealed_mut().flushed(&flush, view);
+        }
+    }
+
+    /// Everything the head holds.
+    pub fn content(&self) -> Content {
+        let mut batch = SeriesBatch::default();
+        for series in self.head.select(&[]) {
+            self.head.read(series, i64::MIN, i64::MAX, &mut batch);
+        }
+        let mut content = Content::new();
+        for series in batch.series() {
+            let (mut times, mut values, mut scratch) = (Vec::new(), Vec::new(), Vec::new());
+            batch.decode(series, (i64::MIN, i64::MAX), &mut times, &mut values, &mut scratch).unwrap();
+            let name = batch.labels(series).get("__name__").unwrap().to_owned();
+            let samples = times.into_iter().zip(values.into_iter().map(f64::to_bits)).collect();
+            assert!(content.insert(name, samples).is_none(), "a series is there once");
+        }
+        content
+    }
+}
+
+struct Target {
+    head: Head,
+    from: WalPosition,
+    lost: u64,
+}
+
+impl Replay for Target {
+    fn stream(&mut self, name: &[u8]) -> usize {
+        assert_eq!(name, STREAM);
+        0
+    }
+
+    fn wants(&mut self, _: usize, at: WalPosition) -> bool {
+        self.from <= at
+    }
+
+    fn batch(&mut self, _: usize, name: BatchName) {
+        assert_eq!(name.boot, 7);
+    }
+
+    fn series(&mut self, _: usize, number: u32, labels: &[u8]) {
+        assert!(self.head.replay_series(number, key(labels), labels));
+    }
+
+    fn sample(&mut self, _: usize, sample: DecodedSample) {
+        let series = SeriesRef(sample.series);
+        match sample.value {
+            Some(value) if self.head.is_known(series) => {
+                assert_ne!(self.head.append(series, sample.t_ms, value), Appended::Conflict);
+            }
+            _ => self.lost += 1,
+        }
+    }
+}
+
+/// Adds samples to a model the way the head takes them: the first value for a time stays.
+pub fn remember(content: &mut Content, samples: &[(String, i64, u64)]) {
+    for (name, t, v) in samples {
+        content.entry(name.clone()).or_default().entry(*t).or_insert(*v);
+    }
+}
