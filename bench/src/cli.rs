@@ -10,6 +10,8 @@ use serde_json::Value;
 
 use crate::error::{Error, Result};
 use crate::ingest::{self, RecordingSource, Scenario};
+use crate::process::machine;
+use crate::query::memory;
 use crate::server::{Gyre, ManagedFolder, Product, Prometheus, VictoriaMetrics, clean_up_on_signals};
 use crate::stream::recording::Recording;
 use crate::{alloc, query, report, targets};
@@ -30,6 +32,8 @@ enum Run {
     Query(Query),
     /// Count heap allocations per sample in steady state (gyre: built with --features count-allocations).
     Alloc(Common),
+    /// Measure the memory that one aggregation over 100,000 bucket series needs.
+    Memory(Common),
     /// Record a real node_exporter for the node-exporter stream.
     Record(Record),
 }
@@ -119,6 +123,7 @@ impl Cli {
             Run::Ingest(ingest) => ingest.run(),
             Run::Query(query) => query.run(),
             Run::Alloc(common) => common.run_alloc(),
+            Run::Memory(common) => common.run_memory(),
             Run::Record(record) => {
                 let interval = Duration::from_millis(record.interval_ms.into());
                 let recording = Recording::record(record.scrapes.into(), interval)?;
@@ -169,12 +174,22 @@ impl Common {
         print!("{}{}", report::alloc_markdown(&counts), report::targets_markdown(&targets));
         self.write_json(&report::alloc_json(&counts, &targets))
     }
+
+    fn run_memory(&self) -> Result<()> {
+        let products = self.products()?;
+        let folder = self.folder()?;
+        let peaks = memory::run(&products, self.scale, self.seed, self.connections.into(), folder.path())?;
+        let targets = targets::of_memory(&peaks);
+        print!("{}{}", report::memory_markdown(&peaks), report::targets_markdown(&targets));
+        self.write_json(&report::memory_json(&peaks, &targets))
+    }
 }
 
 impl Ingest {
     fn run(&self) -> Result<()> {
         let products = self.common.products()?;
         let folder = self.common.folder()?;
+        println!("{}\n{}", machine(), report::FAIRNESS_NOTES);
         let recording = RecordingSource { path: self.recording.clone(), interval: RECORD_INTERVAL };
         let mut json = Vec::new();
         for scenario in &self.scenario {
@@ -212,6 +227,7 @@ impl Query {
         let (scale, seed) = (self.common.scale, self.common.seed);
         let rows = query::run(&products, scale, seed, lanes, self.rounds.into(), folder.path())?;
         let targets = targets::of_queries(&names, &rows);
+        println!("{}\n{}", machine(), report::FAIRNESS_NOTES);
         print!("{}", report::query_markdown(&names, &rows, &targets));
         self.common.write_json(&report::query_json(&names, &rows, &targets))
     }

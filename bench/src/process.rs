@@ -4,6 +4,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -58,6 +59,25 @@ impl Process {
             .ok_or_else(|| Error::malformed(format!("/proc/{}/status", self.0), "no RssAnon"))
     }
 
+    /// Runs `work`, and says what the highest anonymous memory was meanwhile, read every `poll`.
+    pub fn rss_anon_peak_during<T>(self, poll: Duration, work: impl FnOnce() -> T) -> (u64, T) {
+        let peak_bytes = AtomicU64::new(0);
+        let done = AtomicBool::new(false);
+        let result = thread::scope(|scope| {
+            // Raised when `work` ends in whatever way, or the scope would wait for ever after a panic.
+            let _done = RaiseAtEnd(&done);
+            scope.spawn(|| {
+                while !done.load(Ordering::Relaxed) {
+                    let Ok(bytes) = self.rss_anon_bytes() else { return };
+                    peak_bytes.fetch_max(bytes, Ordering::Relaxed);
+                    thread::sleep(poll);
+                }
+            });
+            work()
+        });
+        (peak_bytes.into_inner(), result)
+    }
+
     /// Bytes that it caused to be written to the disk, so far.
     pub fn written_bytes(self) -> Result<u64> {
         let io = self.read("io")?;
@@ -88,6 +108,28 @@ impl Process {
     }
 }
 
+struct RaiseAtEnd<'a>(&'a AtomicBool);
+
+impl Drop for RaiseAtEnd<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// What the machine is, for the head of a report.
+pub fn machine() -> String {
+    let first = |path: &str, key: &str| {
+        let text = fs::read_to_string(path).unwrap_or_default();
+        let line = text.lines().find(|line| line.starts_with(key)).unwrap_or_default();
+        line.split_once(':').map_or_else(|| line.to_owned(), |(_, value)| value.trim().to_owned())
+    };
+    let cores = thread::available_parallelism().map_or(0, usize::from);
+    let model = first("/proc/cpuinfo", "model name");
+    let memory = first("/proc/meminfo", "MemTotal");
+    let kernel = first("/proc/sys/kernel/osrelease", "");
+    format!("{cores} cores of {model}, {memory}, Linux {kernel}")
+}
+
 /// Lengths of all files under a folder or of one file, in bytes. What vanishes meanwhile counts nothing.
 pub fn path_bytes(path: &Path) -> u64 {
     let Ok(metadata) = fs::symlink_metadata(path) else { return 0 };
@@ -113,6 +155,25 @@ mod tests {
         assert!(this.cpu_seconds().unwrap() >= 0.04);
         assert!(this.rss_anon_bytes().unwrap() > 4_096);
         assert!(this.written_bytes().is_ok());
+    }
+
+    #[test]
+    fn the_peak_is_seen_although_it_is_gone_at_the_end() {
+        const BYTES: usize = 64 << 20;
+        let this = Process(std::process::id());
+        let before = this.rss_anon_bytes().unwrap();
+        let (peak, sum) = this.rss_anon_peak_during(Duration::from_millis(1), || {
+            let block = vec![1u8; BYTES];
+            // Long enough for several polls, however they are scheduled.
+            let begun = Instant::now();
+            let mut sum = 0;
+            while begun.elapsed() < Duration::from_millis(100) {
+                sum = block.iter().map(|byte| usize::from(std::hint::black_box(*byte))).sum();
+            }
+            sum
+        });
+        assert_eq!(sum, BYTES);
+        assert!(peak > before + (BYTES as u64) / 2, "{before} before, {peak} at the peak");
     }
 
     #[test]

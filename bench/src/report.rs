@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use crate::alloc::Allocations;
 use crate::ingest::{Outcome, Scenario};
 use crate::query::Row;
+use crate::query::memory::Peak;
 use crate::targets::Target;
 
 /// A markdown table whose columns line up in a terminal too.
@@ -301,6 +302,45 @@ pub fn query_json(servers: &[&str], rows: &[Row], targets: &[Target]) -> Value {
     let rows: Value = rows.iter().map(row).collect();
     json!({"run": "query", "queries": rows, "targets": targets_json(targets)})
 }
+
+/// The memory run as markdown.
+pub fn memory_markdown(peaks: &[Peak]) -> String {
+    let mut table = Table::new(["server", "before MB", "peak MB", "growth MB", "query ms"]);
+    for peak in peaks {
+        let megabytes = |bytes: u64| format!("{:.1}", bytes as f64 / 1e6);
+        table.row([
+            peak.server.clone(),
+            megabytes(peak.before_bytes),
+            megabytes(peak.peak_bytes),
+            megabytes(peak.growth_bytes()),
+            milliseconds(peak.wall),
+        ]);
+    }
+    format!("\n## memory of one wide query\n\n{}", table.render())
+}
+
+/// The memory run as JSON.
+pub fn memory_json(peaks: &[Peak], targets: &[Target]) -> Value {
+    let item = |peak: &Peak| {
+        json!({
+            "server": peak.server,
+            "before_rss_anon_bytes": peak.before_bytes,
+            "peak_rss_anon_bytes": peak.peak_bytes,
+            "wall_seconds": peak.wall.as_secs_f64(),
+        })
+    };
+    let servers: Value = peaks.iter().map(item).collect();
+    json!({"run": "memory", "servers": servers, "targets": targets_json(targets)})
+}
+
+/// What a reader must know to judge the tables.
+pub const FAIRNESS_NOTES: &str = "
+- CPU, memory and disk figures are the kernel's; ratios of one run are what to quote, the machine is shared.
+- Requests are the same bytes for all, sent as fast as each server takes them.
+- prometheus does not fsync before an ack, victoria-metrics has no log: a kill -9 loses what it had not flushed.
+- victoria-metrics extrapolates rates otherwise than PromQL prescribes, so its answers differ by design.
+- gyre is multi-tenant, the peers here are not.
+";
 
 /// The allocation counts as JSON.
 pub fn alloc_json(counts: &[Allocations], targets: &[Target]) -> Value {

@@ -6,6 +6,7 @@
 use crate::alloc::Allocations;
 use crate::ingest::{Outcome, Scenario};
 use crate::query::Row;
+use crate::query::memory::Peak;
 
 /// A target that could be judged.
 #[derive(Debug, Clone, PartialEq)]
@@ -109,4 +110,14 @@ pub fn of_allocations(counts: &[Allocations]) -> Vec<Target> {
         Some(Target::new(format!("{}: heap allocations a sample", count.server), 0.05, count.per_sample?))
     });
     targets.collect()
+}
+
+/// What the memory run says of gyre.
+pub fn of_memory(peaks: &[Peak]) -> Vec<Target> {
+    let gyre = peaks.iter().filter(|peak| peak.server.starts_with("gyre"));
+    gyre.map(|peak| {
+        let megabytes = peak.growth_bytes() as f64 / 1e6;
+        Target::new(format!("{}: memory of the query beyond the data, MB", peak.server), 100.0, megabytes)
+    })
+    .collect()
 }

@@ -9,7 +9,6 @@ mod scenario;
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -17,7 +16,6 @@ pub use recovery::Recovery;
 pub use scenario::{RecordingSource, Scenario};
 
 use crate::error::Result;
-use crate::process::Process;
 use crate::sender::{self, Part};
 use crate::server::{Product, Server};
 use crate::stream::Stream;
@@ -28,6 +26,7 @@ const COMPACTION_SETTLE: Duration = Duration::from_secs(65);
 const QUIET: Duration = Duration::from_secs(4);
 /// Long enough for VictoriaMetrics to have its parts and its index on disk: killed after 8 s it lost all of them.
 const QUIET_AFTER_LOAD: Duration = Duration::from_secs(20);
+const PEAK_POLL: Duration = Duration::from_millis(100);
 const QUIET_LIMIT: Duration = Duration::from_secs(180);
 
 /// What one server needed for one scenario.
@@ -78,13 +77,9 @@ pub fn run(product: &Arc<dyn Product>, stream: &Stream, folder: &Path) -> Result
     let idle_data = server.data_bytes();
     let cpu_before = process.cpu_seconds()?;
 
-    let watch = PeakWatch::default();
-    let sent = thread::scope(|scope| {
-        scope.spawn(|| watch.follow(process));
-        let sent = sender::send(stream, &server, Part::Main);
-        watch.stop();
-        sent
-    })?;
+    let (peak_rss, sent) =
+        process.rss_anon_peak_during(PEAK_POLL, || sender::send(stream, &server, Part::Main));
+    let sent = sent?;
     if stream.shape.span_ms() > COMPACTING_SPAN_MS {
         thread::sleep(COMPACTION_SETTLE);
     }
@@ -110,7 +105,7 @@ pub fn run(product: &Arc<dyn Product>, stream: &Stream, folder: &Path) -> Result
         write_p99: sent.latency_quantile(0.99),
         idle_rss_bytes: idle_rss,
         rss_bytes_per_series: per_series(settled_rss),
-        peak_rss_bytes_per_series: per_series(watch.peak_bytes.load(Ordering::Relaxed).max(settled_rss)),
+        peak_rss_bytes_per_series: per_series(peak_rss.max(settled_rss)),
         wal_bytes_per_sample: wal.map(|wal| per_sample(wal, idle_wal.unwrap_or(0))),
         data_bytes_per_sample: per_sample(data, idle_data),
         written_bytes_per_sample: per_sample(written, idle_written),
@@ -118,26 +113,4 @@ pub fn run(product: &Arc<dyn Product>, stream: &Stream, folder: &Path) -> Result
         quiet,
         recovery,
     })
-}
-
-/// Follows a process's anonymous memory while it is loaded.
-#[derive(Debug, Default)]
-struct PeakWatch {
-    peak_bytes: AtomicU64,
-    done: AtomicBool,
-}
-
-impl PeakWatch {
-    /// Until [`PeakWatch::stop`], or until the process is gone.
-    fn follow(&self, process: Process) {
-        while !self.done.load(Ordering::Relaxed) {
-            let Ok(bytes) = process.rss_anon_bytes() else { return };
-            self.peak_bytes.fetch_max(bytes, Ordering::Relaxed);
-            thread::sleep(Duration::from_millis(100));
-        }
-    }
-
-    fn stop(&self) {
-        self.done.store(true, Ordering::Relaxed);
-    }
 }

@@ -61,7 +61,7 @@ pub fn mix(end_ms: i64) -> Vec<Query> {
         ),
         range(
             "range: regex matchers",
-            r#"sum by (namespace) (rate({__name__=~"tcp_(read|write)_bytes_total",namespace!~"emoji.*|batch"}[5m]))"#,
+            r#"sum by (namespace, tls) (rate(response_total{namespace=~"(book|check).*|search",pod!~".*-0[0-9a-f]+"}[5m]))"#,
         ),
         range("range: arithmetic", "response_latency_ms_sum / response_latency_ms_count"),
         instant("instant: subquery", "max_over_time(sum(rate(response_total[5m]))[3h:1m])"),

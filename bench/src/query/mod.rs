@@ -5,6 +5,7 @@
 
 pub mod api;
 pub mod compare;
+pub mod memory;
 pub mod mix;
 
 use std::path::Path;
