@@ -1,5 +1,12 @@
 //! Gyre: Prometheus storage for many tenants.
 
+pub mod actor;
 pub mod api;
-pub mod quote;
+pub mod config;
+pub mod env;
+pub mod node;
+pub mod query;
+pub mod replica;
+pub mod shard;
+pub mod telemetry;
 pub mod tenant;

@@ -9,8 +9,9 @@
 
 use std::fmt::{self, Write};
 
+use gyre_promql::gostd::quote;
+
 use crate::api::push::wire::{Scanner, WireError, WireType};
-use crate::quote::{Quoted, first_chars};
 
 /// The label that holds a series' metric name.
 pub const METRIC_NAME: &[u8] = b"__name__";
@@ -350,8 +351,31 @@ fn encode_varint(mut value: usize, out: &mut Vec<u8>) {
     out.push(value as u8);
 }
 
+/// The first `max` characters of `bytes` (an invalid byte counts as one), as Go's `%.200q` cuts its argument.
+pub fn first_chars(bytes: &[u8], max: usize) -> &[u8] {
+    let mut end = 0;
+    let mut left = max;
+    for chunk in bytes.utf8_chunks() {
+        for character in chunk.valid().chars() {
+            if left == 0 {
+                return &bytes[..end];
+            }
+            end += character.len_utf8();
+            left -= 1;
+        }
+        for _ in chunk.invalid() {
+            if left == 0 {
+                return &bytes[..end];
+            }
+            end += 1;
+            left -= 1;
+        }
+    }
+    bytes
+}
+
 fn quoted(text: &[u8]) -> String {
-    Quoted(first_chars(text, QUOTED_CHARS_MAX)).to_string()
+    quote(first_chars(text, QUOTED_CHARS_MAX))
 }
 
 fn quoted_series(labels: &[RawLabel<'_>]) -> String {
@@ -378,7 +402,7 @@ impl fmt::Display for SeriesText<'_> {
         for (position, (_, label)) in others.take(MANY_LABELS_CHARS_MAX / 4).enumerate() {
             let separator = if position == 0 { "" } else { ", " };
             let label_name = String::from_utf8_lossy(first_chars(label.name, MANY_LABELS_CHARS_MAX));
-            let value = Quoted(first_chars(label.value, MANY_LABELS_CHARS_MAX));
+            let value = quote(first_chars(label.value, MANY_LABELS_CHARS_MAX));
             write!(f, "{separator}{label_name}={value}")?;
         }
         f.write_char('}')

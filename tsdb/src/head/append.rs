@@ -65,6 +65,13 @@ impl Head {
         Appended::InOrder
     }
 
+    /// Whether a sample of this time would not be the newest of its series.
+    #[inline]
+    pub fn is_late(&self, series: SeriesRef, t_ms: i64) -> bool {
+        let state = &self.series[series.0 as usize];
+        state.has_samples && t_ms < state.encoder.t_ms
+    }
+
     #[cold]
     fn append_late(&mut self, series: SeriesRef, t_ms: i64, value: u64) -> Appended {
         if let Some(stored) = self.value_at(series, t_ms) {

@@ -113,6 +113,15 @@ impl SealedStore {
         self.in_flight.retain(|(at, _)| *at != flush.at);
     }
 
+    /// Bytes that were handed out and not reported as written.
+    pub fn in_flight(&self) -> impl Iterator<Item = Flush> {
+        self.in_flight.iter().map(|(at, bytes)| Flush {
+            path: file_path(&self.folder, at.file),
+            at: *at,
+            bytes: bytes.clone(),
+        })
+    }
+
     /// The view of a file that has one already, so that a later flush need not make another.
     pub fn view(&self, flush: &Flush) -> Option<Arc<dyn FileView>> {
         self.views.get(&flush.at.file).cloned()

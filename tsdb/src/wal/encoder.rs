@@ -116,6 +116,13 @@ impl LaneEncoder {
         self.batch.samples.push(Sample { series: series.0, t_ms, xor, full });
     }
 
+    /// Forgets what was added to the batch.
+    pub fn abandon_batch(&mut self) {
+        self.batch.new_series.clear();
+        self.batch.new_count = 0;
+        self.batch.samples.clear();
+    }
+
     /// Whether the batch holds nothing.
     pub fn batch_is_empty(&self) -> bool {
         self.batch.new_count == 0 && self.batch.samples.is_empty()
@@ -142,9 +149,7 @@ impl LaneEncoder {
             put_samples(out, &batch.samples);
         });
         self.frame_samples += self.batch.samples.len() as u64;
-        self.batch.new_series.clear();
-        self.batch.new_count = 0;
-        self.batch.samples.clear();
+        self.abandon_batch();
         self.turn_over();
     }
 

@@ -25,5 +25,5 @@ mod writer;
 
 pub use batch::{Bases, BatchName, DecodedSample};
 pub use encoder::{FILE_BYTES, LaneEncoder, Piece, StreamId, WalPosition};
-pub use reader::{Damage, Replay, ReplayReport, replay};
+pub use reader::{Damage, Replay, ReplayReport, replay, replay_until};
 pub use writer::{WalError, WalWriter};

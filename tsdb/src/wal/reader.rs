@@ -48,11 +48,35 @@ pub struct ReplayReport {
     pub next_file: u64,
 }
 
-/// Reads all files of a lane in order, and cuts a torn end off the last one.
-pub fn replay(disk: &dyn Disk, folder: &Path, to: &mut dyn Replay) -> io::Result<ReplayReport> {
+/// Reads what a lane that is in use holds before a place up to which it was committed. Changes nothing.
+pub fn replay_until(
+    disk: &dyn Disk,
+    folder: &Path,
+    end: WalPosition,
+    to: &mut dyn Replay,
+) -> io::Result<ReplayReport> {
+    let mut report = ReplayReport { next_file: end.file + 1, ..ReplayReport::default() };
+    for (number, path) in files(disk, folder)?.into_iter().filter(|(number, _)| *number <= end.file) {
+        let mut bytes = disk.read(&path)?;
+        if number == end.file {
+            bytes.truncate(usize::try_from(end.offset).unwrap_or(usize::MAX));
+        }
+        FileReader { path: &path, number, bytes: &bytes, is_last: false }.read(to, &mut report);
+    }
+    Ok(report)
+}
+
+/// A lane's files in order.
+fn files(disk: &dyn Disk, folder: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
     let mut files: Vec<(u64, PathBuf)> =
         disk.list(folder)?.into_iter().filter_map(|path| Some((file_number(&path)?, path))).collect();
     files.sort();
+    Ok(files)
+}
+
+/// Reads all files of a lane in order, and cuts a torn end off the last one.
+pub fn replay(disk: &dyn Disk, folder: &Path, to: &mut dyn Replay) -> io::Result<ReplayReport> {
+    let files = files(disk, folder)?;
     let mut report = ReplayReport { next_file: 1, ..ReplayReport::default() };
     let last = files.last().map(|file| file.0);
     for (number, path) in files {

@@ -65,12 +65,13 @@ impl WalWriter {
         WalWriter { disk, folder: folder.to_owned(), sync, current: None, poisoned: false }
     }
 
-    /// Appends the pieces and makes them durable. On success `pieces` is empty; after a retryable error it
-    /// holds what remains to be done, and the call can be repeated.
-    pub fn write(&mut self, pieces: &mut Vec<Piece>) -> Result<(), WalError> {
+    /// Appends the pieces and makes them durable. On success `pieces` is empty, and a buffer is given back to
+    /// be filled again; after a retryable error it holds what remains to be done, and the call can be repeated.
+    pub fn write(&mut self, pieces: &mut Vec<Piece>) -> Result<Option<Vec<u8>>, WalError> {
         if self.poisoned {
             return Err(WalError::Poisoned);
         }
+        let mut spare = None;
         while let Some(piece) = pieces.first() {
             if self.current.as_ref().is_none_or(|current| current.number != piece.file) {
                 // The file before is complete: nothing in the new one may count as committed unless all of
@@ -85,9 +86,12 @@ impl WalWriter {
                 source,
             })?;
             current.len += piece.bytes.len() as u64;
-            pieces.remove(0);
+            let mut bytes = pieces.remove(0).bytes;
+            bytes.clear();
+            spare = Some(bytes);
         }
-        self.sync()
+        self.sync()?;
+        Ok(spare)
     }
 
     fn begin_file(&mut self, number: u64) -> Result<(), WalError> {

@@ -70,7 +70,7 @@ impl Shard {
         self.encoder.finish_batch(StreamId(0), STREAM, BatchName { boot: 7, number: self.number });
     }
 
-    pub fn commit(&mut self) -> Result<(), WalError> {
+    pub fn commit(&mut self) -> Result<Option<Vec<u8>>, WalError> {
         if self.unwritten.is_empty() {
             self.unwritten = self.encoder.take(Vec::new());
         }

@@ -1,0 +1,220 @@
+//! The engine: queries in, results out.
+
+mod error;
+mod limits;
+mod workers;
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+pub use error::{QueryError, QueryErrorKind};
+pub use limits::CancelToken;
+pub(crate) use limits::Tracker;
+pub use workers::{ScopedThreads, Serial, Workers};
+
+use crate::annotations::Annotations;
+use crate::exec::{Executor, Grid};
+use crate::plan::{PlanContext, plan};
+use crate::storage::Storage;
+use crate::syntax::{Expr, ParserOptions, ValueType, parse_expr};
+use crate::value::Value;
+
+/// Settings of an engine, named like Prometheus's where it has them.
+#[derive(Clone)]
+pub struct EngineOptions {
+    /// What the parser accepts.
+    pub parser: ParserOptions,
+    /// `--query.lookback-delta`: how old the current sample of a series may be.
+    pub lookback_delta: Duration,
+    /// `--query.max-samples`: how many samples a query may hold at once.
+    pub samples_max: u64,
+    /// How many bytes a query may hold at once.
+    pub bytes_max: u64,
+    /// `--query.timeout`
+    pub timeout: Duration,
+    /// Step of subqueries that name none (Prometheus: the evaluation interval of rules).
+    pub default_subquery_step: Duration,
+    /// `--enable-feature=promql-delayed-name-removal`
+    pub delayed_name_removal: bool,
+    /// `--enable-feature=type-and-unit-labels`
+    pub type_and_unit_labels: bool,
+    /// `--enable-feature=use-start-timestamps`
+    pub use_start_timestamps: bool,
+    /// Who computes.
+    pub workers: Arc<dyn Workers>,
+}
+
+impl Default for EngineOptions {
+    fn default() -> Self {
+        Self {
+            parser: ParserOptions::default(),
+            lookback_delta: Duration::from_secs(5 * 60),
+            samples_max: 50_000_000,
+            bytes_max: 2 << 30,
+            timeout: Duration::from_secs(2 * 60),
+            default_subquery_step: Duration::from_secs(60),
+            delayed_name_removal: false,
+            type_and_unit_labels: false,
+            use_start_timestamps: false,
+            workers: Arc::new(Serial),
+        }
+    }
+}
+
+/// What one query may override.
+#[derive(Clone, Debug, Default)]
+pub struct QueryOptions {
+    /// Instead of the engine's.
+    pub lookback_delta: Option<Duration>,
+    /// At most the engine's.
+    pub timeout: Option<Duration>,
+    /// Ends the query early.
+    pub cancel: CancelToken,
+}
+
+/// A query to evaluate: text, or a tree already parsed.
+#[derive(Clone, Copy, Debug)]
+pub enum Query<'a> {
+    /// As typed.
+    Text(&'a str),
+    /// Parsed; the text is needed for positions.
+    Parsed(&'a Expr, &'a str),
+}
+
+impl<'a> From<&'a str> for Query<'a> {
+    fn from(text: &'a str) -> Self {
+        Self::Text(text)
+    }
+}
+
+/// The result of a query.
+#[derive(Clone, Debug)]
+pub struct QueryResult {
+    /// What it evaluates to.
+    pub value: Value,
+    /// What the user should know.
+    pub annotations: Annotations,
+    /// What it took.
+    pub stats: QueryStats,
+}
+
+/// What a query took.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct QueryStats {
+    /// Series read from storage.
+    pub series_read: u64,
+    /// Samples read from storage.
+    pub samples_read: u64,
+    /// Most samples held at once.
+    pub samples_peak: u64,
+    /// Most bytes held at once.
+    pub bytes_peak: u64,
+}
+
+/// When a query is evaluated.
+#[derive(Clone, Copy)]
+struct Times {
+    grid: Grid,
+    /// As asked for; the last evaluation may be earlier.
+    end_ms: i64,
+    is_range: bool,
+}
+
+/// Evaluates queries. Cheap to clone, usable from several threads.
+#[derive(Clone)]
+pub struct Engine {
+    options: EngineOptions,
+}
+
+impl Engine {
+    /// An engine with these settings.
+    pub fn new(options: EngineOptions) -> Self {
+        Self { options }
+    }
+
+    /// The settings.
+    pub fn options(&self) -> &EngineOptions {
+        &self.options
+    }
+
+    /// Evaluates at one time.
+    pub fn instant<'a>(
+        &self,
+        storage: &dyn Storage,
+        query: impl Into<Query<'a>>,
+        time_ms: i64,
+        options: &QueryOptions,
+    ) -> Result<QueryResult, QueryError> {
+        let times = Times { grid: Grid::instant(time_ms), end_ms: time_ms, is_range: false };
+        self.evaluate(storage, query.into(), times, options)
+    }
+
+    /// Evaluates at `start_ms`, `start_ms + step_ms`, ... up to `end_ms`.
+    pub fn range<'a>(
+        &self,
+        storage: &dyn Storage,
+        query: impl Into<Query<'a>>,
+        start_ms: i64,
+        end_ms: i64,
+        step_ms: i64,
+        options: &QueryOptions,
+    ) -> Result<QueryResult, QueryError> {
+        if step_ms <= 0 {
+            return Err(QueryError::bad_data("zero or negative query resolution step widths are not accepted".into()));
+        }
+        let times = Times { grid: Grid::range(start_ms, end_ms, step_ms), end_ms, is_range: true };
+        self.evaluate(storage, query.into(), times, options)
+    }
+
+    fn evaluate(
+        &self,
+        storage: &dyn Storage,
+        query: Query<'_>,
+        times: Times,
+        options: &QueryOptions,
+    ) -> Result<QueryResult, QueryError> {
+        let Times { grid, end_ms, is_range } = times;
+        let parsed;
+        let expr = match query {
+            Query::Text(text) => {
+                parsed = parse_expr(text, &self.options.parser)?;
+                &parsed
+            }
+            Query::Parsed(expr, _) => expr,
+        };
+        let value_type = expr.value_type();
+        if is_range && matches!(value_type, ValueType::Matrix | ValueType::String) {
+            return Err(QueryError::bad_data(format!(
+                "invalid expression type \"{}\" for range query, must be Scalar or instant Vector",
+                value_type.documented()
+            )));
+        }
+        let milliseconds = |duration: Duration| i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
+        let context = PlanContext {
+            start_ms: grid.start_ms,
+            end_ms,
+            step_ms: if is_range { grid.step_ms } else { 0 },
+            default_subquery_step_ms: milliseconds(self.options.default_subquery_step),
+        };
+        let plan = plan(expr, &context)?;
+        let timeout = options.timeout.map_or(self.options.timeout, |timeout| timeout.min(self.options.timeout));
+        let tracker = Tracker::new(
+            self.options.samples_max,
+            self.options.bytes_max,
+            Instant::now().checked_add(timeout),
+            options.cancel.clone(),
+        );
+        tracker.check()?;
+        let lookback_ms = milliseconds(options.lookback_delta.unwrap_or(self.options.lookback_delta));
+        let executor = Executor::new(storage, &self.options, &tracker, lookback_ms);
+        let (value, annotations) = executor.run(&plan, grid, is_range)?;
+        let stats = QueryStats {
+            series_read: tracker.series_read.load(Ordering::Relaxed),
+            samples_read: tracker.samples_read.load(Ordering::Relaxed),
+            samples_peak: tracker.samples_peak(),
+            bytes_peak: tracker.bytes_peak(),
+        };
+        Ok(QueryResult { value, annotations, stats })
+    }
+}

@@ -1,0 +1,108 @@
+//! `min`, `max`, `count`, `group`.
+
+use super::{Accumulator, Scope, for_each_present};
+use crate::exec::bitmap::Bitmap;
+use crate::exec::pipeline::SeriesRow;
+use crate::exec::row::Row;
+
+/// The smallest (or largest) float per step. Any number beats NaN.
+struct Extreme<const MAX: bool> {
+    values: Vec<f64>,
+    present: Bitmap,
+}
+
+impl<const MAX: bool> Extreme<MAX> {
+    fn new(steps: usize) -> Self {
+        Self { values: vec![f64::NAN; steps], present: Bitmap::new(steps) }
+    }
+
+    fn add(&mut self, values: &[f64], present: &Bitmap) {
+        present.for_each_run(|start, end| {
+            for (best, &value) in self.values[start..end].iter_mut().zip(&values[start..end]) {
+                let is_better = if MAX { *best < value } else { *best > value };
+                if is_better || best.is_nan() {
+                    *best = value;
+                }
+            }
+        });
+        self.present.union(present);
+    }
+}
+
+macro_rules! extreme {
+    ($name:ident, $max:literal, $doc:literal) => {
+        #[doc = $doc]
+        pub(super) struct $name(Extreme<$max>);
+
+        impl Accumulator for $name {
+            fn new(steps: usize) -> Self {
+                Self(Extreme::new(steps))
+            }
+
+            fn add(&mut self, series: &mut SeriesRow, scope: &mut Scope<'_>) {
+                scope.ignore_histograms(&series.row);
+                self.0.add(series.row.values(), series.row.present());
+            }
+
+            fn merge(&mut self, other: Self, _: &mut Scope<'_>) {
+                self.0.add(&other.0.values, &other.0.present);
+            }
+
+            fn finish(self, _: &mut Scope<'_>) -> Row {
+                Row::from_lanes(self.0.values, self.0.present)
+            }
+        }
+    };
+}
+extreme!(Min, false, "The smallest float per step.");
+extreme!(Max, true, "The largest float per step.");
+
+/// The number of samples per step, of either kind.
+pub(super) struct Count {
+    counts: Vec<f64>,
+    present: Bitmap,
+}
+
+impl Accumulator for Count {
+    fn new(steps: usize) -> Self {
+        Self { counts: vec![0.0; steps], present: Bitmap::new(steps) }
+    }
+
+    fn add(&mut self, series: &mut SeriesRow, _: &mut Scope<'_>) {
+        let presence = series.row.presence();
+        presence.for_each_run(|start, end| self.counts[start..end].iter_mut().for_each(|count| *count += 1.0));
+        self.present.union(&presence);
+    }
+
+    fn merge(&mut self, other: Self, _: &mut Scope<'_>) {
+        for_each_present(&other.present, |step| self.counts[step] += other.counts[step]);
+        self.present.union(&other.present);
+    }
+
+    fn finish(self, _: &mut Scope<'_>) -> Row {
+        Row::from_lanes(self.counts, self.present)
+    }
+}
+
+/// 1 at each step that has a sample.
+pub(super) struct Group {
+    present: Bitmap,
+}
+
+impl Accumulator for Group {
+    fn new(steps: usize) -> Self {
+        Self { present: Bitmap::new(steps) }
+    }
+
+    fn add(&mut self, series: &mut SeriesRow, _: &mut Scope<'_>) {
+        self.present.union(&series.row.presence());
+    }
+
+    fn merge(&mut self, other: Self, _: &mut Scope<'_>) {
+        self.present.union(&other.present);
+    }
+
+    fn finish(self, _: &mut Scope<'_>) -> Row {
+        Row::from_lanes(vec![1.0; self.present.len()], self.present)
+    }
+}

@@ -1,0 +1,168 @@
+//! Sums and means of native histograms.
+
+use crate::histogram::{Combined, Compensation, CounterReset, FloatHistogram, IncompatibleSchemas};
+
+/// What to tell the user about histograms that were added up.
+#[derive(Clone, Copy, Debug, Default)]
+pub(in crate::exec) struct Seen {
+    counter_reset: bool,
+    no_counter_reset: bool,
+    /// Custom bounds differed.
+    pub bounds_reconciled: bool,
+}
+
+impl Seen {
+    /// Some histograms had a counter reset, others explicitly none.
+    pub fn has_collision(&self) -> bool {
+        self.counter_reset && self.no_counter_reset
+    }
+
+    fn add(&mut self, histogram: &FloatHistogram) {
+        self.counter_reset |= histogram.counter_reset == CounterReset::Reset;
+        self.no_counter_reset |= histogram.counter_reset == CounterReset::NotReset;
+    }
+
+    fn combined(&mut self, combined: Combined) {
+        self.bounds_reconciled |= combined.bounds_reconciled;
+    }
+
+    fn merge(&mut self, other: Self) {
+        self.counter_reset |= other.counter_reset;
+        self.no_counter_reset |= other.no_counter_reset;
+        self.bounds_reconciled |= other.bounds_reconciled;
+    }
+}
+
+/// A compensated sum.
+#[derive(Clone, Debug)]
+pub(in crate::exec) struct HistogramSum {
+    sum: FloatHistogram,
+    compensation: Option<Compensation>,
+    seen: Seen,
+}
+
+impl HistogramSum {
+    pub fn new(first: &FloatHistogram) -> Self {
+        let mut seen = Seen::default();
+        seen.add(first);
+        Self { sum: first.clone(), compensation: None, seen }
+    }
+
+    pub fn add(&mut self, histogram: &FloatHistogram) -> Result<(), IncompatibleSchemas> {
+        self.seen.add(histogram);
+        let compensation = self.compensation.get_or_insert_with(|| Compensation::new(&self.sum));
+        self.seen.combined(self.sum.kahan_add(histogram, compensation)?);
+        Ok(())
+    }
+
+    /// Adds another sum.
+    pub fn merge(&mut self, other: Self) -> Result<(), IncompatibleSchemas> {
+        let (sum, seen) = other.finish();
+        self.add(&sum)?;
+        self.seen.merge(seen);
+        Ok(())
+    }
+
+    pub fn seen(&self) -> Seen {
+        self.seen
+    }
+
+    pub fn finish(mut self) -> (FloatHistogram, Seen) {
+        if let Some(compensation) = &self.compensation {
+            self.sum.add_compensation(compensation);
+        }
+        (self.sum, self.seen)
+    }
+}
+
+/// A mean: a compensated sum divided at the end, or, once that would overflow, a running mean.
+#[derive(Clone, Debug)]
+pub(in crate::exec) struct HistogramAverage {
+    /// The sum, or the running mean.
+    total: FloatHistogram,
+    compensation: Option<Compensation>,
+    count: f64,
+    is_running_mean: bool,
+    seen: Seen,
+}
+
+impl HistogramAverage {
+    pub fn new(first: &FloatHistogram) -> Self {
+        let mut seen = Seen::default();
+        seen.add(first);
+        Self { total: first.clone(), compensation: None, count: 1.0, is_running_mean: false, seen }
+    }
+
+    pub fn add(&mut self, histogram: &FloatHistogram) -> Result<(), IncompatibleSchemas> {
+        self.seen.add(histogram);
+        self.count += 1.0;
+        if !self.is_running_mean {
+            let mut total = self.total.clone();
+            let mut compensation = self.compensation.clone().unwrap_or_else(|| Compensation::new(&total));
+            let combined = total.kahan_add(histogram, &mut compensation)?;
+            self.seen.combined(combined);
+            if !total.has_overflow() {
+                self.total = total;
+                self.compensation = Some(compensation);
+                return Ok(());
+            }
+            self.is_running_mean = true;
+            self.total.div(self.count - 1.0);
+            if let Some(compensation) = &mut self.compensation {
+                compensation.div(self.count - 1.0);
+            }
+        }
+        let share = (self.count - 1.0) / self.count;
+        let mut part = histogram.clone();
+        part.div(self.count);
+        self.total.mul(share);
+        let compensation = self.compensation.get_or_insert_with(|| Compensation::new(&self.total));
+        compensation.mul(share);
+        self.seen.combined(self.total.kahan_add(&part, compensation)?);
+        Ok(())
+    }
+
+    /// Combines two means, weighted by their counts.
+    pub fn merge(&mut self, other: Self) -> Result<(), IncompatibleSchemas> {
+        let seen = other.seen;
+        let (own_count, other_count) = (self.count, other.count);
+        if !self.is_running_mean && !other.is_running_mean {
+            let mut total = other.total;
+            if let Some(compensation) = &other.compensation {
+                total.add_compensation(compensation);
+            }
+            self.add(&total)?;
+            self.count = own_count + other_count;
+        } else {
+            let count = own_count + other_count;
+            let (mut mean, _) = self.clone().finish();
+            let (mut other_mean, _) = other.finish();
+            mean.mul(own_count / count);
+            other_mean.mul(other_count / count);
+            mean.add(&other_mean)?;
+            self.total = mean;
+            self.compensation = None;
+            self.is_running_mean = true;
+            self.count = count;
+        }
+        self.seen.merge(seen);
+        Ok(())
+    }
+
+    pub fn seen(&self) -> Seen {
+        self.seen
+    }
+
+    pub fn finish(mut self) -> (FloatHistogram, Seen) {
+        if !self.is_running_mean {
+            self.total.div(self.count);
+            if let Some(compensation) = &mut self.compensation {
+                compensation.div(self.count);
+            }
+        }
+        if let Some(compensation) = &self.compensation {
+            self.total.add_compensation(compensation);
+        }
+        (self.total, self.seen)
+    }
+}

@@ -1,0 +1,225 @@
+//! Aggregations over series.
+//!
+//! Most aggregations take a row in at once, into one accumulator row per group; what is held is groups times steps.
+//! Each worker has accumulators of its own, which are merged at the end.
+
+mod count_values;
+mod extremes;
+mod histograms;
+mod limit;
+mod quantile;
+mod stddev;
+mod sums;
+mod top;
+
+pub(super) use histograms::{HistogramAverage, HistogramSum, Seen};
+
+use super::bitmap::Bitmap;
+use super::executor::{Context, Executor};
+use super::grid::Grid;
+use super::grouping::{Groups, Key};
+use super::math::{go_max, go_min};
+use super::pipeline::{Reservation, Rows, SeriesRow, Sink, Worker};
+use super::row::Row;
+use super::scalar::ScalarValues;
+use crate::annotations::{Annotation, Annotations};
+use crate::engine::QueryError;
+use crate::plan::Aggregate;
+use crate::syntax::{AggregateOp, Span};
+
+/// The result of an aggregation.
+pub(super) fn aggregate<'p>(
+    executor: &'p Executor<'_>,
+    plan: &'p Aggregate,
+    grid: Grid,
+    context: &mut Context,
+) -> Result<Rows<'p>, QueryError> {
+    let param = match &plan.param {
+        Some(param) => executor.scalar(param, grid, context)?,
+        None => ScalarValues::Constant(0.0),
+    };
+    let run = Aggregation { executor, plan, grid, param };
+    match plan.op {
+        AggregateOp::Sum => run.grouped::<sums::Sum>(context),
+        AggregateOp::Avg => run.grouped::<sums::Average>(context),
+        AggregateOp::Count => run.grouped::<extremes::Count>(context),
+        AggregateOp::Group => run.grouped::<extremes::Group>(context),
+        AggregateOp::Min => run.grouped::<extremes::Min>(context),
+        AggregateOp::Max => run.grouped::<extremes::Max>(context),
+        AggregateOp::Stddev | AggregateOp::Stdvar => run.grouped::<stddev::Variance>(context),
+        AggregateOp::Quantile => {
+            quantile::check_param(plan, &run.param, context);
+            run.grouped::<quantile::Quantile>(context)
+        }
+        AggregateOp::Topk | AggregateOp::Bottomk => run.top(context),
+        AggregateOp::Limitk => run.limit(context),
+        AggregateOp::LimitRatio => run.limit_ratio(context),
+        AggregateOp::CountValues => run.count_values(context),
+    }
+}
+
+/// An aggregation with its parameter evaluated.
+struct Aggregation<'p, 'e> {
+    executor: &'p Executor<'e>,
+    plan: &'p Aggregate,
+    grid: Grid,
+    param: ScalarValues,
+}
+
+/// What accumulators need to know.
+struct Scope<'s> {
+    op: AggregateOp,
+    span: Span,
+    param: &'s ScalarValues,
+    annotations: &'s mut Annotations,
+}
+
+impl Scope<'_> {
+    fn annotate(&mut self, annotation: Annotation) {
+        self.annotations.add(annotation, self.span);
+    }
+
+    /// Notes that the histograms of a row do not count.
+    fn ignore_histograms(&mut self, row: &Row) {
+        if !row.histograms().is_empty() {
+            self.annotate(Annotation::HistogramIgnoredInAggregation { aggregation: self.op.as_str() });
+        }
+    }
+}
+
+/// The state of one group.
+trait Accumulator: Send + Sized {
+    fn new(steps: usize) -> Self;
+
+    /// Takes in the row of a series.
+    fn add(&mut self, series: &mut SeriesRow, scope: &mut Scope<'_>);
+
+    /// Takes in what another worker accumulated for the same group.
+    fn merge(&mut self, other: Self, scope: &mut Scope<'_>);
+
+    /// The group's row.
+    fn finish(self, scope: &mut Scope<'_>) -> Row;
+
+    /// Bytes that a row taken in keeps alive beyond the group's own.
+    fn bytes_kept_per_row(_steps: usize) -> usize {
+        0
+    }
+}
+
+/// Whether the group's name is to be dropped: as the series of its last step say.
+#[derive(Clone, Copy, Default)]
+struct NameDrop {
+    last_step: Option<usize>,
+    drop: bool,
+}
+
+impl NameDrop {
+    fn add(&mut self, last_step: Option<usize>, drop: bool) {
+        if last_step > self.last_step {
+            *self = Self { last_step, drop };
+        } else if last_step == self.last_step {
+            self.drop |= drop;
+        }
+    }
+}
+
+/// A worker's groups.
+struct GroupedSink<'p, A> {
+    key: Key<'p>,
+    steps: usize,
+    op: AggregateOp,
+    span: Span,
+    param: &'p ScalarValues,
+    groups: Groups,
+    accumulators: Vec<A>,
+    names: Vec<NameDrop>,
+    reservation: Reservation<'p>,
+}
+
+impl<A: Accumulator> Sink for GroupedSink<'_, A> {
+    fn consume(&mut self, series: &mut SeriesRow, worker: &mut Worker<'_>) -> Result<(), QueryError> {
+        let (group, is_new) = self.groups.find_or_add(&self.key, &series.labels);
+        if is_new {
+            self.reservation.add(self.steps as u64, (size_of::<A>() + 16 * self.steps) as u64)?;
+            self.accumulators.push(A::new(self.steps));
+            self.names.push(NameDrop::default());
+        }
+        let kept = A::bytes_kept_per_row(self.steps);
+        if kept > 0 {
+            self.reservation.add(self.steps as u64, kept as u64)?;
+        }
+        self.names[group].add(series.row.last_step(), series.drop_name);
+        let mut scope =
+            Scope { op: self.op, span: self.span, param: self.param, annotations: &mut worker.annotations };
+        self.accumulators[group].add(series, &mut scope);
+        Ok(())
+    }
+}
+
+impl<'p> Aggregation<'p, '_> {
+    fn key(&self) -> Key<'p> {
+        if self.plan.without { Key::Without(&self.plan.grouping) } else { Key::By(&self.plan.grouping) }
+    }
+
+    /// An aggregation with one accumulator per group.
+    fn grouped<A: Accumulator>(&self, context: &mut Context) -> Result<Rows<'p>, QueryError> {
+        let tracker = self.executor.tracker;
+        let (key, op, span) = (self.key(), self.plan.op, self.plan.input_span);
+        let make = || GroupedSink::<A> {
+            key,
+            steps: self.grid.steps,
+            op,
+            span,
+            param: &self.param,
+            groups: Groups::default(),
+            accumulators: Vec::new(),
+            names: Vec::new(),
+            reservation: Reservation::new(tracker),
+        };
+        let mut sinks = self.executor.stream(&self.plan.input, self.grid, context, &make)?.into_iter();
+        let Some(mut all) = sinks.next() else { return Ok(Rows::none(tracker)) };
+        let mut scope = Scope { op, span, param: &self.param, annotations: &mut context.annotations };
+        for sink in sinks {
+            let groups = sink.groups.labels().iter().zip(sink.accumulators).zip(sink.names);
+            for ((labels, accumulator), name) in groups {
+                let (group, is_new) = all.groups.find_or_add(&Key::All, labels);
+                if is_new {
+                    all.accumulators.push(accumulator);
+                    all.names.push(name);
+                } else {
+                    all.accumulators[group].merge(accumulator, &mut scope);
+                    all.names[group].add(name.last_step, name.drop);
+                }
+            }
+        }
+        let mut series = Vec::with_capacity(all.groups.len());
+        for ((labels, accumulator), name) in all.groups.labels().iter().zip(all.accumulators).zip(all.names) {
+            let row = accumulator.finish(&mut scope);
+            if !row.is_empty() {
+                series.push(SeriesRow { labels: labels.clone(), drop_name: name.drop, order: 0, row });
+            }
+        }
+        Rows::new(tracker, series)
+    }
+
+    /// The largest and smallest value of the parameter; NaN wins.
+    fn param_range(&self) -> (f64, f64) {
+        let values = self.param.iter();
+        match self.param {
+            ScalarValues::Constant(value) => (value, value),
+            ScalarValues::PerStep(_) => {
+                (values.clone().fold(f64::MAX, go_min), values.fold(-f64::MAX, go_max))
+            }
+        }
+    }
+
+    fn param_has_nan(&self) -> bool {
+        self.param.iter().any(f64::is_nan)
+    }
+}
+
+/// Adds `value` at each step of `present` by `add`.
+#[inline]
+fn for_each_present(present: &Bitmap, mut add: impl FnMut(usize)) {
+    present.for_each_run(|start, end| (start..end).for_each(&mut add));
+}

@@ -1,0 +1,290 @@
+//! `sum` and `avg`.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::histograms::{HistogramAverage, HistogramSum, Seen};
+use super::{Accumulator, Scope, for_each_present};
+use crate::annotations::{Annotation, HistogramOperation};
+use crate::exec::bitmap::Bitmap;
+use crate::exec::pipeline::SeriesRow;
+use crate::exec::row::Row;
+use crate::histogram::{FloatHistogram, IncompatibleSchemas};
+use crate::kahan::kahan_add;
+
+/// What sums and means of histograms have in common.
+trait HistogramTotal: Send + Sized {
+    fn new(first: &FloatHistogram) -> Self;
+    fn add(&mut self, histogram: &FloatHistogram) -> Result<(), IncompatibleSchemas>;
+    fn merge(&mut self, other: Self) -> Result<(), IncompatibleSchemas>;
+    fn seen(&self) -> Seen;
+    fn finish(self) -> (FloatHistogram, Seen);
+}
+
+macro_rules! histogram_total {
+    ($total:ty) => {
+        impl HistogramTotal for $total {
+            fn new(first: &FloatHistogram) -> Self {
+                Self::new(first)
+            }
+            fn add(&mut self, histogram: &FloatHistogram) -> Result<(), IncompatibleSchemas> {
+                self.add(histogram)
+            }
+            fn merge(&mut self, other: Self) -> Result<(), IncompatibleSchemas> {
+                self.merge(other)
+            }
+            fn seen(&self) -> Seen {
+                self.seen()
+            }
+            fn finish(self) -> (FloatHistogram, Seen) {
+                self.finish()
+            }
+        }
+    };
+}
+histogram_total!(HistogramSum);
+histogram_total!(HistogramAverage);
+
+/// Totals of the steps that have histograms. `None` stands for incompatible ones.
+struct HistogramSteps<T>(BTreeMap<u32, Option<T>>);
+
+impl<T> Default for HistogramSteps<T> {
+    fn default() -> Self {
+        Self(BTreeMap::new())
+    }
+}
+
+impl<T: HistogramTotal> HistogramSteps<T> {
+    fn add(&mut self, series: &SeriesRow, floats: &Bitmap, scope: &mut Scope<'_>) {
+        for (step, histogram) in series.row.histograms() {
+            let Some(slot) = self.0.get_mut(step) else {
+                self.0.insert(*step, Some(T::new(histogram)));
+                continue;
+            };
+            // A step that also has floats has no result; its histograms need not be added up.
+            if floats.get(*step as usize) {
+                continue;
+            }
+            let Some(total) = slot else { continue };
+            if total.add(histogram).is_err() {
+                *slot = None;
+                let metric = series.labels.metric_name().to_owned();
+                scope.annotate(Annotation::MixedExponentialCustomHistograms { metric });
+            }
+        }
+    }
+
+    fn merge(&mut self, other: Self, scope: &mut Scope<'_>) {
+        for (step, theirs) in other.0 {
+            match (self.0.get_mut(&step), theirs) {
+                (None, theirs) => {
+                    self.0.insert(step, theirs);
+                }
+                (Some(own), None) => *own = None,
+                (Some(own), Some(theirs)) => {
+                    if own.as_mut().is_some_and(|total| total.merge(theirs).is_err()) {
+                        *own = None;
+                        let metric = String::new();
+                        scope.annotate(Annotation::MixedExponentialCustomHistograms { metric });
+                    }
+                }
+            }
+        }
+    }
+
+    /// Adds the totals to a row that has the floats; steps with both have no value.
+    fn finish(self, row: &mut Row, scope: &mut Scope<'_>) {
+        let operation = HistogramOperation::Aggregation;
+        for (step, total) in self.0 {
+            if let Some(total) = &total
+                && total.seen().bounds_reconciled
+            {
+                scope.annotate(Annotation::MismatchedCustomBuckets { operation });
+            }
+            if row.present().get(step as usize) {
+                row.present_mut().clear(step as usize);
+                scope.annotate(Annotation::MixedFloatsHistogramsInAggregation);
+                continue;
+            }
+            let Some(total) = total else { continue };
+            let (mut histogram, seen) = total.finish();
+            if seen.has_collision() {
+                scope.annotate(Annotation::CounterResetCollision { operation });
+            }
+            histogram.compact();
+            row.push_histogram(step as usize, Arc::new(histogram));
+        }
+    }
+}
+
+/// A compensated sum per step.
+pub(super) struct Sum {
+    sums: Vec<f64>,
+    compensations: Vec<f64>,
+    present: Bitmap,
+    histograms: HistogramSteps<HistogramSum>,
+}
+
+impl Accumulator for Sum {
+    fn new(steps: usize) -> Self {
+        Self {
+            sums: vec![0.0; steps],
+            compensations: vec![0.0; steps],
+            present: Bitmap::new(steps),
+            histograms: HistogramSteps::default(),
+        }
+    }
+
+    fn add(&mut self, series: &mut SeriesRow, scope: &mut Scope<'_>) {
+        let row = &series.row;
+        let values = row.values();
+        row.present().for_each_run(|start, end| {
+            let sums = &mut self.sums[start..end];
+            let compensations = &mut self.compensations[start..end];
+            for ((sum, compensation), &value) in sums.iter_mut().zip(compensations).zip(&values[start..end]) {
+                (*sum, *compensation) = kahan_add(value, *sum, *compensation);
+            }
+        });
+        self.present.union(row.present());
+        if !row.histograms().is_empty() {
+            self.histograms.add(series, &self.present, scope);
+        }
+    }
+
+    fn merge(&mut self, other: Self, scope: &mut Scope<'_>) {
+        for_each_present(&other.present, |step| {
+            let (sum, compensation) = kahan_add(other.sums[step], self.sums[step], self.compensations[step]);
+            self.sums[step] = sum;
+            self.compensations[step] = compensation + other.compensations[step];
+        });
+        self.present.union(&other.present);
+        self.histograms.merge(other.histograms, scope);
+    }
+
+    fn finish(self, scope: &mut Scope<'_>) -> Row {
+        let mut values = self.sums;
+        values.iter_mut().zip(&self.compensations).for_each(|(sum, compensation)| *sum += compensation);
+        let mut row = Row::from_lanes(values, self.present);
+        self.histograms.finish(&mut row, scope);
+        row
+    }
+}
+
+/// A mean per step: a compensated sum divided at the end, or, once that would overflow, a running mean.
+pub(super) struct Average {
+    /// Sums, or running means.
+    totals: Vec<f64>,
+    compensations: Vec<f64>,
+    counts: Vec<u32>,
+    running: Bitmap,
+    present: Bitmap,
+    histograms: HistogramSteps<HistogramAverage>,
+}
+
+impl Average {
+    #[inline]
+    fn add_value(&mut self, step: usize, value: f64) {
+        self.counts[step] += 1;
+        let count = f64::from(self.counts[step]);
+        if count == 1.0 {
+            self.totals[step] = value;
+            return;
+        }
+        if !self.running.get(step) {
+            let (sum, compensation) = kahan_add(value, self.totals[step], self.compensations[step]);
+            if !sum.is_infinite() {
+                self.totals[step] = sum;
+                self.compensations[step] = compensation;
+                return;
+            }
+            self.start_running(step, count - 1.0);
+        }
+        let share = (count - 1.0) / count;
+        (self.totals[step], self.compensations[step]) =
+            kahan_add(value / count, share * self.totals[step], share * self.compensations[step]);
+    }
+
+    fn start_running(&mut self, step: usize, count: f64) {
+        self.running.set(step);
+        self.totals[step] /= count;
+        self.compensations[step] /= count;
+    }
+}
+
+impl Accumulator for Average {
+    fn new(steps: usize) -> Self {
+        Self {
+            totals: vec![0.0; steps],
+            compensations: vec![0.0; steps],
+            counts: vec![0; steps],
+            running: Bitmap::new(steps),
+            present: Bitmap::new(steps),
+            histograms: HistogramSteps::default(),
+        }
+    }
+
+    fn add(&mut self, series: &mut SeriesRow, scope: &mut Scope<'_>) {
+        let values = series.row.values();
+        for_each_present(series.row.present(), |step| self.add_value(step, values[step]));
+        self.present.union(series.row.present());
+        if !series.row.histograms().is_empty() {
+            self.histograms.add(series, &self.present, scope);
+        }
+    }
+
+    fn merge(&mut self, mut other: Self, scope: &mut Scope<'_>) {
+        let present = other.present.clone();
+        for_each_present(&present, |step| {
+            let (own_count, other_count) = (f64::from(self.counts[step]), f64::from(other.counts[step]));
+            if own_count > 0.0 && !self.running.get(step) && !other.running.get(step) {
+                let (sum, compensation) =
+                    kahan_add(other.totals[step], self.totals[step], self.compensations[step]);
+                if !sum.is_infinite() {
+                    self.totals[step] = sum;
+                    self.compensations[step] = compensation + other.compensations[step];
+                    self.counts[step] += other.counts[step];
+                    return;
+                }
+            }
+            if own_count == 0.0 {
+                self.totals[step] = other.totals[step];
+                self.compensations[step] = other.compensations[step];
+                if other.running.get(step) {
+                    self.running.set(step);
+                }
+            } else {
+                if !self.running.get(step) {
+                    self.start_running(step, own_count);
+                }
+                if !other.running.get(step) {
+                    other.start_running(step, other_count);
+                }
+                let share = own_count / (own_count + other_count);
+                (self.totals[step], self.compensations[step]) = kahan_add(
+                    (1.0 - share) * other.totals[step],
+                    share * self.totals[step],
+                    share * self.compensations[step] + (1.0 - share) * other.compensations[step],
+                );
+            }
+            self.counts[step] += other.counts[step];
+        });
+        self.present.union(&other.present);
+        self.histograms.merge(other.histograms, scope);
+    }
+
+    fn finish(self, scope: &mut Scope<'_>) -> Row {
+        let mut values = self.totals;
+        for (step, value) in values.iter_mut().enumerate() {
+            let compensation = self.compensations[step];
+            if self.running.get(step) {
+                *value += compensation;
+            } else {
+                let count = f64::from(self.counts[step]);
+                *value = *value / count + compensation / count;
+            }
+        }
+        let mut row = Row::from_lanes(values, self.present);
+        self.histograms.finish(&mut row, scope);
+        row
+    }
+}

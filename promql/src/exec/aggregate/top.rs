@@ -1,0 +1,201 @@
+//! `topk` and `bottomk`: the series with the largest or smallest values, chosen anew at each step.
+
+use super::Aggregation;
+use crate::annotations::Annotation;
+use crate::engine::QueryError;
+use crate::exec::executor::Context;
+use crate::exec::grouping::{Groups, Key};
+use crate::exec::pipeline::{Collect, Rows, SeriesRow, Sink, Worker};
+use crate::exec::row::Row;
+use crate::gostd::{float_to_int64, format_g};
+use crate::labels::Labels;
+use crate::syntax::AggregateOp;
+
+/// What a heap holds: a value and whose it is.
+#[derive(Clone, Copy)]
+struct Candidate {
+    value: f64,
+    series: usize,
+}
+
+impl<'p> Aggregation<'p, '_> {
+    /// `k` of each step: `None` if no step has one above zero.
+    pub(super) fn sizes(&self) -> Result<Option<Vec<i64>>, QueryError> {
+        let (smallest, largest) = self.param_range();
+        if largest < 1.0 {
+            return Ok(None);
+        }
+        if self.param_has_nan() {
+            return Err(QueryError::execution("Parameter value is NaN"));
+        }
+        if smallest <= i64::MIN as f64 {
+            return Err(QueryError::execution(format!("Scalar value {} underflows int64", format_g(smallest))));
+        }
+        if largest >= i64::MAX as f64 {
+            return Err(QueryError::execution(format!("Scalar value {} overflows int64", format_g(largest))));
+        }
+        Ok(Some((0..self.grid.steps).map(|step| float_to_int64(self.param.at(step))).collect()))
+    }
+
+    pub(super) fn top(&self, context: &mut Context) -> Result<Rows<'p>, QueryError> {
+        let tracker = self.executor.tracker;
+        let make = || Collect::new(tracker);
+        let Some(sizes) = self.sizes()? else {
+            // The input is evaluated all the same: its errors and annotations count.
+            self.executor.stream(&self.plan.input, self.grid, context, &make)?;
+            return Ok(Rows::none(tracker));
+        };
+        let make = || Top {
+            sizes: &sizes,
+            key: self.key(),
+            largest: self.plan.op == AggregateOp::Topk,
+            ignored: Annotation::HistogramIgnoredInAggregation { aggregation: self.plan.op.as_str() },
+            span: self.plan.span,
+            groups: Groups::default(),
+            heaps: Vec::new(),
+            series: Vec::new(),
+        };
+        let mut sinks = self.executor.stream(&self.plan.input, self.grid, context, &make)?;
+        // Ties fall to the series that comes first; with several workers candidates are put back in that order.
+        let mut all = make();
+        if sinks.len() == 1 {
+            all = sinks.remove(0);
+        } else {
+            let mut candidates: Vec<SeriesRow> = sinks.into_iter().flat_map(Top::into_rows).collect();
+            candidates.sort_by_key(|series| series.order);
+            for series in candidates {
+                all.add(&series.labels, series.drop_name, series.order, &series.row);
+            }
+        }
+        if self.grid.ranged { Rows::new(tracker, all.into_rows()) } else { Rows::new(tracker, all.into_sorted()) }
+    }
+}
+
+/// One heap per group and step, worst candidate on top.
+struct Top<'p> {
+    sizes: &'p [i64],
+    key: Key<'p>,
+    largest: bool,
+    ignored: Annotation,
+    span: crate::syntax::Span,
+    groups: Groups,
+    /// By group, then by step.
+    heaps: Vec<Vec<Vec<Candidate>>>,
+    /// Every series that was a candidate once.
+    series: Vec<(Labels, bool, u64)>,
+}
+
+impl Sink for Top<'_> {
+    fn consume(&mut self, series: &mut SeriesRow, worker: &mut Worker<'_>) -> Result<(), QueryError> {
+        let row = &series.row;
+        if row.histograms().iter().any(|(step, _)| self.sizes[*step as usize] >= 1) {
+            worker.annotations.add(self.ignored.clone(), self.span);
+        }
+        let kept = self.add(&series.labels, series.drop_name, series.order, row) as u64;
+        worker.tracker.reserve(kept, kept * size_of::<Candidate>() as u64)
+    }
+}
+
+impl Top<'_> {
+    /// Offers a series at each step; returns how many more candidates are held.
+    fn add(&mut self, labels: &Labels, drop_name: bool, order: u64, row: &Row) -> usize {
+        let (group, is_new) = self.groups.find_or_add(&self.key, labels);
+        if is_new {
+            self.heaps.push(vec![Vec::new(); self.sizes.len()]);
+        }
+        let number = self.series.len();
+        let mut accepted = false;
+        let mut more = 0;
+        let better = |a: f64, b: f64| if self.largest { a > b } else { a < b };
+        for (step, value) in row.floats() {
+            let size = usize::try_from(self.sizes[step]).unwrap_or(0);
+            let heap = &mut self.heaps[group][step];
+            let candidate = Candidate { value, series: number };
+            if heap.len() < size {
+                heap.push(candidate);
+                sift_up(heap, self.largest);
+                more += 1;
+                accepted = true;
+            } else if let Some(worst) = heap.first_mut()
+                && (better(value, worst.value) || (worst.value.is_nan() && !value.is_nan()))
+            {
+                *worst = candidate;
+                sift_down(heap, self.largest);
+                accepted = true;
+            }
+        }
+        if accepted {
+            self.series.push((labels.clone(), drop_name, order));
+        }
+        more
+    }
+
+    /// The chosen series with the values at the steps they were chosen for.
+    fn into_rows(self) -> Vec<SeriesRow> {
+        let steps = self.sizes.len();
+        let mut rows: Vec<Option<Row>> = vec![None; self.series.len()];
+        for heaps in &self.heaps {
+            for (step, heap) in heaps.iter().enumerate() {
+                for candidate in heap {
+                    rows[candidate.series].get_or_insert_with(|| Row::new(steps)).set(step, candidate.value);
+                }
+            }
+        }
+        let series = self.series.into_iter().zip(rows);
+        series.filter_map(|((labels, drop_name, order), row)| Some(SeriesRow { labels, drop_name, order, row: row? })).collect()
+    }
+
+    /// The chosen series of a single step, group by group, best first.
+    fn into_sorted(mut self) -> Vec<SeriesRow> {
+        let mut rows = Vec::new();
+        for heaps in &mut self.heaps {
+            let Some(heap) = heaps.first_mut() else { continue };
+            heap.sort_by(|a, b| {
+                let order = a.value.partial_cmp(&b.value).unwrap_or(std::cmp::Ordering::Equal);
+                let order = if self.largest { order.reverse() } else { order };
+                a.value.is_nan().cmp(&b.value.is_nan()).then(order)
+            });
+            for candidate in heap {
+                let (labels, drop_name, order) = self.series[candidate.series].clone();
+                rows.push(SeriesRow { labels, drop_name, order, row: Row::constant(candidate.value, 1) });
+            }
+        }
+        rows
+    }
+}
+
+/// Whether `a` is to be thrown out before `b`.
+fn is_worse(a: Candidate, b: Candidate, largest: bool) -> bool {
+    a.value.is_nan() || if largest { a.value < b.value } else { a.value > b.value }
+}
+
+// These two are Go's container/heap step by step: which of several equal candidates stays depends on it.
+
+fn sift_up(heap: &mut [Candidate], largest: bool) {
+    let mut at = heap.len() - 1;
+    while at > 0 {
+        let parent = (at - 1) / 2;
+        if !is_worse(heap[at], heap[parent], largest) {
+            break;
+        }
+        heap.swap(at, parent);
+        at = parent;
+    }
+}
+
+fn sift_down(heap: &mut [Candidate], largest: bool) {
+    let mut at = 0;
+    loop {
+        let left = 2 * at + 1;
+        if left >= heap.len() {
+            break;
+        }
+        let right = left + 1;
+        let child = if right < heap.len() && is_worse(heap[right], heap[left], largest) { right } else { left };
+        if !is_worse(heap[child], heap[at], largest) {
+            break;
+        }
+        heap.swap(at, child);
+        at = child;
+    }
+}

@@ -1,0 +1,263 @@
+//! Which operators stream, and which hold their input.
+
+use std::collections::HashSet;
+
+use super::aggregate::aggregate;
+use super::functions::{DropName, MapStage};
+use super::grid::Grid;
+use super::pipeline::{Collect, Failure, Guard, Pipeline, Rows, SeriesRow, Sink, Source, Stage, Worker};
+use super::range::{RangeReader, RangeStage, RowFunction};
+use super::relabel::RelabelStage;
+use super::row::Row;
+use super::select::{InstantReader, SmoothedReader, TimeOf, TimesReader};
+use crate::annotations::Annotations;
+use crate::engine::{EngineOptions, QueryError, Tracker};
+use crate::labels::Labels;
+use crate::plan::{RangeSource, Selector, Subquery, VectorPlan};
+use crate::storage::{SelectHints, SelectRequest, Storage};
+use crate::syntax::ast::ExtendedRange;
+
+/// Computes one query.
+pub(crate) struct Executor<'a> {
+    pub storage: &'a dyn Storage,
+    pub options: &'a EngineOptions,
+    pub tracker: &'a Tracker,
+    pub lookback_ms: i64,
+}
+
+/// What accumulates while a query is computed.
+#[derive(Default)]
+pub(crate) struct Context {
+    pub annotations: Annotations,
+    /// Operators (by the address of their plan) whose output must be held and merged, because it was found to have
+    /// series with the same labels.
+    held: HashSet<usize>,
+}
+
+fn address<T>(plan: &T) -> usize {
+    std::ptr::from_ref(plan).addr()
+}
+
+impl<'a> Executor<'a> {
+    pub fn new(
+        storage: &'a dyn Storage,
+        options: &'a EngineOptions,
+        tracker: &'a Tracker,
+        lookback_ms: i64,
+    ) -> Self {
+        Self { storage, options, tracker, lookback_ms }
+    }
+
+    /// The series of a plan, held.
+    pub fn rows<'p>(
+        &'p self,
+        plan: &'p VectorPlan,
+        grid: Grid,
+        context: &mut Context,
+    ) -> Result<Rows<'p>, QueryError> {
+        let sinks = self.stream(plan, grid, context, &|| Collect::new(self.tracker))?;
+        Ok(Collect::merge(sinks, self.tracker))
+    }
+
+    /// The series of a plan, pushed into sinks made by `make`; returns those of all workers.
+    pub fn stream<'p, S: Sink>(
+        &'p self,
+        plan: &'p VectorPlan,
+        grid: Grid,
+        context: &mut Context,
+        make: &(dyn Fn() -> S + Sync),
+    ) -> Result<Vec<S>, QueryError> {
+        loop {
+            let outcome = self
+                .pipeline(plan, grid, context)
+                .and_then(|pipeline| self.drive(pipeline, &mut context.annotations, make));
+            match outcome {
+                Ok(sinks) => return Ok(sinks),
+                Err(Failure::Query(error)) => return Err(error),
+                Err(Failure::Duplicates(operator)) => {
+                    if !context.held.insert(operator) {
+                        return Err(QueryError::internal("series with the same labels after merging".to_owned()));
+                    }
+                }
+            }
+        }
+    }
+
+    /// How to get at the series of a plan.
+    pub fn pipeline<'p>(
+        &'p self,
+        plan: &'p VectorPlan,
+        grid: Grid,
+        context: &mut Context,
+    ) -> Result<Pipeline<'p>, Failure> {
+        if grid.steps == 0 {
+            return Ok(Pipeline::rows(Rows::none(self.tracker)));
+        }
+        let rows = match plan {
+            VectorPlan::Select(selector) => {
+                let lookback_ms = self.lookback_ms;
+                return if selector.extended == Some(ExtendedRange::Smoothed) {
+                    self.scan(selector, 0, grid, SmoothedReader { selector, grid, lookback_ms })
+                } else {
+                    self.scan(selector, 0, grid, InstantReader { selector, grid, lookback_ms })
+                };
+            }
+            VectorPlan::SelectTimes { selector, start } => {
+                if *start && !self.options.use_start_timestamps {
+                    return Ok(Pipeline::rows(Rows::none(self.tracker)));
+                }
+                let of = if *start { TimeOf::Start } else { TimeOf::Sample };
+                let reader = TimesReader { selector, grid, lookback_ms: self.lookback_ms, of };
+                let pipeline = self.scan(selector, 0, grid, reader)?;
+                return self.dropping_name(pipeline, plan, context);
+            }
+            VectorPlan::Range(call) => {
+                let function = self.range_function(call, grid, context)?;
+                let drops_name = function.drops_name();
+                let pipeline = match &call.source {
+                    RangeSource::Selector(range) => {
+                        let reader = RangeReader::new(range, grid, self.lookback_ms, function);
+                        self.scan(&range.selector, range.range_ms, grid, reader)?
+                    }
+                    RangeSource::Subquery(subquery) => {
+                        let inner = self.subquery_grid(subquery, grid);
+                        let pipeline = self.pipeline(&subquery.input, inner, context)?;
+                        pipeline.then(RangeStage::new(subquery, inner, grid, function))
+                    }
+                };
+                if !drops_name {
+                    return Ok(pipeline);
+                }
+                let pipeline = pipeline.then(DropName { now: !self.options.delayed_name_removal });
+                return Ok(if self.options.delayed_name_removal {
+                    pipeline
+                } else {
+                    pipeline.guarded(Guard::Fail)
+                });
+            }
+            VectorPlan::Map(call) => {
+                let stage = MapStage::new(self, &call.op, grid, context)?;
+                let drops_name = stage.drops_name();
+                let pipeline = self.pipeline(&call.input, grid, context)?.then(stage);
+                return if drops_name { self.dropping_name(pipeline, plan, context) } else { Ok(pipeline) };
+            }
+            VectorPlan::Relabel(relabel) => {
+                let pipeline = self.pipeline(&relabel.input, grid, context)?.then(RelabelStage(relabel));
+                return self.merging(pipeline, address(plan), context);
+            }
+            VectorPlan::StepInvariant(input) => {
+                if grid.steps == 1 && !grid.ranged {
+                    return self.pipeline(input, grid, context);
+                }
+                let pipeline = self.pipeline(input, grid.first_only(), context)?;
+                return Ok(pipeline.then(Broadcast { steps: grid.steps }));
+            }
+            VectorPlan::Nothing => Rows::none(self.tracker),
+            VectorPlan::FromScalar(scalar) => {
+                let values = self.scalar(scalar, grid, context)?.into_values(grid.steps);
+                self.single(Row::full(values))?
+            }
+            VectorPlan::DateOfTime(func) => self.single(super::functions::date_of_time(*func, &grid))?,
+            VectorPlan::Aggregate(plan) => aggregate(self, plan, grid, context)?,
+            VectorPlan::Binary(binary) => self.binary(binary, grid, context)?,
+            VectorPlan::Set(operation) => self.set_operation(operation, grid, context)?,
+            VectorPlan::Histogram(call) => self.histogram_call(call, grid, context)?,
+            VectorPlan::Absent(absent) => self.absent(absent, grid, context)?,
+            VectorPlan::Sort(sort) => self.sort(sort, grid, context)?,
+            VectorPlan::Info(info) => self.info(info, grid, context)?,
+        };
+        Ok(Pipeline::rows(rows))
+    }
+
+    /// The evaluation times of a subquery inside an evaluation at `grid`.
+    pub fn subquery_grid(&self, subquery: &Subquery, grid: Grid) -> Grid {
+        let first = subquery.at_ms.unwrap_or(grid.start_ms).saturating_sub(subquery.offset_ms);
+        let last = subquery.at_ms.unwrap_or(grid.end_ms()).saturating_sub(subquery.offset_ms);
+        let after = first.saturating_sub(subquery.range_ms);
+        // The first multiple of the step after the window's open start; the division truncates, as in Go.
+        let mut start_ms = subquery.step_ms.saturating_mul(after / subquery.step_ms);
+        if start_ms <= after {
+            start_ms = start_ms.saturating_add(subquery.step_ms);
+        }
+        Grid::range(start_ms, last, subquery.step_ms)
+    }
+
+    /// A pipeline over the series of a selector.
+    pub fn scan<'p>(
+        &'p self,
+        selector: &'p Selector,
+        range_ms: i64,
+        grid: Grid,
+        reader: impl super::pipeline::Reader + 'p,
+    ) -> Result<Pipeline<'p>, Failure> {
+        let (mint_ms, maxt_ms) = reader.time_range_ms();
+        let hints = SelectHints {
+            step_ms: grid.step_ms,
+            range_ms,
+            func: selector.hint_func,
+            grouping: &selector.hint_grouping,
+            by: selector.hint_by,
+        };
+        let request = SelectRequest { matchers: &selector.matchers, mint_ms, maxt_ms, hints };
+        let set = self.storage.select(&request).map_err(QueryError::from)?;
+        Ok(Pipeline::new(Source::Storage { set, reader: Box::new(reader) }))
+    }
+
+    /// Drops the metric name, now or at the end of the query.
+    fn dropping_name<'p>(
+        &'p self,
+        pipeline: Pipeline<'p>,
+        plan: &'p VectorPlan,
+        context: &mut Context,
+    ) -> Result<Pipeline<'p>, Failure> {
+        let delayed = self.options.delayed_name_removal;
+        let pipeline = pipeline.then(DropName { now: !delayed });
+        if delayed { Ok(pipeline) } else { self.merging(pipeline, address(plan), context) }
+    }
+
+    /// Merges series with the same labels: on the way there are usually none, which a guard watches.
+    fn merging<'p>(
+        &'p self,
+        pipeline: Pipeline<'p>,
+        operator: usize,
+        context: &mut Context,
+    ) -> Result<Pipeline<'p>, Failure> {
+        if !context.held.contains(&operator) {
+            return Ok(pipeline.guarded(Guard::Merge(operator)));
+        }
+        let make = || Collect::new(self.tracker);
+        let sinks = self.drive(pipeline, &mut context.annotations, &make)?;
+        let rows = Collect::merge(sinks, self.tracker);
+        Ok(Pipeline::rows(super::finish::merge_same_labels(rows)?))
+    }
+
+    /// One series without labels.
+    fn single(&self, row: Row) -> Result<Rows<'_>, QueryError> {
+        Rows::new(self.tracker, vec![SeriesRow::new(Labels::empty(), row)])
+    }
+
+    fn range_function<'p>(
+        &'p self,
+        call: &'p crate::plan::RangeCall,
+        grid: Grid,
+        context: &mut Context,
+    ) -> Result<RowFunction<'p>, QueryError> {
+        let mut params = Vec::with_capacity(call.params.len());
+        for param in &call.params {
+            params.push(self.scalar(param, grid, context)?);
+        }
+        RowFunction::new(call, params, self.options)
+    }
+}
+
+/// Repeats the value of a single step.
+struct Broadcast {
+    steps: usize,
+}
+
+impl Stage for Broadcast {
+    fn apply(&self, series: &mut SeriesRow, _: &mut Worker<'_>) -> Result<(), QueryError> {
+        series.row = series.row.broadcast(self.steps);
+        Ok(())
+    }
+}

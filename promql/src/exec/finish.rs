@@ -1,0 +1,197 @@
+//! From rows to the result of a query.
+
+use std::sync::Arc;
+
+use super::executor::{Context, Executor};
+use super::grid::Grid;
+use super::grouping::{Groups, Key};
+use super::pipeline::{Rows, SeriesRow, Sink, Worker};
+use super::range::extend_floats;
+use crate::annotations::Annotations;
+use crate::engine::QueryError;
+use crate::histogram::FloatHistogram;
+use crate::plan::{Plan, RangeSelector, RangeSource};
+use crate::storage::SampleBuffer;
+use crate::syntax::ast::ExtendedRange;
+use crate::value::{Sample, SampleValue, Series, Value};
+
+impl Executor<'_> {
+    /// The result of a plan and what to know about it.
+    pub fn run(&self, plan: &Plan, grid: Grid, is_range: bool) -> Result<(Value, Annotations), QueryError> {
+        let mut context = Context::default();
+        let value = match plan {
+            Plan::String(value) => Value::String { timestamp_ms: grid.start_ms, value: value.clone() },
+            Plan::Scalar(plan) => {
+                let values = self.scalar(plan, grid, &mut context)?;
+                if is_range {
+                    let row = super::Row::full(values.into_values(grid.steps));
+                    Value::Matrix(vec![Series::on_grid(crate::labels::Labels::empty(), grid, row)])
+                } else {
+                    Value::Scalar { timestamp_ms: grid.start_ms, value: values.at(0) }
+                }
+            }
+            Plan::Vector(plan) => {
+                let rows = self.rows(plan, grid, &mut context)?;
+                let rows = self.finished(rows)?;
+                if is_range { Value::Matrix(matrix(rows, grid)) } else { Value::Vector(vector(rows, grid)) }
+            }
+            Plan::Matrix(RangeSource::Selector(range)) => self.raw_samples(range, grid, &mut context)?,
+            Plan::Matrix(RangeSource::Subquery(subquery)) => {
+                let inner = self.subquery_grid(subquery, grid);
+                let rows = self.rows(&subquery.input, inner, &mut context)?;
+                Value::Matrix(matrix(self.finished(rows)?, inner))
+            }
+        };
+        self.tracker.check()?;
+        Ok((value, context.annotations))
+    }
+
+    /// Drops the metric names that are still to be dropped; series that thereby become one are merged.
+    fn finished<'t>(&self, mut rows: Rows<'t>) -> Result<Rows<'t>, QueryError> {
+        if !self.options.delayed_name_removal {
+            return Ok(rows);
+        }
+        for series in &mut rows.series {
+            if series.drop_name {
+                series.labels = series.labels.without_metadata();
+            }
+        }
+        merge_same_labels(rows)
+    }
+
+    /// The samples of a range selector, as stored.
+    fn raw_samples(&self, range: &RangeSelector, grid: Grid, context: &mut Context) -> Result<Value, QueryError> {
+        let reader = RawReader { executor: self, range, grid };
+        let pipeline = self.scan(&range.selector, range.range_ms, grid, reader);
+        let sinks = pipeline
+            .and_then(|pipeline| self.drive(pipeline, &mut context.annotations, &RawSamples::default))
+            .map_err(|failure| match failure {
+                super::pipeline::Failure::Query(error) => error,
+                super::pipeline::Failure::Duplicates(_) => QueryError::same_labelset(),
+            })?;
+        let mut series: Vec<Series> = sinks.into_iter().flat_map(|sink| sink.series).collect();
+        series.sort_by(|a, b| a.labels.cmp(&b.labels));
+        Ok(Value::Matrix(series))
+    }
+}
+
+/// One series for each label set. Values at the same step are an error.
+pub(super) fn merge_same_labels(mut rows: Rows<'_>) -> Result<Rows<'_>, QueryError> {
+    let mut groups = Groups::default();
+    let mut merged: Vec<SeriesRow> = Vec::with_capacity(rows.series.len());
+    for series in std::mem::take(&mut rows.series) {
+        let (at, is_new) = groups.find_or_add(&Key::All, &series.labels);
+        if is_new {
+            merged.push(series);
+        } else if !merged[at].row.merge_disjoint(&series.row) {
+            return Err(QueryError::same_labelset());
+        }
+    }
+    Ok(rows.replaced(merged))
+}
+
+fn vector(rows: Rows<'_>, grid: Grid) -> Vec<Sample> {
+    let samples = rows.series.into_iter().filter_map(|series| {
+        let value = match series.row.histogram(0) {
+            Some(histogram) => SampleValue::Histogram(Arc::clone(histogram)),
+            None => SampleValue::Float(series.row.float(0)?),
+        };
+        Some(Sample { labels: series.labels, timestamp_ms: grid.start_ms, value })
+    });
+    samples.collect()
+}
+
+fn matrix(rows: Rows<'_>, grid: Grid) -> Vec<Series> {
+    let mut series: Vec<Series> =
+        rows.series.into_iter().map(|series| Series::on_grid(series.labels, grid, series.row)).collect();
+    series.sort_by(|a, b| a.labels.cmp(&b.labels));
+    series
+}
+
+/// Leaves the samples in the worker's buffer, for [`RawSamples`].
+struct RawReader<'e> {
+    executor: &'e Executor<'e>,
+    range: &'e RangeSelector,
+    grid: Grid,
+}
+
+impl RawReader<'_> {
+    /// Bounds of the range (open, closed).
+    fn range_ms(&self) -> (i64, i64) {
+        let end_ms = self.range.selector.reference_ms(&self.grid, 0);
+        (end_ms.saturating_sub(self.range.range_ms), end_ms)
+    }
+}
+
+impl super::pipeline::Reader for RawReader<'_> {
+    fn time_range_ms(&self) -> (i64, i64) {
+        let (start_ms, end_ms) = self.range_ms();
+        let lookback_ms = self.executor.lookback_ms;
+        let (before_ms, after_ms) = match self.range.selector.extended {
+            None => (0, 0),
+            Some(ExtendedRange::Anchored) => (lookback_ms, 0),
+            Some(ExtendedRange::Smoothed) => (lookback_ms, lookback_ms),
+        };
+        (start_ms.saturating_sub(before_ms).saturating_add(1), end_ms.saturating_add(after_ms))
+    }
+
+    fn read(&self, series: &mut SeriesRow, worker: &mut Worker<'_>) -> Result<(), QueryError> {
+        let buffer = &mut worker.buffer;
+        buffer.remove_stale_markers();
+        keep_within(buffer, self.time_range_ms());
+        if let Some(extended) = self.range.selector.extended {
+            let smoothed = extended == ExtendedRange::Smoothed;
+            if !buffer.histograms.is_empty() {
+                let modifier = if smoothed { "smoothed" } else { "anchored" };
+                return Err(QueryError::execution(format!("{modifier} modifier is not supported with histograms")));
+            }
+            let samples = extend_floats(&buffer.float_timestamps, &buffer.floats, self.range_ms(), smoothed);
+            buffer.clear();
+            samples.into_iter().for_each(|(timestamp_ms, value)| buffer.push_float(timestamp_ms, value));
+        }
+        // The pipeline passes on only series that have values.
+        series.row.reset(1);
+        if !buffer.is_empty() {
+            series.row.set(0, 0.0);
+        }
+        Ok(())
+    }
+}
+
+fn keep_within(buffer: &mut SampleBuffer, (mint_ms, maxt_ms): (i64, i64)) {
+    let bounds = |timestamps: &[i64]| {
+        let start = timestamps.partition_point(|&timestamp_ms| timestamp_ms < mint_ms);
+        (start, timestamps.partition_point(|&timestamp_ms| timestamp_ms <= maxt_ms))
+    };
+    let (start, end) = bounds(&buffer.float_timestamps);
+    buffer.float_timestamps.truncate(end);
+    buffer.floats.truncate(end);
+    buffer.float_timestamps.drain(..start);
+    buffer.floats.drain(..start);
+    let (start, end) = bounds(&buffer.histogram_timestamps);
+    buffer.histogram_timestamps.truncate(end);
+    buffer.histograms.truncate(end);
+    buffer.histogram_timestamps.drain(..start);
+    buffer.histograms.drain(..start);
+}
+
+#[derive(Default)]
+struct RawSamples {
+    series: Vec<Series>,
+    held: u64,
+}
+
+impl Sink for RawSamples {
+    fn consume(&mut self, series: &mut SeriesRow, worker: &mut Worker<'_>) -> Result<(), QueryError> {
+        let buffer = &mut worker.buffer;
+        let histograms: Vec<(i64, Arc<FloatHistogram>)> =
+            buffer.histogram_timestamps.iter().copied().zip(buffer.histograms.drain(..)).collect();
+        let size: usize = histograms.iter().map(|(_, histogram)| histogram.size_in_samples()).sum();
+        let samples = (buffer.floats.len() + size) as u64;
+        self.held += samples;
+        worker.tracker.reserve(samples, 16 * samples)?;
+        let times = buffer.float_timestamps.clone();
+        self.series.push(Series::listed(series.labels.clone(), times, buffer.floats.clone(), histograms));
+        Ok(())
+    }
+}

@@ -1,0 +1,40 @@
+//! Computing a plan.
+//!
+//! Everything works on whole series: a row of values, one per evaluation time ([`Row`]). Operators that treat each
+//! series by itself (selectors, functions over windows, arithmetic with scalars) form *pipelines* through which
+//! series are pushed one at a time by several workers; only operators that need many series at once (joins,
+//! sorting) hold their input, and aggregations hold one row per group. So the memory of
+//! `sum by (le) (rate(x[5m]))` is that of its groups, however many series match.
+//!
+//! [`Executor::pipeline`] says which operators stream, `drive` in [`pipeline`] how workers share the work. Where an
+//! operator changes labels, two series may become one; that is checked on the way by hash, and only if it happens the
+//! query is evaluated again with that operator's output held and merged.
+
+mod aggregate;
+mod binary;
+mod bitmap;
+mod executor;
+mod finish;
+mod functions;
+mod grid;
+mod grouping;
+mod histogram_functions;
+mod info;
+mod elementwise;
+mod math;
+mod pipeline;
+mod range;
+mod relabel;
+mod row;
+mod scalar;
+mod select;
+mod sets;
+mod sort;
+mod time;
+
+pub(crate) use bitmap::Bitmap;
+pub(crate) use executor::Executor;
+pub use grid::Grid;
+pub(crate) use math::{go_max, go_min, scalar_binary};
+pub use row::Row;
+pub(crate) use time::civil_time;

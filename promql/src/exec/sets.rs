@@ -1,0 +1,120 @@
+//! `and`, `or`, `unless`, and `absent`: which series are there.
+
+use super::binary::MatchKey;
+use super::bitmap::Bitmap;
+use super::executor::{Context, Executor};
+use super::grid::Grid;
+use super::grouping::Groups;
+use super::pipeline::{Rows, SeriesRow, Sink, Worker};
+use super::row::Row;
+use crate::engine::QueryError;
+use crate::plan::{Absent, SetOperation};
+use crate::syntax::BinaryOp;
+
+/// Steps at which a match group has a series.
+#[derive(Default)]
+struct Presence {
+    groups: Groups,
+    steps: Vec<Bitmap>,
+    /// Steps at which there is any series at all.
+    any: Bitmap,
+}
+
+impl Presence {
+    fn of(rows: &[SeriesRow], key: &MatchKey, steps: usize) -> Self {
+        let mut presence = Self { any: Bitmap::new(steps), ..Self::default() };
+        for series in rows {
+            let (group, is_new) = presence.groups.find_or_add(&key.key(), &series.labels);
+            if is_new {
+                presence.steps.push(Bitmap::new(steps));
+            }
+            let own = series.row.presence();
+            presence.steps[group].union(&own);
+            presence.any.union(&own);
+        }
+        presence
+    }
+
+    /// The steps of the group that `series` belongs to.
+    fn steps_of(&mut self, series: &SeriesRow, key: &MatchKey) -> &Bitmap {
+        let (group, is_new) = self.groups.find_or_add(&key.key(), &series.labels);
+        if is_new {
+            self.steps.push(Bitmap::new(self.any.len()));
+        }
+        &self.steps[group]
+    }
+}
+
+impl Executor<'_> {
+    /// The result of a set operator.
+    pub(super) fn set_operation<'p>(
+        &'p self,
+        plan: &'p SetOperation,
+        grid: Grid,
+        context: &mut Context,
+    ) -> Result<Rows<'p>, QueryError> {
+        let key = MatchKey::new(&plan.matching);
+        let mut lhs = self.rows(&plan.lhs, grid, context)?;
+        let mut rhs = self.rows(&plan.rhs, grid, context)?;
+        match plan.op {
+            BinaryOp::And => {
+                let mut present = Presence::of(&rhs.series, &key, grid.steps);
+                for series in &mut lhs.series {
+                    let steps = present.steps_of(series, &key);
+                    series.row.retain_steps(steps);
+                }
+            }
+            BinaryOp::Unless => {
+                let mut present = Presence::of(&rhs.series, &key, grid.steps);
+                for series in &mut lhs.series {
+                    let steps = present.steps_of(series, &key);
+                    series.row.drop_steps(steps);
+                }
+            }
+            _ => {
+                let mut present = Presence::of(&lhs.series, &key, grid.steps);
+                for series in &mut rhs.series {
+                    let steps = present.steps_of(series, &key);
+                    series.row.drop_steps(steps);
+                }
+                let added = std::mem::take(&mut rhs.series);
+                drop(rhs);
+                let added = Rows::new(self.tracker, added.into_iter().filter(|series| !series.row.is_empty()).collect())?;
+                lhs.append(added);
+                return super::finish::merge_same_labels(lhs);
+            }
+        }
+        lhs.series.retain(|series| !series.row.is_empty());
+        Ok(lhs)
+    }
+
+    /// One series that is there when no other is.
+    pub(super) fn absent<'p>(
+        &'p self,
+        plan: &'p Absent,
+        grid: Grid,
+        context: &mut Context,
+    ) -> Result<Rows<'p>, QueryError> {
+        let sinks = self.stream(&plan.input, grid, context, &|| AnyPresent(Bitmap::new(grid.steps)))?;
+        let mut present = Bitmap::new(grid.steps);
+        for sink in sinks {
+            present.union(&sink.0);
+        }
+        let mut row = Row::constant(1.0, grid.steps);
+        row.drop_steps(&present);
+        if row.is_empty() {
+            return Ok(Rows::none(self.tracker));
+        }
+        let series = SeriesRow { labels: plan.labels.clone(), drop_name: plan.drop_name, order: 0, row };
+        Rows::new(self.tracker, vec![series])
+    }
+}
+
+struct AnyPresent(Bitmap);
+
+impl Sink for AnyPresent {
+    fn consume(&mut self, series: &mut SeriesRow, _: &mut Worker<'_>) -> Result<(), QueryError> {
+        self.0.union(&series.row.presence());
+        Ok(())
+    }
+}

@@ -1,0 +1,142 @@
+//! A storage in memory: for tests, and as an example of the traits.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::histogram::FloatHistogram;
+use crate::labels::Labels;
+use crate::storage::{
+    SERIES_PER_BATCH, SampleBuffer, SelectRequest, SeriesBatch, SeriesSet, Storage, StorageError,
+};
+use crate::value::SampleValue;
+
+/// Series and samples held in memory, in the order the series were first seen.
+#[derive(Clone, Debug, Default)]
+pub struct MemoryStorage {
+    series: Vec<MemorySeries>,
+    by_labels: HashMap<Labels, usize>,
+}
+
+#[derive(Clone, Debug)]
+struct MemorySeries {
+    labels: Labels,
+    floats: Vec<Stored<f64>>,
+    histograms: Vec<Stored<Arc<FloatHistogram>>>,
+}
+
+#[derive(Clone, Debug)]
+struct Stored<T> {
+    timestamp_ms: i64,
+    start_timestamp_ms: i64,
+    value: T,
+}
+
+impl MemoryStorage {
+    /// Adds a sample. A sample of the same series, time and kind is replaced.
+    pub fn append(&mut self, labels: &Labels, timestamp_ms: i64, value: SampleValue) {
+        self.append_with_start(labels, timestamp_ms, 0, value);
+    }
+
+    /// Adds a sample with the time its counter started (0 for unknown).
+    pub fn append_with_start(
+        &mut self,
+        labels: &Labels,
+        timestamp_ms: i64,
+        start_timestamp_ms: i64,
+        value: SampleValue,
+    ) {
+        let next = self.series.len();
+        let at = *self.by_labels.entry(labels.clone()).or_insert(next);
+        if at == next {
+            self.series.push(MemorySeries { labels: labels.clone(), floats: Vec::new(), histograms: Vec::new() });
+        }
+        let series = &mut self.series[at];
+        match value {
+            SampleValue::Float(value) => {
+                insert(&mut series.floats, Stored { timestamp_ms, start_timestamp_ms, value });
+            }
+            SampleValue::Histogram(value) => {
+                insert(&mut series.histograms, Stored { timestamp_ms, start_timestamp_ms, value });
+            }
+        }
+    }
+
+    /// Forgets everything.
+    pub fn clear(&mut self) {
+        self.series.clear();
+        self.by_labels.clear();
+    }
+
+    /// Number of series.
+    pub fn series_count(&self) -> usize {
+        self.series.len()
+    }
+}
+
+fn insert<T>(samples: &mut Vec<Stored<T>>, sample: Stored<T>) {
+    let at = samples.partition_point(|other| other.timestamp_ms < sample.timestamp_ms);
+    match samples.get_mut(at) {
+        Some(other) if other.timestamp_ms == sample.timestamp_ms => *other = sample,
+        _ => samples.insert(at, sample),
+    }
+}
+
+impl Storage for MemoryStorage {
+    fn select<'a>(&'a self, request: &SelectRequest<'_>) -> Result<Box<dyn SeriesSet<'a> + 'a>, StorageError> {
+        let matches = |series: &&MemorySeries| {
+            request.matchers.iter().all(|matcher| matcher.matches(series.labels.get(&matcher.name)))
+        };
+        let matched: Vec<&MemorySeries> = self.series.iter().filter(matches).collect();
+        Ok(Box::new(MemorySeriesSet { matched, next: 0 }))
+    }
+}
+
+struct MemorySeriesSet<'a> {
+    matched: Vec<&'a MemorySeries>,
+    next: usize,
+}
+
+impl<'a> SeriesSet<'a> for MemorySeriesSet<'a> {
+    fn next_batch(&mut self) -> Result<Option<Box<dyn SeriesBatch + 'a>>, StorageError> {
+        let end = self.matched.len().min(self.next + SERIES_PER_BATCH);
+        let batch = self.matched[self.next..end].to_vec();
+        self.next = end;
+        Ok((!batch.is_empty()).then(|| Box::new(MemoryBatch(batch)) as Box<dyn SeriesBatch>))
+    }
+}
+
+struct MemoryBatch<'a>(Vec<&'a MemorySeries>);
+
+impl SeriesBatch for MemoryBatch<'_> {
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    fn labels(&self, series: usize) -> &Labels {
+        &self.0[series].labels
+    }
+
+    fn read(
+        &mut self,
+        series: usize,
+        mint_ms: i64,
+        maxt_ms: i64,
+        buffer: &mut SampleBuffer,
+    ) -> Result<(), StorageError> {
+        let series = self.0[series];
+        for sample in within(&series.floats, mint_ms, maxt_ms) {
+            buffer.push_float_with_start(sample.timestamp_ms, sample.start_timestamp_ms, sample.value);
+        }
+        for sample in within(&series.histograms, mint_ms, maxt_ms) {
+            let histogram = Arc::clone(&sample.value);
+            buffer.push_histogram_with_start(sample.timestamp_ms, sample.start_timestamp_ms, histogram);
+        }
+        Ok(())
+    }
+}
+
+fn within<T>(samples: &[Stored<T>], mint_ms: i64, maxt_ms: i64) -> &[Stored<T>] {
+    let start = samples.partition_point(|sample| sample.timestamp_ms < mint_ms);
+    let end = samples.partition_point(|sample| sample.timestamp_ms <= maxt_ms);
+    &samples[start..end.max(start)]
+}

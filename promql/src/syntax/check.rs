@@ -1,0 +1,224 @@
+//! Type check: are the operands, arguments and modifiers of each node of kinds that fit?
+//!
+//! Runs over a finished tree, in Prometheus's order, since the first error found is the one reported.
+
+use super::ast::{AggregateExpr, BinaryExpr, Call, Cardinality, Expr, VectorSelector};
+use super::error::ParseError;
+use super::functions::{Function, ValueType, Variadic};
+use super::lexer::ParseResult;
+use super::matcher::METRIC_NAME_LABEL;
+use super::operators::AggregateOp;
+use super::span::Span;
+use crate::gostd::quote;
+
+/// Checks `expr`, and settles what depends on types: the matching of operators other than vector to vector.
+pub(super) fn check(input: &str, expr: &mut Expr) -> ParseResult<()> {
+    Checker { input }.expr(expr)
+}
+
+struct Checker<'a> {
+    input: &'a str,
+}
+
+impl Checker<'_> {
+    fn fail<T>(&self, span: Span, message: impl Into<String>) -> ParseResult<T> {
+        Err(Box::new(ParseError::new(self.input, span, message)))
+    }
+
+    fn expr(&self, expr: &mut Expr) -> ParseResult<()> {
+        let span = expr.span();
+        match expr {
+            Expr::Aggregate(aggregate) => self.aggregate(aggregate),
+            Expr::Binary(binary) => self.binary(binary, span),
+            Expr::Call(call) => self.call(call),
+            Expr::Paren(paren) => self.expr(&mut paren.expr),
+            Expr::Subquery(subquery) => {
+                self.expr(&mut subquery.expr)?;
+                match subquery.expr.value_type() {
+                    ValueType::Vector => Ok(()),
+                    other => {
+                        let found = other.as_str();
+                        self.fail(
+                            span,
+                            format!("subquery is only allowed on instant vector, got {found} instead"),
+                        )
+                    }
+                }
+            }
+            Expr::Unary(unary) => {
+                self.expr(&mut unary.expr)?;
+                match unary.expr.value_type() {
+                    ValueType::Scalar | ValueType::Vector => Ok(()),
+                    other => {
+                        let found = other.documented();
+                        let message = format!(
+                            "unary expression only allowed on expressions of type scalar or instant vector, got \"{found}\""
+                        );
+                        self.fail(span, message)
+                    }
+                }
+            }
+            Expr::Matrix(matrix) => self.selector(&matrix.selector, true),
+            Expr::Vector(vector) => self.selector(vector, true),
+            Expr::Number(_) | Expr::String(_) => Ok(()),
+        }
+    }
+
+    fn expect_type(&self, expr: &mut Expr, wanted: ValueType, context: &str) -> ParseResult<()> {
+        self.expr(expr)?;
+        let found = expr.value_type();
+        if found == wanted {
+            return Ok(());
+        }
+        let (wanted, found) = (wanted.documented(), found.documented());
+        self.fail(expr.span(), format!("expected type {wanted} in {context}, got {found}"))
+    }
+
+    fn aggregate(&self, aggregate: &mut AggregateExpr) -> ParseResult<()> {
+        self.expect_type(&mut aggregate.expr, ValueType::Vector, "aggregation expression")?;
+        let Some(param) = &mut aggregate.param else { return Ok(()) };
+        let wanted =
+            if aggregate.op == AggregateOp::CountValues { ValueType::String } else { ValueType::Scalar };
+        self.expect_type(param, wanted, "aggregation parameter")
+    }
+
+    fn binary(&self, binary: &mut BinaryExpr, span: Span) -> ParseResult<()> {
+        self.expr(&mut binary.lhs)?;
+        self.expr(&mut binary.rhs)?;
+        let (left, right) = (binary.lhs.value_type(), binary.rhs.value_type());
+        let op = binary.op;
+        if binary.return_bool && !op.is_comparison() {
+            let message = "bool modifier can only be used on comparison operators";
+            return self.fail(self.operator_span(binary), message);
+        }
+        let scalars = left == ValueType::Scalar && right == ValueType::Scalar;
+        if op.is_comparison() && !binary.return_bool && scalars {
+            let message = "comparisons between scalars must use BOOL modifier";
+            return self.fail(self.operator_span(binary), message);
+        }
+        let mut has_fill = false;
+        let mut has_group = false;
+        let mut has_labels = false;
+        if let Some(matching) = &mut binary.matching {
+            has_fill = matching.fill_left.is_some() || matching.fill_right.is_some();
+            has_group = matches!(matching.cardinality, Cardinality::OneToMany | Cardinality::ManyToOne);
+            has_labels = !matching.labels.is_empty();
+            if op.is_set() && !has_group {
+                matching.cardinality = Cardinality::ManyToMany;
+            }
+            let twice = |label: &&String| matching.on && matching.include.contains(label);
+            if let Some(label) = matching.labels.iter().find(twice) {
+                let label = quote(label.as_bytes());
+                let message = format!("label {label} must not occur in ON and GROUP clause at once");
+                return self.fail(self.operator_span(binary), message);
+            }
+        }
+        for (side, side_type) in [(&binary.lhs, left), (&binary.rhs, right)] {
+            if !matches!(side_type, ValueType::Scalar | ValueType::Vector) {
+                let message = "binary expression must contain only scalar and instant vector types";
+                return self.fail(side.span(), message);
+            }
+        }
+        if left != ValueType::Vector || right != ValueType::Vector {
+            if has_labels {
+                return self.fail(span, "vector matching only allowed between instant vectors");
+            }
+            if has_fill {
+                return self.fail(span, "filling in missing series only allowed between instant vectors");
+            }
+            binary.matching = None;
+            if op.is_set() {
+                let op = op.as_str();
+                return self
+                    .fail(span, format!("set operator \"{op}\" not allowed in binary scalar expression"));
+            }
+        } else if op.is_set() {
+            if has_group {
+                return self.fail(span, format!("no grouping allowed for \"{}\" operation", op.as_str()));
+            }
+            if has_fill {
+                return self.fail(span, "filling in missing series not allowed for set operators");
+            }
+        }
+        Ok(())
+    }
+
+    /// The operator with its modifiers, without the spaces around them.
+    fn operator_span(&self, binary: &BinaryExpr) -> Span {
+        let (start, end) = (binary.lhs.span().end, binary.rhs.span().start.max(binary.lhs.span().end));
+        let between = self.input.as_bytes().get(start as usize..end as usize).unwrap_or_default();
+        let leading = between.iter().take_while(|byte| byte.is_ascii_whitespace()).count() as u32;
+        Span::new(start + leading, end)
+    }
+
+    fn call(&self, call: &mut Call) -> ParseResult<()> {
+        let signature = call.func.signature();
+        let (name, wanted, found) = (signature.name, signature.args.len(), call.args.len());
+        let wrong_count = match signature.variadic {
+            Variadic::Exactly if found != wanted => Some(format!("expected {wanted}")),
+            Variadic::UpTo(_) | Variadic::Unbounded if found + 1 < wanted => {
+                Some(format!("expected at least {}", wanted - 1))
+            }
+            Variadic::UpTo(extra) if found > wanted - 1 + extra => {
+                Some(format!("expected at most {}", wanted - 1 + extra))
+            }
+            _ => None,
+        };
+        if let Some(expected) = wrong_count {
+            return self
+                .fail(call.span, format!("{expected} argument(s) in call to \"{name}\", got {found}"));
+        }
+        if let (Function::Info, Some(labels)) = (call.func, call.args.get(1)) {
+            self.info_labels(labels, call.span)?;
+        }
+        for (at, arg) in call.args.iter_mut().enumerate() {
+            let Some(&wanted) = signature.args.get(at).or(signature.args.last()) else { break };
+            match arg {
+                Expr::Vector(vector) if call.func == Function::Info && at == 1 => {
+                    self.selector(vector, false)?
+                }
+                _ => self.expr(arg)?,
+            }
+            let found = arg.value_type();
+            if found != wanted {
+                let (wanted, found) = (wanted.documented(), found.documented());
+                let message = format!("expected type {wanted} in call to function \"{name}\", got {found}");
+                return self.fail(arg.span(), message);
+            }
+        }
+        Ok(())
+    }
+
+    /// The second argument of `info` is not data but a selection of labels: matchers without a metric name.
+    fn info_labels(&self, labels: &Expr, call_span: Span) -> ParseResult<()> {
+        let found = labels.value_type();
+        if found != ValueType::Vector {
+            let (wanted, found) = (ValueType::Vector.documented(), found.documented());
+            let message = format!("expected type {wanted} in call to function \"info\", got {found}");
+            return self.fail(call_span, message);
+        }
+        match labels {
+            Expr::Vector(vector) if vector.name.is_empty() => Ok(()),
+            Expr::Vector(_) => {
+                self.fail(labels.span(), "expected label selectors only, got vector selector instead")
+            }
+            _ => self.fail(labels.span(), "expected label selectors only"),
+        }
+    }
+
+    fn selector(&self, selector: &VectorSelector, needs_non_empty_matcher: bool) -> ParseResult<()> {
+        if let Some((_, written)) = selector.matchers.split_last().filter(|_| !selector.name.is_empty()) {
+            // The last matcher is the name before the braces; there must not be another inside.
+            if let Some(other) = written.iter().find(|matcher| matcher.name == METRIC_NAME_LABEL) {
+                let (name, value) = (quote(selector.name.as_bytes()), quote(other.value.as_bytes()));
+                return self
+                    .fail(selector.span, format!("metric name must not be set twice: {name} or {value}"));
+            }
+            return Ok(());
+        }
+        if needs_non_empty_matcher && selector.matchers.iter().all(|matcher| matcher.matches_empty()) {
+            return self.fail(selector.span, "vector selector must contain at least one non-empty matcher");
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,531 @@
+//! Query text to tokens.
+//!
+//! What a character means depends on where it stands: inside braces every word is a label name, inside brackets
+//! only durations are allowed. The lexer keeps this state itself, as Prometheus's does, since its error texts
+//! depend on it.
+
+use super::error::ParseError;
+use super::operators::BinaryOp;
+use super::span::Span;
+use super::token::{Keyword, Token, TokenKind, classify_word, duration_word};
+use crate::gostd::{quote, quote_rune, unicode_notation};
+
+/// The result of a step of lexing or parsing; boxed, since errors are rare and large.
+pub(super) type ParseResult<T> = Result<T, Box<ParseError>>;
+
+/// Cuts the text into tokens, one at a time.
+pub(super) struct Lexer<'a> {
+    input: &'a str,
+    /// Start of the token being read.
+    start: usize,
+    /// Next byte to read.
+    pos: usize,
+    paren_depth: u32,
+    in_braces: bool,
+    in_brackets: bool,
+    /// Directly after `[` or an operator of the duration expression there, until its first number.
+    in_duration: bool,
+    seen_colon: bool,
+    /// Whether any bracket so far had a number in it. Prometheus never resets it, which decides the error for `x[:`.
+    seen_duration: bool,
+}
+
+fn is_space(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t' | b'\n' | b'\r')
+}
+
+fn is_alpha(byte: u8) -> bool {
+    byte == b'_' || byte.is_ascii_alphabetic()
+}
+
+fn is_alphanumeric(byte: u8) -> bool {
+    byte == b'_' || byte.is_ascii_alphanumeric()
+}
+
+impl<'a> Lexer<'a> {
+    pub fn new(input: &'a str) -> Self {
+        Self {
+            input,
+            start: 0,
+            pos: 0,
+            paren_depth: 0,
+            in_braces: false,
+            in_brackets: false,
+            in_duration: false,
+            seen_colon: false,
+            seen_duration: false,
+        }
+    }
+
+    /// The next token. After the end of input, `Eof` again and again.
+    pub fn next_token(&mut self) -> ParseResult<Token> {
+        self.skip_blanks();
+        if self.in_braces {
+            return self.inside_braces();
+        }
+        if self.in_duration {
+            return self.inside_duration();
+        }
+        self.statement()
+    }
+
+    fn peek(&self) -> Option<u8> {
+        self.input.as_bytes().get(self.pos).copied()
+    }
+
+    fn peek_at(&self, offset: usize) -> Option<u8> {
+        self.input.as_bytes().get(self.pos + offset).copied()
+    }
+
+    fn peek_char(&self) -> Option<char> {
+        self.input.get(self.pos..).and_then(|rest| rest.chars().next())
+    }
+
+    /// Consumes the next byte if it is `byte`.
+    fn accept(&mut self, byte: u8) -> bool {
+        let found = self.peek() == Some(byte);
+        self.pos += usize::from(found);
+        found
+    }
+
+    fn skip_while(&mut self, belongs: impl Fn(u8) -> bool) {
+        while self.peek().is_some_and(&belongs) {
+            self.pos += 1;
+        }
+    }
+
+    fn text(&self) -> &'a str {
+        &self.input[self.start..self.pos]
+    }
+
+    fn token(&mut self, kind: TokenKind) -> Token {
+        // The length of a query is capped far below 4 GiB before it gets here.
+        let span = Span::new(self.start as u32, self.pos as u32);
+        self.start = self.pos;
+        Token { kind, span }
+    }
+
+    fn take(&mut self, bytes: usize, kind: TokenKind) -> ParseResult<Token> {
+        self.pos += bytes;
+        Ok(self.token(kind))
+    }
+
+    /// An error that blames everything from the start of the current token.
+    fn fail<T>(&self, message: String) -> ParseResult<T> {
+        let span = Span::new(self.start as u32, self.input.len() as u32);
+        Err(Box::new(ParseError::new(self.input, span, message)))
+    }
+
+    /// Spaces and comments. In a duration expression `#` is no comment.
+    fn skip_blanks(&mut self) {
+        loop {
+            self.skip_while(is_space);
+            if self.peek() != Some(b'#') || self.in_duration {
+                break;
+            }
+            self.skip_while(|byte| byte != b'\n' && byte != b'\r');
+        }
+        self.start = self.pos;
+    }
+
+    fn statement(&mut self) -> ParseResult<Token> {
+        use TokenKind::Operator;
+
+        let Some(byte) = self.peek() else {
+            if self.paren_depth != 0 {
+                return self.fail("unclosed left parenthesis".to_owned());
+            }
+            if self.in_brackets {
+                return self.fail("unclosed left bracket".to_owned());
+            }
+            return Ok(self.token(TokenKind::Eof));
+        };
+        match byte {
+            b',' => self.take(1, TokenKind::Comma),
+            b'*' => self.take(1, Operator(BinaryOp::Mul)),
+            b'/' => self.take(1, Operator(BinaryOp::Div)),
+            b'%' => self.take(1, Operator(BinaryOp::Mod)),
+            b'+' => self.take(1, Operator(BinaryOp::Add)),
+            b'-' => self.take(1, Operator(BinaryOp::Sub)),
+            b'^' => self.take(1, Operator(BinaryOp::Pow)),
+            b'@' => self.take(1, TokenKind::At),
+            b'=' => match self.peek_at(1) {
+                Some(b'=') => self.take(2, Operator(BinaryOp::Eql)),
+                Some(b'~') => self.fail("unexpected character after '=': '~'".to_owned()),
+                _ => self.take(1, TokenKind::Equal),
+            },
+            b'!' => {
+                self.pos += 1;
+                match self.peek_char() {
+                    Some('=') => self.take(1, Operator(BinaryOp::Neq)),
+                    other => {
+                        self.fail(format!("unexpected character after '!': {}", quote_rune_or_end(other)))
+                    }
+                }
+            }
+            b'<' => match self.peek_at(1) {
+                Some(b'=') => self.take(2, Operator(BinaryOp::Lte)),
+                Some(b'/') => self.take(2, Operator(BinaryOp::TrimUpper)),
+                _ => self.take(1, Operator(BinaryOp::Lss)),
+            },
+            b'>' => match self.peek_at(1) {
+                Some(b'=') => self.take(2, Operator(BinaryOp::Gte)),
+                Some(b'/') => self.take(2, Operator(BinaryOp::TrimLower)),
+                _ => self.take(1, Operator(BinaryOp::Gtr)),
+            },
+            b'"' | b'\'' | b'`' => self.string(byte),
+            b'(' => self.left_paren(),
+            b')' => self.right_paren(),
+            b'{' => {
+                self.in_braces = true;
+                self.take(1, TokenKind::LeftBrace)
+            }
+            b'[' => self.left_bracket(),
+            b']' => self.right_bracket(),
+            _ if byte.is_ascii_digit() || self.at_fraction(byte) => self.number_or_duration(),
+            _ if is_alpha(byte) || byte == b':' => {
+                if self.in_brackets {
+                    self.word_in_brackets(byte)
+                } else {
+                    Ok(self.word())
+                }
+            }
+            _ => self.unexpected_character("unexpected character"),
+        }
+    }
+
+    fn at_fraction(&self, byte: u8) -> bool {
+        byte == b'.' && self.peek_at(1).is_some_and(|next| next.is_ascii_digit())
+    }
+
+    fn unexpected_character<T>(&mut self, prefix: &str) -> ParseResult<T> {
+        let rune = self.peek_char().unwrap_or_default();
+        self.fail(format!("{prefix}: {}", quote_rune(rune)))
+    }
+
+    fn left_paren(&mut self) -> ParseResult<Token> {
+        self.paren_depth += 1;
+        self.take(1, TokenKind::LeftParen)
+    }
+
+    fn right_paren(&mut self) -> ParseResult<Token> {
+        let token = self.take(1, TokenKind::RightParen)?;
+        match self.paren_depth.checked_sub(1) {
+            Some(depth) => {
+                self.paren_depth = depth;
+                Ok(token)
+            }
+            None => self.fail("unexpected right parenthesis ')'".to_owned()),
+        }
+    }
+
+    fn left_bracket(&mut self) -> ParseResult<Token> {
+        if self.in_brackets {
+            return self.fail("unexpected left bracket '['".to_owned());
+        }
+        self.seen_colon = false;
+        self.in_brackets = true;
+        self.in_duration = true;
+        self.take(1, TokenKind::LeftBracket)
+    }
+
+    fn right_bracket(&mut self) -> ParseResult<Token> {
+        if !self.in_brackets {
+            return self.fail("unexpected right bracket ']'".to_owned());
+        }
+        self.in_brackets = false;
+        self.take(1, TokenKind::RightBracket)
+    }
+
+    /// A colon or one of the words of duration expressions, after the first number in brackets.
+    fn word_in_brackets(&mut self, first: u8) -> ParseResult<Token> {
+        if first == b':' {
+            if self.seen_colon {
+                return self.fail("unexpected colon ':'".to_owned());
+            }
+            self.seen_colon = true;
+            return self.take(1, TokenKind::Colon);
+        }
+        match self.duration_keyword() {
+            Some(token) => Ok(token),
+            None => {
+                self.fail(format!("unexpected character: {}, expected ':'", quote_rune(char::from(first))))
+            }
+        }
+    }
+
+    /// `step`, `range`, `max_of` or `min_of`; consumes nothing otherwise.
+    fn duration_keyword(&mut self) -> Option<Token> {
+        let length = self.input.as_bytes()[self.pos..].iter().take_while(|&&byte| is_alpha(byte)).count();
+        let kind = duration_word(&self.input[self.pos..self.pos + length])?;
+        self.pos += length;
+        Some(self.token(kind))
+    }
+
+    fn inside_duration(&mut self) -> ParseResult<Token> {
+        use TokenKind::Operator;
+
+        let Some(byte) = self.peek() else {
+            return self.fail("unexpected end of input in duration expression".to_owned());
+        };
+        match byte {
+            b']' => {
+                self.in_brackets = false;
+                self.in_duration = false;
+                self.seen_colon = false;
+                self.take(1, TokenKind::RightBracket)
+            }
+            b':' => {
+                let token = self.take(1, TokenKind::Colon)?;
+                if !self.seen_duration {
+                    return self.fail("unexpected colon before duration in duration expression".to_owned());
+                }
+                if self.seen_colon {
+                    return self.fail("unexpected repeated colon in duration expression".to_owned());
+                }
+                self.seen_colon = true;
+                Ok(token)
+            }
+            b'(' => self.left_paren(),
+            b')' => self.right_paren(),
+            b'+' => self.take(1, Operator(BinaryOp::Add)),
+            b'-' => self.take(1, Operator(BinaryOp::Sub)),
+            b'*' => self.take(1, Operator(BinaryOp::Mul)),
+            b'/' => self.take(1, Operator(BinaryOp::Div)),
+            b'%' => self.take(1, Operator(BinaryOp::Mod)),
+            b'^' => self.take(1, Operator(BinaryOp::Pow)),
+            b',' => self.take(1, TokenKind::Comma),
+            _ if byte.is_ascii_digit() || self.at_fraction(byte) => {
+                self.in_duration = false;
+                self.seen_duration = true;
+                self.number_or_duration()
+            }
+            _ => match self.duration_keyword() {
+                Some(token) => Ok(token),
+                None => self.unexpected_character("unexpected character in duration expression"),
+            },
+        }
+    }
+
+    fn inside_braces(&mut self) -> ParseResult<Token> {
+        let Some(byte) = self.peek() else {
+            return self.fail("unexpected end of input inside braces".to_owned());
+        };
+        match byte {
+            _ if is_alpha(byte) => {
+                self.skip_while(is_alphanumeric);
+                Ok(self.token(TokenKind::Identifier))
+            }
+            b',' => self.take(1, TokenKind::Comma),
+            b'"' | b'\'' | b'`' => self.string(byte),
+            b'=' => match self.peek_at(1) {
+                Some(b'~') => self.take(2, TokenKind::EqualRegex),
+                _ => self.take(1, TokenKind::Equal),
+            },
+            b'!' => {
+                self.pos += 1;
+                match self.peek_char() {
+                    Some('~') => self.take(1, TokenKind::NotRegex),
+                    Some('=') => self.take(1, TokenKind::Operator(BinaryOp::Neq)),
+                    other => {
+                        let rune = quote_rune_or_end(other);
+                        self.fail(format!("unexpected character after '!' inside braces: {rune}"))
+                    }
+                }
+            }
+            b'{' => self.fail("unexpected left brace '{'".to_owned()),
+            b'}' => {
+                self.in_braces = false;
+                self.take(1, TokenKind::RightBrace)
+            }
+            _ => self.unexpected_character("unexpected character inside braces"),
+        }
+    }
+
+    /// A name or keyword.
+    fn word(&mut self) -> Token {
+        self.skip_while(|byte| is_alphanumeric(byte) || byte == b':');
+        let word = self.text();
+        let kind = match classify_word(word) {
+            // These are names unless a parenthesis follows, so that metrics called `fill` keep working.
+            Some(TokenKind::Keyword(Keyword::Fill | Keyword::FillLeft | Keyword::FillRight))
+                if !self.left_paren_follows() =>
+            {
+                TokenKind::Identifier
+            }
+            Some(kind) => kind,
+            None if word.contains(':') => TokenKind::MetricIdentifier,
+            None => TokenKind::Identifier,
+        };
+        self.token(kind)
+    }
+
+    fn left_paren_follows(&self) -> bool {
+        self.input.as_bytes()[self.pos..].iter().find(|&&byte| !is_space(byte)) == Some(&b'(')
+    }
+
+    /// A quoted string; escapes are checked here and decoded by the parser.
+    fn string(&mut self, quote: u8) -> ParseResult<Token> {
+        self.pos += 1;
+        let raw = quote == b'`';
+        loop {
+            match self.peek() {
+                None if raw => return self.fail("unterminated raw string".to_owned()),
+                Some(b'\n') if !raw => return self.fail("unterminated quoted string".to_owned()),
+                None => return self.fail("unterminated quoted string".to_owned()),
+                Some(b'\\') if !raw => {
+                    self.pos += 1;
+                    self.escape(quote)?;
+                }
+                Some(byte) if byte == quote => return self.take(1, TokenKind::String),
+                // The replacement character is what an invalid byte decodes to, and Go cannot tell them apart.
+                Some(0xEF) if self.peek_char() == Some(char::REPLACEMENT_CHARACTER) => {
+                    return self.fail("invalid UTF-8 rune".to_owned());
+                }
+                Some(_) => self.pos += 1,
+            }
+        }
+    }
+
+    /// Checks one escape sequence, its backslash already read.
+    fn escape(&mut self, quote: u8) -> ParseResult<()> {
+        let Some(kind) = self.peek_char() else {
+            return self.fail("escape sequence not terminated".to_owned());
+        };
+        let (digits, radix, max) = match kind {
+            'a' | 'b' | 'f' | 'n' | 'r' | 't' | 'v' | '\\' => {
+                self.pos += 1;
+                return Ok(());
+            }
+            _ if kind == char::from(quote) => {
+                self.pos += 1;
+                return Ok(());
+            }
+            '0'..='7' => (3, 8, 255),
+            'x' => (2, 16, 255),
+            'u' => (4, 16, u32::from(char::MAX)),
+            'U' => (8, 16, u32::from(char::MAX)),
+            _ => return self.fail(format!("unknown escape sequence {}", unicode_notation(kind))),
+        };
+        self.pos += usize::from(radix == 16);
+        let mut value: u32 = 0;
+        for _ in 0..digits {
+            let Some(rune) = self.peek_char() else {
+                return self.fail("escape sequence not terminated".to_owned());
+            };
+            let Some(digit) = rune.to_digit(radix) else {
+                let rune = unicode_notation(rune);
+                return self.fail(format!("illegal character {rune} in escape sequence"));
+            };
+            // Eight hexadecimal digits fit exactly.
+            value = value * radix + digit;
+            self.pos += 1;
+        }
+        if value > max || (0xD800..0xE000).contains(&value) {
+            return self.fail("escape sequence is an invalid Unicode code point".to_owned());
+        }
+        Ok(())
+    }
+
+    fn number_or_duration(&mut self) -> ParseResult<Token> {
+        if self.scan_number() {
+            return Ok(self.token(TokenKind::Number));
+        }
+        if self.scan_duration_rest() {
+            return Ok(self.token(TokenKind::Duration));
+        }
+        self.fail(format!("bad number or duration syntax: {}", quote(self.text().as_bytes())))
+    }
+
+    /// Reads a number as far as it looks like one; false if something else follows, perhaps a unit.
+    fn scan_number(&mut self) -> bool {
+        let mut hex = false;
+        if self.accept(b'0') && (self.accept(b'x') || self.accept(b'X')) {
+            self.accept(b'_');
+            hex = true;
+        }
+        let is_digit = |byte: u8| if hex { byte.is_ascii_hexdigit() } else { byte.is_ascii_digit() };
+        let is_exponent = |byte: u8| matches!(byte, b'e' | b'E');
+        self.accept(b'.');
+        if self.peek().is_some_and(is_digit) {
+            self.pos += 1;
+        }
+        let (mut dot_seen, mut exponent_seen) = (false, false);
+        while let Some(byte) =
+            self.peek().filter(|&byte| is_digit(byte) || is_exponent(byte) || matches!(byte, b'.' | b'_'))
+        {
+            if (byte == b'.' && dot_seen) || (is_exponent(byte) && exponent_seen) {
+                self.pos += 1;
+                return false;
+            }
+            match byte {
+                b'.' => {
+                    dot_seen = true;
+                    self.pos += 1;
+                    if self.accept(b'_') || self.accept(b'.') || hex {
+                        return false;
+                    }
+                }
+                // In hexadecimal `e` is a digit as well, yet it is taken for an exponent at the start of a run.
+                _ if is_exponent(byte) => {
+                    exponent_seen = true;
+                    self.pos += 1;
+                    if !self.accept(b'+') {
+                        self.accept(b'-');
+                    }
+                    if !self.separator_is_followed_well() {
+                        return false;
+                    }
+                }
+                b'_' => {
+                    self.pos += 1;
+                    if !self.separator_is_followed_well() {
+                        return false;
+                    }
+                }
+                _ => self.skip_while(is_digit),
+            }
+        }
+        !self.peek().is_some_and(is_alphanumeric)
+    }
+
+    /// After an exponent sign or underscore: no further separator, and not the end. Consumes an offender.
+    fn separator_is_followed_well(&mut self) -> bool {
+        match self.peek() {
+            None => false,
+            Some(b'.' | b'_' | b'e' | b'E') => {
+                self.pos += 1;
+                false
+            }
+            Some(_) => true,
+        }
+    }
+
+    /// Reads the units of a duration whose first digits were read; bad units are the parser's business.
+    fn scan_duration_rest(&mut self) -> bool {
+        let is_unit = |byte: u8| matches!(byte, b's' | b'm' | b'h' | b'd' | b'w');
+        match self.peek() {
+            Some(byte) if is_unit(byte) || byte == b'y' => self.pos += 1,
+            _ => return false,
+        }
+        self.accept(b's');
+        while self.peek().is_some_and(|byte| byte.is_ascii_digit()) {
+            self.skip_while(|byte| byte.is_ascii_digit());
+            if !self.peek().is_some_and(is_unit) {
+                return false;
+            }
+            self.pos += 1;
+            self.accept(b's');
+        }
+        if self.peek().is_some_and(is_alphanumeric) {
+            self.pos += 1;
+            return false;
+        }
+        true
+    }
+}
+
+/// `%q` of what the lexer reads; the end of input reads as -1, which Go prints as U+FFFD.
+fn quote_rune_or_end(rune: Option<char>) -> String {
+    quote_rune(rune.unwrap_or(char::REPLACEMENT_CHARACTER))
+}

@@ -1,0 +1,285 @@
+//! Selectors and what may follow an expression: `[...]`, `offset`, `@`, `anchored`, `smoothed`.
+//!
+//! These bind tighter than any operator. The grammar allows them after every expression; where they make no sense
+//! the error is raised here, in the order in which Prometheus notices.
+
+use super::ast::{AtModifier, Expr, ExtendedRange, MatrixSelector, SubqueryExpr, VectorSelector};
+use super::duration::DurationValue;
+use super::lexer::ParseResult;
+use super::matcher::{METRIC_NAME_LABEL, MatchOp, Matcher};
+use super::operators::{BinaryOp, UnaryOp};
+use super::parser::Parser;
+use super::span::Span;
+use super::token::{Keyword, Preprocessor, Token, TokenKind};
+use crate::gostd::{GoString, float_to_int64, format_fixed};
+
+const RANGES_ONLY_FOR_SELECTORS: &str = "ranges only allowed for vector selectors";
+
+/// What a modifier changes: the fields shared by selectors and subqueries.
+struct Modifiable<'e> {
+    offset: &'e mut DurationValue,
+    at: &'e mut Option<AtModifier>,
+    end: &'e mut u32,
+}
+
+fn modifiable(expr: &mut Expr) -> Option<Modifiable<'_>> {
+    match expr {
+        Expr::Vector(vector) => {
+            Some(Modifiable { offset: &mut vector.offset, at: &mut vector.at, end: &mut vector.span.end })
+        }
+        Expr::Matrix(matrix) => {
+            let MatrixSelector { selector, end, .. } = &mut **matrix;
+            Some(Modifiable { offset: &mut selector.offset, at: &mut selector.at, end })
+        }
+        Expr::Subquery(subquery) => {
+            let SubqueryExpr { offset, at, end, .. } = &mut **subquery;
+            Some(Modifiable { offset, at, end })
+        }
+        _ => None,
+    }
+}
+
+impl Parser<'_> {
+    /// A selector whose name, if any, was read already: `x`, `x{...}` or `{...}`.
+    pub(super) fn parse_selector(&mut self, name: Option<Token>) -> ParseResult<VectorSelector> {
+        let mut matchers = Vec::new();
+        let mut span = name.map(|token| token.span);
+        if self.peek()?.kind == TokenKind::LeftBrace {
+            let braces = self.parse_label_matchers(&mut matchers)?;
+            span = Some(span.map_or(braces, |start| start.to(braces)));
+        }
+        let name = name.map_or("", |token| self.text(token));
+        if !name.is_empty() {
+            matchers.push(Matcher { op: MatchOp::Equal, name: METRIC_NAME_LABEL.into(), value: name.into() });
+        }
+        Ok(VectorSelector {
+            name: name.to_owned(),
+            matchers,
+            offset: DurationValue::ZERO,
+            at: None,
+            extended: None,
+            span: span.unwrap_or_default(),
+        })
+    }
+
+    /// `{...}`, appended to `matchers`; where the braces stand.
+    fn parse_label_matchers(&mut self, matchers: &mut Vec<Matcher>) -> ParseResult<Span> {
+        const CONTEXT: &str = "label matching";
+        let open = self.advance()?;
+        loop {
+            let token = self.advance()?;
+            match token.kind {
+                TokenKind::RightBrace => return Ok(open.span.to(token.span)),
+                TokenKind::Identifier => {
+                    let name = self.text(token).into();
+                    let Some(op) = self.accept_match_op()? else {
+                        let found = self.peek()?;
+                        return self.unexpected_in(found, CONTEXT, "label matching operator");
+                    };
+                    matchers.push(self.parse_match_value(token, name, op)?);
+                }
+                TokenKind::String => {
+                    let text = self.unquote(token)?;
+                    matchers.push(match self.accept_match_op()? {
+                        Some(op) => self.parse_match_value(token, text, op)?,
+                        None => Matcher { op: MatchOp::Equal, name: METRIC_NAME_LABEL.into(), value: text },
+                    });
+                }
+                _ => return self.unexpected_in(token, CONTEXT, "identifier or \"}\""),
+            }
+            let separator = self.advance()?;
+            match separator.kind {
+                TokenKind::RightBrace => return Ok(open.span.to(separator.span)),
+                TokenKind::Comma => {}
+                _ => return self.unexpected_in(separator, CONTEXT, "\",\" or \"}\""),
+            }
+        }
+    }
+
+    fn accept_match_op(&mut self) -> ParseResult<Option<MatchOp>> {
+        let op = match self.peek()?.kind {
+            TokenKind::Equal => MatchOp::Equal,
+            TokenKind::Operator(BinaryOp::Neq) => MatchOp::NotEqual,
+            TokenKind::EqualRegex => MatchOp::Regexp,
+            TokenKind::NotRegex => MatchOp::NotRegexp,
+            _ => return Ok(None),
+        };
+        self.advance()?;
+        Ok(Some(op))
+    }
+
+    fn parse_match_value(&mut self, label: Token, name: GoString, op: MatchOp) -> ParseResult<Matcher> {
+        let token = self.advance()?;
+        if token.kind != TokenKind::String {
+            return self.unexpected_in(token, "label matching", "string");
+        }
+        let matcher = Matcher { op, name, value: self.unquote(token)? };
+        match matcher.check_pattern() {
+            Ok(()) => Ok(matcher),
+            Err(error) => self.fail(label.span.to(token.span), error.to_string()),
+        }
+    }
+
+    /// Everything that may follow `expr` and binds tighter than operators.
+    pub(super) fn parse_postfix(&mut self, mut expr: Expr, mut depth: u32) -> ParseResult<(Expr, u32)> {
+        loop {
+            let token = self.peek()?;
+            match token.kind {
+                TokenKind::LeftBracket => {
+                    self.advance()?;
+                    expr = self.parse_brackets(expr, token)?;
+                    if matches!(expr, Expr::Subquery(_)) {
+                        depth = self.deeper(depth, token.span)?;
+                    }
+                }
+                TokenKind::Keyword(Keyword::Offset) => {
+                    self.advance()?;
+                    self.parse_offset(&mut expr)?;
+                }
+                TokenKind::At => {
+                    self.advance()?;
+                    self.parse_at(&mut expr)?;
+                }
+                TokenKind::Keyword(Keyword::Anchored) => {
+                    self.advance()?;
+                    self.set_extended_range(&mut expr, ExtendedRange::Anchored)?;
+                }
+                TokenKind::Keyword(Keyword::Smoothed) => {
+                    self.advance()?;
+                    self.set_extended_range(&mut expr, ExtendedRange::Smoothed)?;
+                }
+                _ => return Ok((expr, depth)),
+            }
+        }
+    }
+
+    /// The inside of `[...]`: a range, or range and step of a subquery.
+    fn parse_brackets(&mut self, expr: Expr, open: Token) -> ParseResult<Expr> {
+        let range = self
+            .parse_bracket_duration("subquery or range selector", "number, duration, step(), or range()")?;
+        let after = self.advance()?;
+        match after.kind {
+            TokenKind::RightBracket => self.matrix_selector(expr, range, open.span.to(after.span)),
+            TokenKind::Colon => {
+                let (step, close) = match self.accept(TokenKind::RightBracket)? {
+                    Some(close) => (DurationValue::ZERO, close),
+                    None => {
+                        let step = self.parse_bracket_duration(
+                            "subquery selector",
+                            "number, duration, step(), range(), or \"]\"",
+                        )?;
+                        let close = self.advance()?;
+                        if close.kind != TokenKind::RightBracket {
+                            return self.unexpected_in(close, "subquery selector", "\"]\"");
+                        }
+                        (step, close)
+                    }
+                };
+                let offset = DurationValue::ZERO;
+                let subquery = SubqueryExpr { expr, range, step, offset, at: None, end: close.span.end };
+                Ok(Expr::Subquery(Box::new(subquery)))
+            }
+            _ => self.unexpected_in(after, "subquery or range", "\":\" or \"]\""),
+        }
+    }
+
+    fn matrix_selector(&self, expr: Expr, range: DurationValue, brackets: Span) -> ParseResult<Expr> {
+        let Expr::Vector(selector) = expr else {
+            return self.fail(brackets, RANGES_ONLY_FOR_SELECTORS);
+        };
+        if !selector.offset.is_zero() {
+            return self.fail(brackets, "no offset modifiers allowed before range");
+        }
+        if selector.at.is_some() {
+            return self.fail(brackets, "no @ modifiers allowed before range");
+        }
+        Ok(Expr::Matrix(Box::new(MatrixSelector { selector: *selector, range, end: brackets.end })))
+    }
+
+    fn parse_offset(&mut self, expr: &mut Expr) -> ParseResult<()> {
+        let value = self.parse_offset_duration()?;
+        let end = self.last_closing;
+        let span = expr.span();
+        let Some(target) = modifiable(expr) else {
+            return self.fail(
+                span,
+                "offset modifier must be preceded by an instant vector selector or range vector selector or a subquery",
+            );
+        };
+        if !target.offset.is_zero() {
+            return self.fail(span, "offset may not be set multiple times");
+        }
+        *target.offset = value;
+        *target.end = end;
+        Ok(())
+    }
+
+    fn parse_at(&mut self, expr: &mut Expr) -> ParseResult<()> {
+        const CONTEXT: &str = "@";
+        const EXPECTED: &str = "timestamp";
+        let token = self.peek()?;
+        let at = match token.kind {
+            TokenKind::Preprocessor(kind @ (Preprocessor::Start | Preprocessor::End)) => {
+                self.advance()?;
+                for wanted in [TokenKind::LeftParen, TokenKind::RightParen] {
+                    let found = self.advance()?;
+                    if found.kind != wanted {
+                        return self.unexpected_in(found, CONTEXT, EXPECTED);
+                    }
+                }
+                if kind == Preprocessor::Start { AtModifier::Start } else { AtModifier::End }
+            }
+            _ => {
+                let negative = self.accept_sign()?.is_some_and(|(_, op)| op == UnaryOp::Minus);
+                let number = self.peek()?;
+                if !matches!(number.kind, TokenKind::Number | TokenKind::Duration) {
+                    return self.unexpected_in(number, CONTEXT, EXPECTED);
+                }
+                let value = self.parse_number_literal()?.value;
+                let seconds = if negative { -value } else { value };
+                // The bounds are those of int64, applied to seconds.
+                let bound = 2.0_f64.powi(63);
+                if seconds.is_nan() || seconds >= bound || seconds <= -bound {
+                    let seconds = format_fixed(seconds, 6);
+                    return self
+                        .fail(expr.span(), format!("timestamp out of bounds for @ modifier: {seconds}"));
+                }
+                AtModifier::TimestampMs(float_to_int64((seconds * 1000.0).round()))
+            }
+        };
+        let span = expr.span();
+        let Some(target) = modifiable(expr) else {
+            return self.fail(
+                span,
+                "@ modifier must be preceded by an instant vector selector or range vector selector or a subquery",
+            );
+        };
+        if target.at.is_some() {
+            return self.fail(span, "@ <timestamp> may not be set multiple times");
+        }
+        *target.at = Some(at);
+        *target.end = self.last_closing;
+        Ok(())
+    }
+
+    fn set_extended_range(&self, expr: &mut Expr, wanted: ExtendedRange) -> ParseResult<()> {
+        let span = expr.span();
+        let name = wanted.as_str();
+        if !self.options.extended_range_selectors {
+            return self.fail(span, format!("{name} modifier is experimental and not enabled"));
+        }
+        let extended = match expr {
+            Expr::Vector(vector) => &mut vector.extended,
+            Expr::Matrix(matrix) => &mut matrix.selector.extended,
+            Expr::Subquery(_) => {
+                return self.fail(span, format!("{name} modifier is not supported for subqueries"));
+            }
+            _ => return self.fail(span, format!("{name} modifier not implemented")),
+        };
+        if extended.is_some_and(|other| other != wanted) {
+            return self.fail(span, "anchored and smoothed modifiers cannot be used together");
+        }
+        *extended = Some(wanted);
+        Ok(())
+    }
+}

@@ -1,0 +1,89 @@
+//! What a node can be told, and by whom: defaults, under a YAML file, under `GYRE_...` variables, under flags.
+//!
+//! - [`settings`]: the node's settings, one table for flags, keys, variables, help and `/config`.
+//! - [`limits`]: the tenants' limits, under `limits:` and `overrides:` in the file.
+//! - [`load`]: puts the sources on top of each other.
+//! - [`yaml`]: YAML with the place of every key; the only file that knows the YAML library.
+//! - [`error`]: one line for everything that can be wrong.
+//! - [`show`]: the effective configuration as YAML.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use gyre_ring::NodeId;
+
+use crate::tenant::TenantId;
+use crate::tenant::header::AuthMode;
+use crate::tenant::limits::{Limits, Overrides};
+
+pub mod error;
+mod expand;
+mod limits;
+pub mod load;
+mod nearest;
+mod settings;
+mod show;
+mod values;
+mod yaml;
+
+pub use error::ConfigError;
+pub use settings::{SETTINGS, Setting};
+pub use values::{ListenAddress, LogLevel, WalSync};
+
+/// Everything a node can be told.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// Where data lies.
+    pub data_dir: PathBuf,
+    /// Where HTTP is served.
+    pub http_listen: ListenAddress,
+    /// The least severe messages that are logged.
+    pub log_level: LogLevel,
+    /// The node's name.
+    pub node_id: NodeId,
+    /// How tenants are told apart.
+    pub auth_mode: AuthMode,
+    /// What a write waits for.
+    pub wal_sync: WalSync,
+    /// Bytes of one write request, compressed and decompressed. Cortex's `max_recv_msg_size`.
+    pub push_request_bytes_max: u64,
+    /// Bytes of all write requests in flight.
+    pub push_inflight_bytes_max: u64,
+    /// The longest a query may take, in milliseconds.
+    pub query_timeout_ms: i64,
+    /// The limits of tenants without overrides.
+    pub limits: Limits,
+    /// Complete limits of the tenants that have overrides.
+    pub overrides: BTreeMap<TenantId, Limits>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            data_dir: PathBuf::from("gyre-data"),
+            http_listen: ListenAddress::default(),
+            log_level: LogLevel::Info,
+            node_id: values::host_node_id(),
+            auth_mode: AuthMode::Optional,
+            wal_sync: WalSync::Commit,
+            push_request_bytes_max: 100 << 20,
+            push_inflight_bytes_max: 512 << 20,
+            query_timeout_ms: 120_000,
+            limits: Limits::default(),
+            overrides: BTreeMap::new(),
+        }
+    }
+}
+
+impl Config {
+    /// The tenants' limits in the form the node looks them up in.
+    pub fn tenant_limits(&self) -> Overrides {
+        let by_tenant = self.overrides.iter().map(|(tenant, limits)| (tenant.clone(), limits.clone()));
+        Overrides::new(self.limits.clone(), by_tenant)
+    }
+
+    /// The effective configuration as YAML that [`load`] reads back to the same configuration.
+    pub fn to_yaml(&self) -> String {
+        show::to_yaml(self)
+    }
+}

@@ -1,0 +1,117 @@
+//! The node's settings. One row each; flag, YAML key, variable, help, parsing and showing all come from it.
+
+use super::Config;
+use super::values::{DurationMs, Value};
+
+/// One setting.
+pub struct Setting {
+    /// Its name as a flag, without the dashes in front: `http.listen`.
+    pub name: &'static str,
+    /// One line for `--help`.
+    pub help: &'static str,
+    apply: fn(&mut Config, &str) -> Result<(), String>,
+    show: fn(&Config) -> String,
+}
+
+impl Setting {
+    /// The name of its environment variable: `GYRE_HTTP_LISTEN`.
+    pub fn variable(&self) -> String {
+        let name = self.name.replace(['.', '-'], "_").to_uppercase();
+        format!("{VARIABLE_PREFIX}{name}")
+    }
+
+    /// Its path in the YAML file: `["http", "listen"]`.
+    pub fn yaml_path(&self) -> Vec<String> {
+        self.name.split('.').map(|part| part.replace('-', "_")).collect()
+    }
+
+    /// Sets it; the error says what is wrong with the value.
+    pub fn apply(&self, config: &mut Config, text: &str) -> Result<(), String> {
+        (self.apply)(config, text)
+    }
+
+    /// Its value in a configuration.
+    pub fn show(&self, config: &Config) -> String {
+        (self.show)(config)
+    }
+}
+
+/// What the names of all variables begin with.
+pub(super) const VARIABLE_PREFIX: &str = "GYRE_";
+
+macro_rules! setting {
+    ($name:literal, $field:ident, $help:literal) => {
+        Setting {
+            name: $name,
+            help: $help,
+            apply: |config, text| {
+                config.$field = Value::parse(text)?;
+                Ok(())
+            },
+            show: |config| Value::show(&config.$field),
+        }
+    };
+}
+
+/// All settings, in the order of `--help` and `/config`.
+pub static SETTINGS: [Setting; 9] = [
+    setting!("data-dir", data_dir, "folder that holds all data"),
+    setting!("http.listen", http_listen, "address to serve HTTP on, host:port"),
+    setting!("log.level", log_level, "error, warn, info, debug or trace"),
+    setting!("node.id", node_id, "name of this node; the host's name unless given"),
+    setting!(
+        "auth.mode",
+        auth_mode,
+        "optional: no X-Scope-OrgID means tenant \"fake\"; header: it is required"
+    ),
+    setting!(
+        "wal.sync",
+        wal_sync,
+        "commit: a write is acknowledged when it is fsynced; os: when it is written"
+    ),
+    Setting {
+        name: "push.request-bytes-max",
+        help: "bytes of one write request, decompressed",
+        apply: |config, text| {
+            let bytes = u64::parse(text)?;
+            // Offsets into a request are 32 bits wide, and its labels may have to be copied once.
+            if !(1..1 << 30).contains(&bytes) {
+                return Err("must be between 1 and 1073741823".to_owned());
+            }
+            config.push_request_bytes_max = bytes;
+            Ok(())
+        },
+        show: |config| config.push_request_bytes_max.show(),
+    },
+    setting!(
+        "push.inflight-bytes-max",
+        push_inflight_bytes_max,
+        "bytes of all write requests in flight; beyond it writes get 503"
+    ),
+    Setting {
+        name: "query.timeout",
+        help: "the longest a query may take",
+        apply: |config, text| {
+            config.query_timeout_ms = match DurationMs::parse(text)?.0 {
+                0 => return Err("must not be zero".to_owned()),
+                timeout_ms => timeout_ms,
+            };
+            Ok(())
+        },
+        show: |config| DurationMs(config.query_timeout_ms).show(),
+    },
+];
+
+/// Settings of later versions. Whoever gives one expects a cluster or a bucket, so starting without would deceive.
+pub(super) const NOT_YET: [&str; 10] = [
+    "storage.url",
+    "rpc.listen",
+    "gossip.listen",
+    "gossip.join",
+    "cluster.secret-file",
+    "node.zone",
+    "node.roles",
+    "auth.token-file",
+    "target",
+    "runtime-config.file",
+];

@@ -1,0 +1,221 @@
+//! The engine room: lanes, arbiters, shards, and the threads that serve them. Started and stopped as a whole.
+
+use std::io;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use actix_rt::Arbiter;
+use gyre_tsdb::disk::OsDisk;
+
+use super::data_dir::Facts;
+use crate::env::SharedEnv;
+use crate::shard::lane::Lane;
+use crate::shard::recover::{Layout, RecoveredLane, recover_lane, segments_by_lane};
+use crate::shard::snapshot::{snapshot_shard, truncate_lane};
+use crate::shard::spill;
+use crate::shard::supervisor::{Shards, ShardsParts};
+use crate::tenant::limits::Overrides;
+
+/// A lane that has logged so much since its last round of snapshots gets one.
+const SNAPSHOT_LOG_BYTES: u64 = 128 << 20;
+
+/// And each lane gets one so often.
+const SNAPSHOT_INTERVAL: Duration = Duration::from_secs(15 * 60);
+
+/// How often the snapshot thread looks.
+const SNAPSHOT_POLL: Duration = Duration::from_secs(5);
+
+/// What start-up found.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Recovery {
+    /// Shards on disk.
+    pub shards: usize,
+    /// Series in them.
+    pub series: usize,
+    /// Samples read from the log.
+    pub samples: u64,
+    /// Samples that could not be read.
+    pub lost_samples: u64,
+    /// Damaged stretches of the log.
+    pub damaged: usize,
+    /// Torn writes that were cut.
+    pub torn: usize,
+    /// How long it took.
+    pub duration: Duration,
+}
+
+/// Counts of snapshots, for metrics.
+#[derive(Default)]
+pub struct SnapshotCounters {
+    /// Taken.
+    pub taken: AtomicU64,
+    /// Failed.
+    pub failed: AtomicU64,
+    /// Bytes written.
+    pub bytes: AtomicU64,
+}
+
+/// All that stores.
+pub struct StorageEngine {
+    /// The shards.
+    pub shards: Arc<Shards>,
+    /// What start-up found.
+    pub recovery: Recovery,
+    /// Counts of snapshots.
+    pub snapshots: Arc<SnapshotCounters>,
+    committers: Mutex<Vec<JoinHandle<()>>>,
+    snapshotter: Mutex<Option<JoinHandle<()>>>,
+    stop: Arc<(Mutex<bool>, Condvar)>,
+    arbiters: Vec<Arbiter>,
+}
+
+impl StorageEngine {
+    /// Recovers what is on disk and starts all threads. Blocks.
+    pub fn start(
+        path: &Path,
+        facts: &Facts,
+        env: SharedEnv,
+        overrides: Arc<Overrides>,
+        sync: bool,
+    ) -> io::Result<Self> {
+        let disk = Arc::new(OsDisk);
+        let layout =
+            Layout { disk: disk.clone(), wal: path.join("wal"), shards: path.join("shards"), seed: facts.seed };
+        let begin = Instant::now();
+        let recovered = recover(&layout, facts.lanes)?;
+        let mut recovery = Recovery { duration: begin.elapsed(), ..Recovery::default() };
+        let mut lanes = Vec::new();
+        let mut committers = Vec::new();
+        let mut shards = Vec::new();
+        for (number, lane) in recovered.into_iter().enumerate() {
+            recovery.shards += lane.shards.len();
+            recovery.series += lane.shards.iter().map(|shard| shard.head.series_count()).sum::<usize>();
+            recovery.samples += lane.samples;
+            recovery.lost_samples += lane.lost_samples;
+            recovery.damaged += lane.report.damage.len();
+            recovery.torn += usize::from(lane.report.torn.is_some());
+            let folder = layout.lane(number);
+            let (lane_handle, thread) =
+                Lane::start(number, disk.clone(), folder, lane.report.next_file, sync)?;
+            lanes.push(lane_handle);
+            committers.push(thread);
+            shards.extend(lane.shards);
+        }
+        let arbiters: Vec<Arbiter> = lanes.iter().map(|_| Arbiter::new()).collect();
+        let (spills, _spill_thread) = spill::start(disk)?;
+        let parts = ShardsParts {
+            layout,
+            lanes,
+            arbiters: arbiters.iter().map(Arbiter::handle).collect(),
+            overrides,
+            env,
+            spills,
+            shards_per_tenant: facts.shards_per_tenant,
+        };
+        let registry = Arc::new(Shards::new(parts));
+        registry.adopt(shards);
+        let snapshots = Arc::new(SnapshotCounters::default());
+        let stop = Arc::new((Mutex::new(false), Condvar::new()));
+        let snapshotter = {
+            let (shards, counters, stop) = (registry.clone(), snapshots.clone(), stop.clone());
+            std::thread::Builder::new()
+                .name("snapshot".into())
+                .spawn(move || snapshot_loop(&shards, &counters, &stop))?
+        };
+        Ok(StorageEngine {
+            shards: registry,
+            recovery,
+            snapshots,
+            committers: Mutex::new(committers),
+            snapshotter: Mutex::new(Some(snapshotter)),
+            stop,
+            arbiters,
+        })
+    }
+
+    /// Snapshots everything, commits everything and ends all threads. Blocks.
+    pub fn stop(&self) {
+        *self.stop.0.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.stop.1.notify_all();
+        if let Some(thread) = self.snapshotter.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            let _ = thread.join();
+        }
+        snapshot_all(&self.shards, &self.snapshots);
+        for lane in self.shards.lanes() {
+            lane.close();
+        }
+        for thread in self.committers.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
+            let _ = thread.join();
+        }
+        for arbiter in &self.arbiters {
+            arbiter.stop();
+        }
+    }
+}
+
+/// Recovers all lanes, each on a thread of its own.
+fn recover(layout: &Layout, lanes: usize) -> io::Result<Vec<RecoveredLane>> {
+    let segments = segments_by_lane(layout, lanes)?;
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = segments
+            .into_iter()
+            .enumerate()
+            .map(|(lane, segments)| scope.spawn(move || recover_lane(layout, lane, segments)))
+            .collect();
+        let join = |thread: std::thread::ScopedJoinHandle<'_, io::Result<RecoveredLane>>| {
+            thread.join().unwrap_or_else(|_| Err(io::Error::other("recovery panicked")))
+        };
+        threads.into_iter().map(join).collect()
+    })
+}
+
+fn snapshot_loop(shards: &Shards, counters: &SnapshotCounters, stop: &(Mutex<bool>, Condvar)) {
+    let written = |lane: &Lane| lane.counters.written_bytes.load(Ordering::Relaxed);
+    let mut last: Vec<(Instant, u64)> = shards.lanes().iter().map(|lane| (Instant::now(), written(lane))).collect();
+    loop {
+        let stopped = stop.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (stopped, _) = stop.1.wait_timeout(stopped, SNAPSHOT_POLL).unwrap_or_else(PoisonError::into_inner);
+        if *stopped {
+            return;
+        }
+        drop(stopped);
+        for (lane, last) in shards.lanes().iter().zip(&mut last) {
+            let logged = written(lane) - last.1;
+            let due = logged >= SNAPSHOT_LOG_BYTES || (logged > 0 && last.0.elapsed() >= SNAPSHOT_INTERVAL);
+            if due && lane.health().is_ok() {
+                *last = (Instant::now(), written(lane));
+                snapshot_lane(shards, lane, counters);
+            }
+        }
+    }
+}
+
+fn snapshot_all(shards: &Shards, counters: &SnapshotCounters) {
+    for lane in shards.lanes() {
+        snapshot_lane(shards, lane, counters);
+    }
+}
+
+/// A lane that cannot commit has none; it keeps its log.
+fn snapshot_lane(shards: &Shards, lane: &Lane, counters: &SnapshotCounters) {
+    let all = shards.all();
+    for shard in all.iter().filter(|shard| shard.lane.number == lane.number) {
+        match snapshot_shard(shards.layout(), shard) {
+            Ok(None) => {}
+            Ok(Some(bytes)) => {
+                counters.taken.fetch_add(1, Ordering::Relaxed);
+                counters.bytes.fetch_add(bytes, Ordering::Relaxed);
+            }
+            Err(error) => {
+                counters.failed.fetch_add(1, Ordering::Relaxed);
+                tracing::warn!(segment = %shard.segment, %error, "no snapshot of this shard; the log is kept");
+            }
+        }
+    }
+    if let Err(error) = truncate_lane(&all, lane) {
+        tracing::warn!(lane = lane.number, %error, "cannot remove log files that are not needed any more");
+    }
+}

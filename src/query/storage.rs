@@ -1,0 +1,126 @@
+//! A tenant's shards as the engine's storage.
+
+use std::sync::Arc;
+
+use futures_executor::block_on;
+use gyre_promql::labels::Labels;
+use gyre_promql::storage::{
+    SampleBuffer, SelectRequest, SeriesBatch, SeriesSet, Storage, StorageError, StorageErrorKind,
+};
+use gyre_tsdb::{SeriesBatch as ShardBatch, SeriesRef};
+
+use super::matchers;
+use crate::actor::Gone;
+use crate::shard::read::{Read, SERIES_PER_READ, Select, TimeRange};
+use crate::shard::supervisor::{ShardHandle, Shards, TenantShards};
+
+/// What a query of one tenant reads from.
+pub struct ShardStorage {
+    shards: Arc<Shards>,
+    /// `None`: the tenant has never written anything.
+    tenant: Option<Arc<TenantShards>>,
+}
+
+impl ShardStorage {
+    /// The storage of a tenant.
+    pub fn new(shards: Arc<Shards>, tenant: Option<Arc<TenantShards>>) -> Self {
+        ShardStorage { shards, tenant }
+    }
+
+    fn failed(&self, shard: &Arc<ShardHandle>, _: Gone) -> StorageError {
+        StorageError::new(StorageErrorKind::Unavailable, self.shards.rebuild(shard).to_string())
+    }
+}
+
+impl Storage for ShardStorage {
+    fn select<'a>(&'a self, request: &SelectRequest<'_>) -> Result<Box<dyn SeriesSet<'a> + 'a>, StorageError> {
+        let matchers: Vec<_> = request.matchers.iter().map(matchers::one).collect();
+        let range = TimeRange { min_ms: request.mint_ms, max_ms: request.maxt_ms };
+        let shards = self.tenant.iter().flat_map(|tenant| &tenant.shards);
+        // All shards search at the same time.
+        let searches: Vec<_> =
+            shards.map(|shard| (shard, shard.actor.ask(Select { matchers: matchers.clone() }))).collect();
+        let mut parts = Vec::with_capacity(searches.len());
+        for (shard, search) in searches {
+            let series = block_on(search).map_err(|gone| self.failed(shard, gone))?;
+            if !series.is_empty() {
+                parts.push((shard, series));
+            }
+        }
+        Ok(Box::new(ShardSeries { storage: self, parts, range }))
+    }
+}
+
+/// Series that were found, by shard, and not read yet.
+struct ShardSeries<'a> {
+    storage: &'a ShardStorage,
+    parts: Vec<(&'a Arc<ShardHandle>, Vec<SeriesRef>)>,
+    range: TimeRange,
+}
+
+impl<'a> SeriesSet<'a> for ShardSeries<'a> {
+    fn next_batch(&mut self) -> Result<Option<Box<dyn SeriesBatch + 'a>>, StorageError> {
+        while let Some((shard, series)) = self.parts.last_mut() {
+            let rest = series.split_off(series.len().min(SERIES_PER_READ));
+            let read = Read { series: std::mem::replace(series, rest), range: self.range };
+            let shard = *shard;
+            if series.is_empty() {
+                self.parts.pop();
+            } else {
+                // Shards take turns, so that all arbiters share the work.
+                self.parts.rotate_right(1);
+            }
+            let batch = block_on(shard.actor.ask(read)).map_err(|gone| self.storage.failed(shard, gone))?;
+            if !batch.series().is_empty() {
+                return Ok(Some(Box::new(ReadySeries::new(batch))));
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// A batch on the engine's side.
+struct ReadySeries {
+    batch: ShardBatch,
+    labels: Vec<Labels>,
+    scratch: Vec<u8>,
+}
+
+impl ReadySeries {
+    fn new(batch: ShardBatch) -> Self {
+        let mut pairs = Vec::new();
+        let labels = batch.series().iter().map(|series| {
+            pairs.clear();
+            pairs.extend(batch.labels(series).iter());
+            // Sorted by name, and no name twice: the canonical form says so.
+            Labels::from_sorted(&pairs)
+        });
+        let labels = labels.collect();
+        ReadySeries { batch, labels, scratch: Vec::new() }
+    }
+}
+
+impl SeriesBatch for ReadySeries {
+    fn len(&self) -> usize {
+        self.labels.len()
+    }
+
+    fn labels(&self, series: usize) -> &Labels {
+        &self.labels[series]
+    }
+
+    fn read(
+        &mut self,
+        series: usize,
+        mint_ms: i64,
+        maxt_ms: i64,
+        buffer: &mut SampleBuffer,
+    ) -> Result<(), StorageError> {
+        let data = &self.batch.series()[series];
+        let (times, values) = (&mut buffer.float_timestamps, &mut buffer.floats);
+        self.batch.decode(data, (mint_ms, maxt_ms), times, values, &mut self.scratch).map_err(|error| {
+            let message = format!("series {}: {error}", self.labels[series]);
+            StorageError::new(StorageErrorKind::Internal, message)
+        })
+    }
+}

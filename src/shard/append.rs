@@ -1,0 +1,402 @@
+//! A batch's way into a shard: which samples are admitted, and what is said of the others.
+//!
+//! Admission happens once, at the first replica that gets the batch: what it refuses is stripped, and what it
+//! holds under the batch's number is the batch. So label, time and limit failures never make replicas differ.
+//!
+//! A series is looked for by the hash of its label bytes as they were sent. Only if that finds nothing are the
+//! labels looked at: canonical ones make a new series, others go back to the coordinator, which brings them
+//! into canonical form and sends them to the shard they then belong to.
+
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
+
+use gyre_promql::gostd::quote;
+use gyre_ring::BatchId;
+use gyre_tsdb::labels::{Labels, METRIC_NAME};
+use gyre_tsdb::wal::{BatchName, LaneEncoder, StreamId};
+use gyre_tsdb::{Appended, CreateError, Head, SeriesRef};
+
+use super::tenant_state::{SeriesLimit, TenantState};
+use crate::api::push::decode::{Sample, WriteBatch};
+use crate::tenant::canonical::{Canonical, LabelError, canonicalize, first_chars};
+
+/// In-order samples may be this much older than the tenant's newest one even if late ones are not allowed: what
+/// Prometheus's head takes.
+const IN_ORDER_WINDOW_MS: i64 = 60 * 60 * 1000;
+
+/// Part of a request: what goes to one shard.
+pub struct ReplicaBatch {
+    /// The request; samples are taken from it.
+    pub request: Arc<WriteBatch>,
+    /// Where the label bytes are, if not in the request.
+    pub rewritten: Option<Arc<Vec<u8>>>,
+    /// The series, in request order.
+    pub entries: Vec<Entry>,
+    /// The batch's name.
+    pub id: BatchId,
+}
+
+/// One series of a batch.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// Hash of the label bytes.
+    pub key: u128,
+    /// The label bytes' place.
+    pub labels: Range<u32>,
+    /// The series' number in the request.
+    pub series: u32,
+}
+
+impl ReplicaBatch {
+    fn labels(&self, entry: &Entry) -> &[u8] {
+        let bytes = self.rewritten.as_deref().unwrap_or(&self.request.body);
+        &bytes[entry.labels.start as usize..entry.labels.end as usize]
+    }
+
+    fn samples(&self, entry: &Entry) -> &[Sample] {
+        self.request.samples_of(&self.request.series[entry.series as usize])
+    }
+}
+
+/// Why samples were not stored. The texts are Cortex's and Prometheus's.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The label set is not allowed.
+    #[error(transparent)]
+    Labels(#[from] LabelError),
+    /// Older than the tenant's window.
+    #[error("too old sample")]
+    TooOld,
+    /// Older than the newest of its series, where late samples are not taken.
+    #[error("out of order sample")]
+    OutOfOrder,
+    /// Too far ahead of the clock.
+    #[error("timestamp too new: {t_ms} metric: {metric}")]
+    TooNew {
+        /// The sample's time.
+        t_ms: i64,
+        /// The metric's name, quoted.
+        metric: String,
+    },
+    /// The time is taken by another value.
+    #[error("duplicate sample for timestamp")]
+    Conflict,
+    /// `max_series_per_user`.
+    #[error(
+        "per-user series limit of {limit} exceeded, please contact administrator to raise it \
+         (local limit: {limit} global limit: 0 actual local limit: {limit})"
+    )]
+    UserSeries {
+        /// The limit.
+        limit: u64,
+    },
+    /// `max_series_per_metric`.
+    #[error(
+        "per-metric series limit of {limit} exceeded for metric {metric}, please contact administrator to raise it \
+         (local limit: {limit} global limit: 0 actual local limit: {limit})"
+    )]
+    MetricSeries {
+        /// The limit.
+        limit: u64,
+        /// The metric's name.
+        metric: String,
+    },
+    /// The shard can't hold more, or somebody made two label sets collide.
+    #[error("cannot create series: {0}")]
+    Create(CreateError),
+}
+
+impl Refusal {
+    /// The value of the `reason` label of `cortex_discarded_samples_total`.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Refusal::Labels(error) => error.reason(),
+            Refusal::TooOld => "sample-too-old",
+            Refusal::OutOfOrder => "sample-out-of-order",
+            Refusal::TooNew { .. } => "too_far_in_future",
+            Refusal::Conflict => "new-value-for-timestamp",
+            Refusal::UserSeries { .. } => "per_user_series_limit",
+            Refusal::MetricSeries { .. } => "per_metric_series_limit",
+            Refusal::Create(_) => "series_not_created",
+        }
+    }
+}
+
+/// What became of a batch.
+#[derive(Debug, Default)]
+pub struct Admission {
+    /// Samples stored now.
+    pub stored: u64,
+    /// Samples that were there already.
+    pub repeated: u64,
+    /// Samples refused, by reason.
+    pub refused: Vec<(&'static str, u64)>,
+    /// The first refusal: the series' number in the request, and what to tell the sender.
+    pub first: Option<(u32, String)>,
+    /// Series whose labels must be brought into canonical form first; nothing of them was stored.
+    pub not_canonical: Vec<u32>,
+}
+
+impl Admission {
+    fn refuse(&mut self, samples: u64, refusal: &Refusal, series: u32, text: impl FnOnce() -> String) {
+        self.count(refusal.reason(), samples);
+        if self.first.is_none() {
+            self.first = Some((series, text()));
+        }
+    }
+
+    fn count(&mut self, reason: &'static str, samples: u64) {
+        match self.refused.iter_mut().find(|(r, _)| *r == reason) {
+            Some((_, count)) => *count += samples,
+            None => self.refused.push((reason, samples)),
+        }
+    }
+
+    /// Adds what became of another part of the same request.
+    pub fn merge(&mut self, other: Admission) {
+        self.stored += other.stored;
+        self.repeated += other.repeated;
+        for (reason, samples) in other.refused {
+            self.count(reason, samples);
+        }
+        self.not_canonical.extend(other.not_canonical);
+        self.first = [self.first.take(), other.first].into_iter().flatten().min_by_key(|(series, _)| *series);
+    }
+}
+
+/// What appending needs beside the batch.
+pub struct Appender<'a> {
+    /// The shard's series.
+    pub head: &'a mut Head,
+    /// The lane's encoder, with no batch begun.
+    pub encoder: &'a mut LaneEncoder,
+    /// The tenant's shared state.
+    pub tenant: &'a TenantState,
+    /// The wall clock.
+    pub now_ms: i64,
+    /// Working memory for labels.
+    pub scratch: &'a mut Vec<u8>,
+}
+
+/// Times a sample may have.
+#[derive(Clone, Copy)]
+struct Window {
+    oldest_ms: i64,
+    oldest_late_ms: i64,
+    newest_ms: i64,
+}
+
+impl Window {
+    fn of(tenant: &TenantState, now_ms: i64) -> Self {
+        let back = |window: i64| tenant.newest_ms().map_or(i64::MIN, |newest| newest.saturating_sub(window));
+        let late = tenant.limits.out_of_order_time_window_ms;
+        Window {
+            oldest_ms: back(late.max(IN_ORDER_WINDOW_MS)),
+            oldest_late_ms: if late > 0 { back(late) } else { i64::MAX },
+            newest_ms: now_ms.saturating_add(tenant.limits.creation_grace_period_ms),
+        }
+    }
+}
+
+impl Appender<'_> {
+    /// Applies a batch to the head and encodes what was admitted.
+    pub fn append(&mut self, batch: &ReplicaBatch, stream: StreamId, stream_name: &[u8]) -> Admission {
+        let mut admission = Admission::default();
+        let window = Window::of(self.tenant, self.now_ms);
+        // Senders keep their order, so the series after the last one is a good guess and saves a search.
+        let mut guess = SeriesRef(0);
+        for entry in &batch.entries {
+            let series = if self.head.is(guess, entry.key) { Some(guess) } else { self.head.find(entry.key) };
+            let Some(series) = series.or_else(|| self.new_series(batch, entry, &window, &mut admission)) else {
+                continue;
+            };
+            guess = SeriesRef(series.0 + 1);
+            for sample in batch.samples(entry) {
+                self.append_sample(batch, entry, series, *sample, &window, &mut admission);
+            }
+        }
+        if let Some(newest) = self.head.newest_ms() {
+            self.tenant.saw(newest);
+        }
+        let name = BatchName { boot: batch.id.boot.0, number: batch.id.number.0 };
+        self.encoder.finish_batch(stream, stream_name, name);
+        admission
+    }
+
+    #[inline]
+    fn append_sample(
+        &mut self,
+        batch: &ReplicaBatch,
+        entry: &Entry,
+        series: SeriesRef,
+        Sample { t_ms, v_bits }: Sample,
+        window: &Window,
+        admission: &mut Admission,
+    ) {
+        let refusal = if t_ms < window.oldest_ms {
+            Refusal::TooOld
+        } else if t_ms > window.newest_ms {
+            Refusal::TooNew { t_ms, metric: metric_of(batch.labels(entry)) }
+        } else if t_ms < window.oldest_late_ms && self.head.is_late(series, t_ms) {
+            Refusal::OutOfOrder
+        } else {
+            match self.head.append(series, t_ms, v_bits) {
+                Appended::InOrder | Appended::Late => {
+                    self.encoder.sample(series, t_ms, v_bits, self.head.wal_base_mut(series));
+                    admission.stored += 1;
+                    return;
+                }
+                Appended::Again => {
+                    admission.repeated += 1;
+                    return;
+                }
+                Appended::Conflict => Refusal::Conflict,
+            }
+        };
+        admission.refuse(1, &refusal, entry.series, || self.explain(&refusal, t_ms, batch.labels(entry)));
+    }
+
+    /// Cortex's form of an error about a sample.
+    fn explain(&self, refusal: &Refusal, t_ms: i64, labels: &[u8]) -> String {
+        if matches!(refusal, Refusal::TooNew { .. }) {
+            return refusal.to_string();
+        }
+        let (tenant, time) = (&self.tenant.id, Rfc3339(t_ms));
+        format!("user={tenant}: err: {refusal}. timestamp={time}, series={}", SeriesText(labels))
+    }
+
+    /// Makes the series of an entry, unless something is wrong with it.
+    #[cold]
+    fn new_series(
+        &mut self,
+        batch: &ReplicaBatch,
+        entry: &Entry,
+        window: &Window,
+        admission: &mut Admission,
+    ) -> Option<SeriesRef> {
+        let raw = batch.labels(entry);
+        let samples = batch.samples(entry);
+        let refusal = match canonicalize(raw, &self.tenant.limits.labels, self.scratch) {
+            Ok(Canonical::Rewritten) => {
+                admission.not_canonical.push(entry.series);
+                return None;
+            }
+            Ok(Canonical::AsIs) => {
+                // A series without a sample that can be stored would only take up room.
+                if samples.iter().all(|s| s.t_ms < window.oldest_ms || s.t_ms > window.newest_ms) {
+                    self.refuse_all(batch, entry, window, admission);
+                    return None;
+                }
+                match self.create(entry.key, raw) {
+                    Ok(series) => return Some(series),
+                    Err(refusal) => refusal,
+                }
+            }
+            Err(error) => Refusal::Labels(error),
+        };
+        admission.refuse(samples.len() as u64, &refusal, entry.series, || match &refusal {
+            Refusal::Labels(error) => error.to_string(),
+            other => format!("user={}: {other}", self.tenant.id),
+        });
+        None
+    }
+
+    fn create(&mut self, key: u128, raw: &[u8]) -> Result<SeriesRef, Refusal> {
+        let Ok(labels) = Labels::parse(raw) else {
+            return Err(Refusal::Create(CreateError::Collision));
+        };
+        let metric = labels.get(METRIC_NAME).unwrap_or_default();
+        self.tenant.add_series(metric.as_bytes()).map_err(|limit| match limit {
+            SeriesLimit::User => Refusal::UserSeries { limit: self.tenant.limits.max_series_per_user },
+            SeriesLimit::Metric => Refusal::MetricSeries {
+                limit: self.tenant.limits.max_series_per_metric,
+                metric: metric.to_owned(),
+            },
+        })?;
+        let series = self.head.create(key, labels).map_err(Refusal::Create)?;
+        self.encoder.new_series(series, raw);
+        Ok(series)
+    }
+
+    fn refuse_all(&mut self, batch: &ReplicaBatch, entry: &Entry, window: &Window, admission: &mut Admission) {
+        for sample in batch.samples(entry) {
+            let refusal = if sample.t_ms < window.oldest_ms {
+                Refusal::TooOld
+            } else {
+                Refusal::TooNew { t_ms: sample.t_ms, metric: metric_of(batch.labels(entry)) }
+            };
+            let explain = || self.explain(&refusal, sample.t_ms, batch.labels(entry));
+            admission.refuse(1, &refusal, entry.series, explain);
+        }
+    }
+}
+
+fn metric_of(labels: &[u8]) -> String {
+    let metric = Labels::parse(labels).ok().and_then(|labels| labels.get(METRIC_NAME)).unwrap_or_default();
+    quote(first_chars(metric.as_bytes(), 200))
+}
+
+/// A series as Prometheus prints it, cut at a safe length.
+struct SeriesText<'a>(&'a [u8]);
+
+impl fmt::Display for SeriesText<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const CHARS_MAX: usize = 1000;
+        let mut text = String::from("{");
+        for (name, value) in Labels::parse(self.0).iter().flat_map(|labels| labels.iter()) {
+            let comma = if text.len() > 1 { ", " } else { "" };
+            text += &format!("{comma}{name}={}", quote(value.as_bytes()));
+            if text.len() > CHARS_MAX {
+                break;
+            }
+        }
+        text.push('}');
+        match text.char_indices().nth(CHARS_MAX) {
+            Some((at, _)) => write!(f, "{}...", &text[..at]),
+            None => f.write_str(&text),
+        }
+    }
+}
+
+/// A time as Go's RFC 3339 prints it in UTC, to the second; milliseconds where that leaves the calendar.
+struct Rfc3339(i64);
+
+impl fmt::Display for Rfc3339 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = self.0.div_euclid(1000);
+        let (days, second) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
+        // Days since 0000-03-01 in eras of 400 years; the civil calendar's usual arithmetic.
+        let shifted = days + 719_468;
+        let (era, day) = (shifted.div_euclid(146_097), shifted.rem_euclid(146_097));
+        let year_of_era = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
+        let day_of_year = day - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+        let month_from_march = (5 * day_of_year + 2) / 153;
+        let day_of_month = day_of_year - (153 * month_from_march + 2) / 5 + 1;
+        let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
+        let year = era * 400 + year_of_era + i64::from(month <= 2);
+        if !(0..=9999).contains(&year) {
+            return write!(f, "{}ms", self.0);
+        }
+        let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
+        write!(f, "{year:04}-{month:02}-{day_of_month:02}T{hour:02}:{minute:02}:{second:02}Z")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_printed_as_go_prints_them() {
+        for (t_ms, text) in [
+            (0, "1970-01-01T00:00:00Z"),
+            (951_782_400_000, "2000-02-29T00:00:00Z"),
+            (1_609_459_199_999, "2020-12-31T23:59:59Z"),
+            (-1, "1969-12-31T23:59:59Z"),
+            (i64::MAX, "9223372036854775807ms"),
+        ] {
+            assert_eq!(Rfc3339(t_ms).to_string(), text);
+        }
+    }
+}

@@ -1,0 +1,292 @@
+//! Start-up: a lane's shards from their snapshots and the lane's log.
+//!
+//! Lanes are independent, so each is recovered on a thread of its own. Damage is reported with file and place,
+//! and everything that can be read is served: an operator who must choose between a node with a hole and no
+//! node at three in the morning wants the node, and the message.
+
+use std::collections::HashMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use gyre_ring::{BatchId, BatchNumber, BatchSet, BootId, HashSeed, Segment};
+use gyre_tsdb::disk::Disk;
+use gyre_tsdb::sealed::Flush;
+use gyre_tsdb::snapshot;
+use gyre_tsdb::wal::{BatchName, DecodedSample, Replay, ReplayReport, WalPosition, replay, replay_until};
+use gyre_tsdb::{Appended, Head, SeriesRef};
+
+use super::segment_name;
+
+/// The folder of a shard's snapshots, below the shard's.
+const SNAPSHOTS: &str = "snapshots";
+
+/// Where things lie on this node.
+#[derive(Clone)]
+pub struct Layout {
+    /// The disk.
+    pub disk: Arc<dyn Disk>,
+    /// The folder with a folder for each lane.
+    pub wal: PathBuf,
+    /// The folder with a folder for each tenant.
+    pub shards: PathBuf,
+    /// The cluster's seed for series keys.
+    pub seed: HashSeed,
+}
+
+impl Layout {
+    /// A lane's folder.
+    pub fn lane(&self, number: usize) -> PathBuf {
+        self.wal.join(number.to_string())
+    }
+
+    /// A shard's folder.
+    pub fn shard(&self, segment: &Segment) -> PathBuf {
+        segment_name::folder(&self.shards, segment)
+    }
+
+    /// The folder of a shard's snapshots.
+    pub fn snapshots(&self, segment: &Segment) -> PathBuf {
+        self.shard(segment).join(SNAPSHOTS)
+    }
+}
+
+/// A shard as it was when the process ended.
+pub struct RecoveredShard {
+    /// Its name.
+    pub segment: Segment,
+    /// Its series.
+    pub head: Head,
+    /// The batches it holds.
+    pub batches: BatchSet,
+    /// The last of its records in the log that is not in the snapshot for sure.
+    pub last_record: Option<WalPosition>,
+    /// Where its snapshot begins to need the log; `None` if there is no snapshot.
+    pub snapshot: Option<WalPosition>,
+    /// Sealed chunks that could not be written out.
+    pub unwritten: Vec<Flush>,
+}
+
+/// A lane's shards.
+pub struct RecoveredLane {
+    /// The shards.
+    pub shards: Vec<RecoveredShard>,
+    /// What reading the log came upon.
+    pub report: ReplayReport,
+    /// Samples that the log names but cannot give, since a record they build on is damaged.
+    pub lost_samples: u64,
+    /// Samples read from the log.
+    pub samples: u64,
+}
+
+/// Recovers the shards of a lane: those in `segments`, and those that only the log knows.
+pub fn recover_lane(layout: &Layout, lane: usize, segments: Vec<Segment>) -> io::Result<RecoveredLane> {
+    let folder = layout.lane(lane);
+    layout.disk.create_dir_all(&folder)?;
+    let mut recovery = Recovery::new(layout, None);
+    for segment in segments {
+        recovery.add(segment)?;
+    }
+    let report = replay(layout.disk.as_ref(), &folder, &mut recovery)?;
+    recovery.finish(report)
+}
+
+/// Recovers one shard of a lane that is in use, from what was committed before `end`.
+pub fn recover_shard(
+    layout: &Layout,
+    lane: usize,
+    segment: &Segment,
+    end: WalPosition,
+) -> io::Result<(RecoveredShard, ReplayReport)> {
+    let mut recovery = Recovery::new(layout, Some(segment.clone()));
+    recovery.add(segment.clone())?;
+    let report = replay_until(layout.disk.as_ref(), &layout.lane(lane), end, &mut recovery)?;
+    let mut lane = recovery.finish(report)?;
+    Ok((lane.shards.remove(0), lane.report))
+}
+
+/// A shard's note in its snapshots: the batches it held.
+pub fn encode_note(batches: &BatchSet) -> Vec<u8> {
+    let mut note = Vec::new();
+    for (boot, first, last) in batches.intervals() {
+        note.extend_from_slice(&boot.0.to_le_bytes());
+        note.extend_from_slice(&first.0.to_le_bytes());
+        note.extend_from_slice(&last.0.to_le_bytes());
+    }
+    note
+}
+
+fn decode_note(note: &[u8]) -> BatchSet {
+    let mut batches = BatchSet::default();
+    for interval in note.chunks_exact(32) {
+        let boot = u128::from_le_bytes(interval[..16].try_into().expect("sixteen bytes"));
+        let number = |at: usize| u64::from_le_bytes(interval[at..at + 8].try_into().expect("eight bytes"));
+        batches.insert_interval(BootId(boot), BatchNumber(number(16)), BatchNumber(number(24)));
+    }
+    batches
+}
+
+struct Recovery<'a> {
+    layout: &'a Layout,
+    /// Other streams are passed over.
+    only: Option<Segment>,
+    shards: Vec<RecoveredShard>,
+    by_segment: HashMap<Segment, usize>,
+    position: WalPosition,
+    samples: u64,
+    lost_samples: u64,
+    failure: Option<io::Error>,
+}
+
+/// A stream that is not wanted.
+const IGNORED: usize = usize::MAX;
+
+impl<'a> Recovery<'a> {
+    fn new(layout: &'a Layout, only: Option<Segment>) -> Self {
+        Recovery {
+            layout,
+            only,
+            shards: Vec::new(),
+            by_segment: HashMap::new(),
+            position: WalPosition { file: 0, offset: 0 },
+            samples: 0,
+            lost_samples: 0,
+            failure: None,
+        }
+    }
+
+    fn add(&mut self, segment: Segment) -> io::Result<usize> {
+        let disk = self.layout.disk.as_ref();
+        let loaded =
+            snapshot::load(disk, &self.layout.shard(&segment), &self.layout.snapshots(&segment))?;
+        for (path, error) in &loaded.skipped {
+            tracing::error!(file = %path.display(), %error, "snapshot not usable; reading more of the log instead");
+        }
+        let found = loaded.begin.position.file > 0;
+        self.by_segment.insert(segment.clone(), self.shards.len());
+        self.shards.push(RecoveredShard {
+            segment,
+            head: loaded.head,
+            batches: decode_note(&loaded.begin.note),
+            last_record: None,
+            snapshot: found.then_some(loaded.begin.position),
+            unwritten: Vec::new(),
+        });
+        Ok(self.shards.len() - 1)
+    }
+
+    fn finish(self, report: ReplayReport) -> io::Result<RecoveredLane> {
+        if let Some(error) = self.failure {
+            return Err(error);
+        }
+        if let Some(torn) = &report.torn {
+            tracing::warn!(
+                file = %torn.file.display(), offset = torn.offset, bytes = torn.bytes,
+                "cut a torn write off the write-ahead log; nothing acknowledged was in it"
+            );
+        }
+        for damage in &report.damage {
+            tracing::error!(
+                file = %damage.file.display(), offset = damage.offset, bytes = damage.bytes,
+                "write-ahead log is damaged; acknowledged samples may be lost"
+            );
+        }
+        if self.lost_samples > 0 {
+            tracing::error!(
+                samples = self.lost_samples,
+                "samples in the write-ahead log build on damaged records and are lost"
+            );
+        }
+        let Recovery { shards, samples, lost_samples, .. } = self;
+        Ok(RecoveredLane { shards, report, lost_samples, samples })
+    }
+
+    /// Writes sealed chunks out, so that replaying hours of data needs no more memory than taking it did.
+    fn spill(&mut self, stream: usize) {
+        let shard = &mut self.shards[stream];
+        while let Some(flush) = shard.head.sealed_mut().take_flush(false) {
+            let disk = self.layout.disk.as_ref();
+            let known = shard.head.sealed_mut().view(&flush);
+            let written = flush.write(disk).and_then(|()| known.map_or_else(|| flush.map(disk), Ok));
+            match written {
+                Ok(view) => shard.head.sealed_mut().flushed(&flush, view),
+                Err(error) => {
+                    tracing::warn!(%error, "cannot write sealed chunks out; keeping them in memory");
+                    shard.unwritten.push(flush);
+                    return;
+                }
+            }
+        }
+    }
+}
+
+impl Replay for Recovery<'_> {
+    fn stream(&mut self, name: &[u8]) -> usize {
+        let Some(segment) = segment_name::decode(name) else {
+            tracing::error!(name = %String::from_utf8_lossy(name), "unknown name in the write-ahead log");
+            return IGNORED;
+        };
+        if self.only.as_ref().is_some_and(|only| *only != segment) {
+            return IGNORED;
+        }
+        if let Some(number) = self.by_segment.get(&segment) {
+            return *number;
+        }
+        self.add(segment).unwrap_or_else(|error| {
+            self.failure.get_or_insert(error);
+            IGNORED
+        })
+    }
+
+    fn wants(&mut self, stream: usize, at: WalPosition) -> bool {
+        self.position = at;
+        let shard = self.shards.get(stream);
+        shard.is_some_and(|shard| shard.snapshot.is_none_or(|begin| begin <= at))
+    }
+
+    fn batch(&mut self, stream: usize, name: BatchName) {
+        self.spill(stream);
+        let shard = &mut self.shards[stream];
+        shard.last_record = Some(self.position);
+        shard.batches.insert(BatchId { boot: BootId(name.boot), number: BatchNumber(name.number) });
+    }
+
+    fn series(&mut self, stream: usize, number: u32, canonical_labels: &[u8]) {
+        let key = self.layout.seed.key(canonical_labels);
+        if !self.shards[stream].head.replay_series(number, key.0, canonical_labels) {
+            let segment = &self.shards[stream].segment;
+            tracing::error!(%segment, number, "series in the write-ahead log is not the one that is there");
+        }
+    }
+
+    fn sample(&mut self, stream: usize, sample: DecodedSample) {
+        let shard = &mut self.shards[stream];
+        let series = SeriesRef(sample.series);
+        self.samples += 1;
+        match sample.value {
+            Some(value) if shard.head.is_known(series) => {
+                if shard.head.append(series, sample.t_ms, value) == Appended::Conflict {
+                    tracing::error!(segment = %shard.segment, series = sample.series, t_ms = sample.t_ms,
+                        "write-ahead log has another value for a sample that is there");
+                }
+            }
+            _ => self.lost_samples += 1,
+        }
+    }
+}
+
+/// The lane of a segment.
+pub fn lane_of(segment: &Segment, lanes: usize) -> usize {
+    // Any fixed function would do; shards of one tenant should not all meet in one lane.
+    let tenant = xxhash_rust::xxh3::xxh3_64(segment.shard.tenant.as_str().as_bytes());
+    (tenant.wrapping_add(u64::from(segment.shard.index.0)) % lanes as u64) as usize
+}
+
+/// Lists the segments on disk by lane.
+pub fn segments_by_lane(layout: &Layout, lanes: usize) -> io::Result<Vec<Vec<Segment>>> {
+    let mut by_lane = vec![Vec::new(); lanes];
+    for segment in segment_name::list(layout.disk.as_ref(), Path::new(&layout.shards))? {
+        by_lane[lane_of(&segment, lanes)].push(segment);
+    }
+    Ok(by_lane)
+}

@@ -1,0 +1,3 @@
+//! What the node says about itself: metrics and logs.
+
+pub mod tenant;
