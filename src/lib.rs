@@ -2,6 +2,7 @@
 
 pub mod actor;
 pub mod api;
+pub mod cli;
 pub mod config;
 pub mod env;
 pub mod node;
@@ -10,3 +11,4 @@ pub mod replica;
 pub mod shard;
 pub mod telemetry;
 pub mod tenant;
+pub mod version;

@@ -201,9 +201,10 @@ impl Annotation {
             Self::QuantileNanResult { metric } => {
                 for_metric("input to histogram_quantile has NaN observations, result is NaN", metric)
             }
-            Self::QuantileNanSkew { metric } => {
-                for_metric("input to histogram_quantile has NaN observations, result is skewed higher", metric)
-            }
+            Self::QuantileNanSkew { metric } => for_metric(
+                "input to histogram_quantile has NaN observations, result is skewed higher",
+                metric,
+            ),
             Self::FractionNans { metric } => for_metric(
                 "input to histogram_fraction has NaN observations, which are excluded from all fractions",
                 metric,

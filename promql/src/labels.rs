@@ -239,7 +239,11 @@ impl<'a> Iterator for LabelsIter<'a> {
 fn encode<N: AsRef<str>, V: AsRef<str>>(pairs: &[(N, V)]) -> Labels {
     let header = DIGITS * (1 + 2 * pairs.len());
     let texts: usize = pairs.iter().map(|(name, value)| name.as_ref().len() + value.as_ref().len()).sum();
-    assert!(header + texts < ENCODED_BYTES_MAX, "a label set of {} bytes is beyond any request's limit", texts);
+    assert!(
+        header + texts < ENCODED_BYTES_MAX,
+        "a label set of {} bytes is beyond any request's limit",
+        texts
+    );
     let mut encoded = String::with_capacity(header + texts);
     push_digits(&mut encoded, pairs.len());
     let mut end = header;
@@ -342,11 +346,19 @@ mod tests {
 
     #[test]
     fn label_sets_order_by_name_then_value_then_length() {
-        let mut sets =
-            [labels(&[("b", "1")]), labels(&[("a", "2")]), labels(&[("a", "1"), ("b", "1")]), labels(&[("a", "1")])];
+        let mut sets = [
+            labels(&[("b", "1")]),
+            labels(&[("a", "2")]),
+            labels(&[("a", "1"), ("b", "1")]),
+            labels(&[("a", "1")]),
+        ];
         sets.sort();
-        let expected =
-            [labels(&[("a", "1")]), labels(&[("a", "1"), ("b", "1")]), labels(&[("a", "2")]), labels(&[("b", "1")])];
+        let expected = [
+            labels(&[("a", "1")]),
+            labels(&[("a", "1"), ("b", "1")]),
+            labels(&[("a", "2")]),
+            labels(&[("b", "1")]),
+        ];
         assert_eq!(sets, expected);
     }
 

@@ -20,6 +20,6 @@ pub mod syntax;
 pub mod value;
 
 pub use engine::{
-    CancelToken, Engine, EngineOptions, Query, QueryError, QueryErrorKind, QueryOptions, QueryResult, QueryStats,
-    ScopedThreads, Serial, Workers,
+    CancelToken, Engine, EngineOptions, Query, QueryError, QueryErrorKind, QueryOptions, QueryResult,
+    QueryStats, ScopedThreads, Serial, Workers,
 };

@@ -48,7 +48,11 @@ impl MemoryStorage {
         let next = self.series.len();
         let at = *self.by_labels.entry(labels.clone()).or_insert(next);
         if at == next {
-            self.series.push(MemorySeries { labels: labels.clone(), floats: Vec::new(), histograms: Vec::new() });
+            self.series.push(MemorySeries {
+                labels: labels.clone(),
+                floats: Vec::new(),
+                histograms: Vec::new(),
+            });
         }
         let series = &mut self.series[at];
         match value {
@@ -82,7 +86,10 @@ fn insert<T>(samples: &mut Vec<Stored<T>>, sample: Stored<T>) {
 }
 
 impl Storage for MemoryStorage {
-    fn select<'a>(&'a self, request: &SelectRequest<'_>) -> Result<Box<dyn SeriesSet<'a> + 'a>, StorageError> {
+    fn select<'a>(
+        &'a self,
+        request: &SelectRequest<'_>,
+    ) -> Result<Box<dyn SeriesSet<'a> + 'a>, StorageError> {
         let matches = |series: &&MemorySeries| {
             request.matchers.iter().all(|matcher| matcher.matches(series.labels.get(&matcher.name)))
         };

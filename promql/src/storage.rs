@@ -21,7 +21,8 @@ pub const SERIES_PER_BATCH: usize = 1024;
 /// A set of series that can be queried.
 pub trait Storage: Send + Sync {
     /// The series that match all of the request's matchers and may have samples in its time range.
-    fn select<'a>(&'a self, request: &SelectRequest<'_>) -> Result<Box<dyn SeriesSet<'a> + 'a>, StorageError>;
+    fn select<'a>(&'a self, request: &SelectRequest<'_>)
+    -> Result<Box<dyn SeriesSet<'a> + 'a>, StorageError>;
 }
 
 /// What a selector needs.
@@ -159,13 +160,15 @@ impl SampleBuffer {
     /// Removes stale markers, which a range does not show.
     pub fn remove_stale_markers(&mut self) {
         if self.floats.iter().any(|&value| crate::value::is_stale_nan(value)) {
-            let stale: Vec<bool> = self.floats.iter().map(|&value| crate::value::is_stale_nan(value)).collect();
+            let stale: Vec<bool> =
+                self.floats.iter().map(|&value| crate::value::is_stale_nan(value)).collect();
             remove_marked(&mut self.float_timestamps, &stale);
             remove_marked(&mut self.floats, &stale);
             remove_marked(&mut self.float_start_timestamps, &stale);
         }
         if self.histograms.iter().any(|histogram| histogram.is_stale_marker()) {
-            let stale: Vec<bool> = self.histograms.iter().map(|histogram| histogram.is_stale_marker()).collect();
+            let stale: Vec<bool> =
+                self.histograms.iter().map(|histogram| histogram.is_stale_marker()).collect();
             remove_marked(&mut self.histogram_timestamps, &stale);
             remove_marked(&mut self.histograms, &stale);
             remove_marked(&mut self.histogram_start_timestamps, &stale);
@@ -204,7 +207,7 @@ impl LabelMatcher {
     pub fn new(op: MatchOp, name: &str, value: &str) -> Result<Self, RegexError> {
         let regex = match op {
             MatchOp::Equal | MatchOp::NotEqual => None,
-            MatchOp::Regexp | MatchOp::NotRegexp => Some(Arc::new(Regex::new(value)?)),
+            MatchOp::Regexp | MatchOp::NotRegexp => Some(Arc::new(Regex::anchored(value)?)),
         };
         Ok(Self { op, name: name.to_owned(), value: value.to_owned(), regex })
     }

@@ -79,8 +79,10 @@ enum FloatPoints {
 impl Series {
     /// A series whose samples lie on the evaluation times.
     pub(crate) fn on_grid(labels: Labels, grid: Grid, mut row: Row) -> Self {
-        let histograms =
-            row.take_histograms().into_iter().map(|(step, histogram)| (grid.timestamp(step as usize), histogram));
+        let histograms = row
+            .take_histograms()
+            .into_iter()
+            .map(|(step, histogram)| (grid.timestamp(step as usize), histogram));
         let histograms = histograms.collect();
         Self { labels, floats: FloatPoints::OnGrid { grid, row }, histograms }
     }

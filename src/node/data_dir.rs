@@ -98,8 +98,9 @@ impl DataDir {
         }
         let facts_path = path.join(FACTS);
         let facts = match std::fs::read(&facts_path) {
-            Ok(bytes) => parse(&bytes)
-                .map_err(|reason| DataDirError::Facts { path: facts_path.clone(), reason })?,
+            Ok(bytes) => {
+                parse(&bytes).map_err(|reason| DataDirError::Facts { path: facts_path.clone(), reason })?
+            }
             Err(e) if e.kind() == io::ErrorKind::NotFound => {
                 let facts = Facts {
                     incarnation: Incarnation(env.random()),
@@ -180,10 +181,14 @@ mod tests {
     fn facts_that_make_no_sense_are_refused_by_name() {
         let folder = tempfile::tempdir().unwrap();
         let env = OsEnv::shared();
-        for (text, says) in [("{}", "missing field"), ("[", "EOF"), (
-            r#"{"format_version":9,"incarnation":"1","hash_seed":1,"lanes":1,"shards_per_tenant":4}"#,
-            "format version 9",
-        )] {
+        for (text, says) in [
+            ("{}", "missing field"),
+            ("[", "EOF"),
+            (
+                r#"{"format_version":9,"incarnation":"1","hash_seed":1,"lanes":1,"shards_per_tenant":4}"#,
+                "format version 9",
+            ),
+        ] {
             std::fs::write(folder.path().join(FACTS), text).unwrap();
             let error = DataDir::open(folder.path(), env.as_ref(), 2).unwrap_err().to_string();
             assert!(error.contains("node.json") && error.contains(says), "{error}");

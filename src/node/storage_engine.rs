@@ -82,8 +82,12 @@ impl StorageEngine {
         sync: bool,
     ) -> io::Result<Self> {
         let disk = Arc::new(OsDisk);
-        let layout =
-            Layout { disk: disk.clone(), wal: path.join("wal"), shards: path.join("shards"), seed: facts.seed };
+        let layout = Layout {
+            disk: disk.clone(),
+            wal: path.join("wal"),
+            shards: path.join("shards"),
+            seed: facts.seed,
+        };
         let begin = Instant::now();
         let recovered = recover(&layout, facts.lanes)?;
         let mut recovery = Recovery { duration: begin.elapsed(), ..Recovery::default() };
@@ -174,10 +178,12 @@ fn recover(layout: &Layout, lanes: usize) -> io::Result<Vec<RecoveredLane>> {
 
 fn snapshot_loop(shards: &Shards, counters: &SnapshotCounters, stop: &(Mutex<bool>, Condvar)) {
     let written = |lane: &Lane| lane.counters.written_bytes.load(Ordering::Relaxed);
-    let mut last: Vec<(Instant, u64)> = shards.lanes().iter().map(|lane| (Instant::now(), written(lane))).collect();
+    let mut last: Vec<(Instant, u64)> =
+        shards.lanes().iter().map(|lane| (Instant::now(), written(lane))).collect();
     loop {
         let stopped = stop.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let (stopped, _) = stop.1.wait_timeout(stopped, SNAPSHOT_POLL).unwrap_or_else(PoisonError::into_inner);
+        let (stopped, _) =
+            stop.1.wait_timeout(stopped, SNAPSHOT_POLL).unwrap_or_else(PoisonError::into_inner);
         if *stopped {
             return;
         }

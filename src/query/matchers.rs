@@ -30,7 +30,8 @@ pub fn one(matcher: &LabelMatcher) -> StorageMatcher {
         MatchOp::NotEqual | MatchOp::NotRegexp => None,
     };
     // An empty alternative also stands for series without the label, which no lookup finds.
-    let candidates = candidates.filter(|all| all.len() <= CANDIDATES_MAX && all.iter().all(|v| !v.is_empty()));
+    let candidates =
+        candidates.filter(|all| all.len() <= CANDIDATES_MAX && all.iter().all(|v| !v.is_empty()));
     let own = matcher.clone();
     StorageMatcher { name: matcher.name.clone(), accepts: Arc::new(move |v| own.matches(v)), candidates }
 }

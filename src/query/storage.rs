@@ -33,7 +33,10 @@ impl ShardStorage {
 }
 
 impl Storage for ShardStorage {
-    fn select<'a>(&'a self, request: &SelectRequest<'_>) -> Result<Box<dyn SeriesSet<'a> + 'a>, StorageError> {
+    fn select<'a>(
+        &'a self,
+        request: &SelectRequest<'_>,
+    ) -> Result<Box<dyn SeriesSet<'a> + 'a>, StorageError> {
         let matchers: Vec<_> = request.matchers.iter().map(matchers::one).collect();
         let range = TimeRange { min_ms: request.mint_ms, max_ms: request.maxt_ms };
         let shards = self.tenant.iter().flat_map(|tenant| &tenant.shards);

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use gyre_ring::{BatchId, BootId, HashSeed, TenantId};
 
-use crate::actor::{Budget, Gone, Permit};
+use crate::actor::Gone;
 use crate::api::push::decode::WriteBatch;
 use crate::shard::actor::Append;
 use crate::shard::append::{Admission, Entry, ReplicaBatch};
@@ -17,20 +17,17 @@ use crate::tenant::canonical::canonicalize;
 /// A part of a request that takes longer has failed for its sender.
 const DEADLINE: Duration = Duration::from_secs(25);
 
-/// Bytes of requests that may be between HTTP and disk.
-const INFLIGHT_BYTES_MAX: usize = 256 << 20;
-
 /// What became of a request.
 #[derive(Debug, Default)]
 pub struct WriteOutcome {
-    /// Samples stored now.
-    pub stored: u64,
-    /// Samples that were there already.
-    pub repeated: u64,
+    /// Samples that are durable, whether they were stored now or before.
+    pub accepted_samples: u64,
     /// Samples refused, by reason.
     pub refused: Vec<(&'static str, u64)>,
+    /// Metadata entries refused, by reason.
+    pub refused_metadata: Vec<(&'static str, u64)>,
     /// The first refusal in request order, for the sender.
-    pub first_refusal: Option<String>,
+    pub first_error: Option<String>,
 }
 
 /// Why a request, or a part of it, was not taken. The sender should send it again.
@@ -42,12 +39,20 @@ pub enum WriteError {
     /// A shard is being rebuilt.
     #[error(transparent)]
     Gone(#[from] Gone),
-    /// More bytes are on their way than the node allows.
-    #[error("too many write requests in flight")]
+    /// More bytes are on their way to a shard than it may hold.
+    #[error("too many bytes in flight for one shard of this tenant")]
     Overloaded,
     /// The disk took too long. The samples may or may not be stored.
     #[error("the write was not durable after {} s", DEADLINE.as_secs())]
     Deadline,
+}
+
+impl WriteError {
+    /// Whether the same request may succeed later.
+    pub fn is_retryable(&self) -> bool {
+        // Also a poisoned lane's: a restart mends it, and the sender must keep the samples until then.
+        true
+    }
 }
 
 /// Splits and numbers writes.
@@ -55,20 +60,17 @@ pub struct Coordinator {
     shards: Arc<Shards>,
     boot: BootId,
     seed: HashSeed,
-    budget: Arc<Budget>,
 }
 
 impl Coordinator {
     /// A coordinator for this run of the process.
     pub fn new(shards: Arc<Shards>, boot: BootId, seed: HashSeed) -> Self {
-        Coordinator { shards, boot, seed, budget: Budget::new(INFLIGHT_BYTES_MAX) }
+        Coordinator { shards, boot, seed }
     }
 
     /// Writes a request; the answer comes when all that was stored of it is durable. After an error parts of it
     /// may be stored; sending it again is safe.
     pub async fn write(&self, tenant: &TenantId, request: WriteBatch) -> Result<WriteOutcome, WriteError> {
-        let bytes = request.body.len() + request.samples.len() * 16;
-        let _permit: Permit = self.budget.try_take(bytes).ok_or(WriteError::Overloaded)?;
         let tenant = self.shards.get_or_create(tenant);
         let request = Arc::new(request);
         let parts = self.split(&tenant, &request);
@@ -79,10 +81,10 @@ impl Coordinator {
             admission.merge(self.send(&tenant, &request, Some(rewritten), parts).await?);
         }
         Ok(WriteOutcome {
-            stored: admission.stored,
-            repeated: admission.repeated,
+            accepted_samples: admission.stored + admission.repeated,
             refused: admission.refused,
-            first_refusal: admission.first.map(|(_, text)| text),
+            refused_metadata: Vec::new(),
+            first_error: admission.first.map(|(_, text)| text),
         })
     }
 
@@ -142,8 +144,7 @@ impl Coordinator {
             let bytes = request.body.len() * entries.len() / request.series.len().max(1);
             let permit = shard.budget.try_take(bytes).ok_or(WriteError::Overloaded)?;
             let id = BatchId { boot: self.boot, number: shard.next_batch() };
-            let batch =
-                ReplicaBatch { request: request.clone(), rewritten: rewritten.clone(), entries, id };
+            let batch = ReplicaBatch { request: request.clone(), rewritten: rewritten.clone(), entries, id };
             pending.push((shard, shard.actor.ask(Append { batch, permit })));
         }
         let mut admission = Admission::default();

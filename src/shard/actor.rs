@@ -4,8 +4,8 @@ use std::sync::{Arc, PoisonError};
 
 use actix::{Actor, Context, Handler, Message, ResponseFuture};
 use gyre_ring::{BatchSet, Segment};
+use gyre_tsdb::Head;
 use gyre_tsdb::wal::{StreamId, WalPosition};
-use gyre_tsdb::{Head, HeadSize};
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::append::{Admission, Appender, ReplicaBatch};
@@ -115,18 +115,5 @@ impl Handler<Append> for ShardActor {
             committed.await.unwrap_or(Err(LaneError::Closed))?;
             Ok(admission)
         })
-    }
-}
-
-/// Asks for a shard's sizes.
-#[derive(Message)]
-#[rtype(result = "HeadSize")]
-pub struct Measure;
-
-impl Handler<Measure> for ShardActor {
-    type Result = actix::MessageResult<Measure>;
-
-    fn handle(&mut self, _: Measure, _: &mut Self::Context) -> Self::Result {
-        actix::MessageResult(self.parts.head.size())
     }
 }

@@ -208,7 +208,8 @@ impl Appender<'_> {
         let mut guess = SeriesRef(0);
         for entry in &batch.entries {
             let series = if self.head.is(guess, entry.key) { Some(guess) } else { self.head.find(entry.key) };
-            let Some(series) = series.or_else(|| self.new_series(batch, entry, &window, &mut admission)) else {
+            let Some(series) = series.or_else(|| self.new_series(batch, entry, &window, &mut admission))
+            else {
                 continue;
             };
             guess = SeriesRef(series.0 + 1);
@@ -319,7 +320,13 @@ impl Appender<'_> {
         Ok(series)
     }
 
-    fn refuse_all(&mut self, batch: &ReplicaBatch, entry: &Entry, window: &Window, admission: &mut Admission) {
+    fn refuse_all(
+        &mut self,
+        batch: &ReplicaBatch,
+        entry: &Entry,
+        window: &Window,
+        admission: &mut Admission,
+    ) {
         for sample in batch.samples(entry) {
             let refusal = if sample.t_ms < window.oldest_ms {
                 Refusal::TooOld

@@ -157,8 +157,7 @@ impl<'a> Recovery<'a> {
 
     fn add(&mut self, segment: Segment) -> io::Result<usize> {
         let disk = self.layout.disk.as_ref();
-        let loaded =
-            snapshot::load(disk, &self.layout.shard(&segment), &self.layout.snapshots(&segment))?;
+        let loaded = snapshot::load(disk, &self.layout.shard(&segment), &self.layout.snapshots(&segment))?;
         for (path, error) in &loaded.skipped {
             tracing::error!(file = %path.display(), %error, "snapshot not usable; reading more of the log instead");
         }

@@ -1,3 +1,57 @@
-//! What the node says about itself: metrics and logs.
+//! What the node says about itself.
+//!
+//! - [`tenant`]: what each tenant sends and what becomes of it.
+//! - [`http`]: how long requests take.
+//! - [`node`]: what the node holds.
+//! - [`process`]: what it uses of the machine.
+//! - [`logs`]: where messages go.
 
+use std::sync::Arc;
+
+use prometheus_client::encoding::text;
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::Registry;
+
+use crate::node::Node;
+use crate::version;
+
+pub mod http;
+pub mod logs;
+pub mod node;
+pub mod process;
 pub mod tenant;
+
+/// All metrics of the process.
+#[derive(Debug)]
+pub struct Telemetry {
+    registry: Registry,
+    /// What tenants send.
+    pub tenants: tenant::TenantMetrics,
+    /// How long requests take.
+    pub requests: http::RequestDurations,
+}
+
+impl Telemetry {
+    /// Registers everything there is to tell.
+    pub fn new(node: Arc<Node>) -> Self {
+        let mut registry = Registry::default();
+        registry.register(
+            "gyre_build",
+            "Version of this program",
+            Info::new([("version", version::VERSION), ("revision", version::REVISION)]),
+        );
+        let tenants = tenant::TenantMetrics::register(&mut registry);
+        let requests = http::RequestDurations::register(&mut registry);
+        registry.register_collector(Box::new(node::NodeCollector(node)));
+        registry.register_collector(Box::new(process::ProcessCollector));
+        Self { registry, tenants, requests }
+    }
+
+    /// Everything in OpenMetrics text format.
+    pub fn to_text(&self) -> String {
+        let mut out = String::with_capacity(64 << 10);
+        // Writing to a string cannot fail, and neither do the collectors.
+        let _ = text::encode(&mut out, &self.registry);
+        out
+    }
+}

@@ -161,7 +161,9 @@ impl Engine {
         options: &QueryOptions,
     ) -> Result<QueryResult, QueryError> {
         if step_ms <= 0 {
-            return Err(QueryError::bad_data("zero or negative query resolution step widths are not accepted".into()));
+            return Err(QueryError::bad_data(
+                "zero or negative query resolution step widths are not accepted".into(),
+            ));
         }
         let times = Times { grid: Grid::range(start_ms, end_ms, step_ms), end_ms, is_range: true };
         self.evaluate(storage, query.into(), times, options)
@@ -198,7 +200,8 @@ impl Engine {
             default_subquery_step_ms: milliseconds(self.options.default_subquery_step),
         };
         let plan = plan(expr, &context)?;
-        let timeout = options.timeout.map_or(self.options.timeout, |timeout| timeout.min(self.options.timeout));
+        let timeout =
+            options.timeout.map_or(self.options.timeout, |timeout| timeout.min(self.options.timeout));
         let tracker = Tracker::new(
             self.options.samples_max,
             self.options.bytes_max,

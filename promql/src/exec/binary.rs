@@ -204,7 +204,8 @@ impl Join<'_> {
             let presence = self.one[at].row.presence();
             let step = presence.ones().find(|&step| seen.get(step) && self.active.get(step));
             if let Some(step) = step {
-                let earlier = one[..i].iter().rev().find(|&&other| self.one[other].row.has(step)).unwrap_or(&at);
+                let earlier =
+                    one[..i].iter().rev().find(|&&other| self.one[other].row.has(step)).unwrap_or(&at);
                 let error = self.duplicate(&self.one[at].labels, &self.one[*earlier].labels);
                 self.conflict(step, (0, at), error);
             }

@@ -154,7 +154,8 @@ impl ElementOp<'_> {
         let combined = if is_sub { result.sub(right) } else { result.add(right) };
         let operation = if is_sub { HistogramOperation::Subtraction } else { HistogramOperation::Addition };
         let Ok(combined) = combined else {
-            self.annotations.add(Annotation::IncompatibleBucketLayout { operator: self.op.as_str() }, self.span);
+            self.annotations
+                .add(Annotation::IncompatibleBucketLayout { operator: self.op.as_str() }, self.span);
             return Element::Failed;
         };
         if combined.bounds_reconciled {

@@ -76,7 +76,9 @@ impl<'a> Executor<'a> {
                 Err(Failure::Query(error)) => return Err(error),
                 Err(Failure::Duplicates(operator)) => {
                     if !context.held.insert(operator) {
-                        return Err(QueryError::internal("series with the same labels after merging".to_owned()));
+                        return Err(QueryError::internal(
+                            "series with the same labels after merging".to_owned(),
+                        ));
                     }
                 }
             }

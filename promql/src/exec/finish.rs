@@ -60,7 +60,12 @@ impl Executor<'_> {
     }
 
     /// The samples of a range selector, as stored.
-    fn raw_samples(&self, range: &RangeSelector, grid: Grid, context: &mut Context) -> Result<Value, QueryError> {
+    fn raw_samples(
+        &self,
+        range: &RangeSelector,
+        grid: Grid,
+        context: &mut Context,
+    ) -> Result<Value, QueryError> {
         let reader = RawReader { executor: self, range, grid };
         let pipeline = self.scan(&range.selector, range.range_ms, grid, reader);
         let sinks = pipeline
@@ -143,7 +148,9 @@ impl super::pipeline::Reader for RawReader<'_> {
             let smoothed = extended == ExtendedRange::Smoothed;
             if !buffer.histograms.is_empty() {
                 let modifier = if smoothed { "smoothed" } else { "anchored" };
-                return Err(QueryError::execution(format!("{modifier} modifier is not supported with histograms")));
+                return Err(QueryError::execution(format!(
+                    "{modifier} modifier is not supported with histograms"
+                )));
             }
             let samples = extend_floats(&buffer.float_timestamps, &buffer.floats, self.range_ms(), smoothed);
             buffer.clear();

@@ -119,8 +119,11 @@ impl Stage for MapStage {
             }
             Op::Scalar { op, scalar, scalar_on_left, return_bool, span } => {
                 if op.is_trim() && row.present().any() {
-                    let annotation =
-                        Annotation::IncompatibleTypes { left: "float", operator: op.as_str(), right: "float" };
+                    let annotation = Annotation::IncompatibleTypes {
+                        left: "float",
+                        operator: op.as_str(),
+                        right: "float",
+                    };
                     worker.annotations.add(annotation, *span);
                 }
                 with_scalar(*op, scalar, *scalar_on_left, *return_bool, row);

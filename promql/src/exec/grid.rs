@@ -21,7 +21,8 @@ impl Grid {
 
     /// `start`, `start + step`, ... up to `end`.
     pub fn range(start_ms: i64, end_ms: i64, step_ms: i64) -> Self {
-        let steps = if end_ms < start_ms { 0 } else { (end_ms.saturating_sub(start_ms) / step_ms) as usize + 1 };
+        let steps =
+            if end_ms < start_ms { 0 } else { (end_ms.saturating_sub(start_ms) / step_ms) as usize + 1 };
         Self { start_ms, step_ms, steps, ranged: start_ms != end_ms }
     }
 

@@ -23,7 +23,9 @@ impl Key<'_> {
     fn selects(&self, name: &str) -> bool {
         match self {
             Self::By(names) => names.iter().any(|candidate| candidate == name),
-            Self::Without(names) => name != METRIC_NAME_LABEL && names.iter().all(|candidate| candidate != name),
+            Self::Without(names) => {
+                name != METRIC_NAME_LABEL && names.iter().all(|candidate| candidate != name)
+            }
             Self::All => true,
         }
     }

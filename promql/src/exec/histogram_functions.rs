@@ -62,7 +62,10 @@ impl Executor<'_> {
             }
             HistogramOp::Quantiles { label, quantiles } => {
                 for (quantile, span) in quantiles {
-                    ops.push((Op::Quantile { quantile: quantile_of(quantile, *span, context)? }, Some(label)));
+                    ops.push((
+                        Op::Quantile { quantile: quantile_of(quantile, *span, context)? },
+                        Some(label),
+                    ));
                 }
             }
             HistogramOp::Fraction { lower, upper } => {
@@ -187,7 +190,9 @@ impl Computation<'_, '_> {
             match (native, buckets.is_empty()) {
                 (Some(_), false) => {
                     let metric = self.metric.to_owned();
-                    self.context.annotations.add(Annotation::MixedClassicNativeHistograms { metric }, self.span);
+                    self.context
+                        .annotations
+                        .add(Annotation::MixedClassicNativeHistograms { metric }, self.span);
                 }
                 (Some(histogram), true) => row.set(step, self.native(step, histogram, labels)),
                 (None, false) => row.set(step, self.classic(step, &mut buckets)),

@@ -108,7 +108,8 @@ fn target(labels: &Labels) -> Target {
 /// named like info metrics.
 fn effective_name_matchers(given: &[&LabelMatcher]) -> Result<Vec<LabelMatcher>, QueryError> {
     let new = |op, value: &str| {
-        LabelMatcher::new(op, METRIC_NAME_LABEL, value).map_err(|error| QueryError::internal(error.to_string()))
+        LabelMatcher::new(op, METRIC_NAME_LABEL, value)
+            .map_err(|error| QueryError::internal(error.to_string()))
     };
     let given_matchers = given.iter().map(|&matcher| matcher.clone());
     if given.iter().any(|matcher| matches!(matcher.op, MatchOp::Equal | MatchOp::Regexp)) {

@@ -13,6 +13,7 @@
 mod aggregate;
 mod binary;
 mod bitmap;
+mod elementwise;
 mod executor;
 mod finish;
 mod functions;
@@ -20,7 +21,6 @@ mod grid;
 mod grouping;
 mod histogram_functions;
 mod info;
-mod elementwise;
 mod math;
 mod pipeline;
 mod range;

@@ -359,7 +359,12 @@ struct Run<'r, 'p> {
 }
 
 impl Run<'_, '_> {
-    fn chunk<S: Sink>(&self, chunk: Chunk<'_>, sink: &mut S, worker: &mut Worker<'_>) -> Result<(), QueryError> {
+    fn chunk<S: Sink>(
+        &self,
+        chunk: Chunk<'_>,
+        sink: &mut S,
+        worker: &mut Worker<'_>,
+    ) -> Result<(), QueryError> {
         match chunk {
             Chunk::Rows(rows) => {
                 for mut series in rows {

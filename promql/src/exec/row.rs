@@ -172,7 +172,9 @@ impl Row {
         if self.present.intersects(&other.present) {
             return false;
         }
-        other.present.for_each_run(|start, end| self.values[start..end].copy_from_slice(&other.values[start..end]));
+        other
+            .present
+            .for_each_run(|start, end| self.values[start..end].copy_from_slice(&other.values[start..end]));
         self.present.union(&other.present);
         if !other.histograms.is_empty() {
             self.histograms.extend(other.histograms.iter().cloned());
@@ -196,13 +198,15 @@ impl Row {
 
     /// Bytes held, histograms included.
     pub fn size_bytes(&self) -> usize {
-        let histograms: usize = self.histograms.iter().map(|(_, histogram)| histogram.size_bytes() + 16).sum();
+        let histograms: usize =
+            self.histograms.iter().map(|(_, histogram)| histogram.size_bytes() + 16).sum();
         self.values.len() * 8 + self.present.size_bytes() + histograms
     }
 
     /// What the row counts for against a limit on samples.
     pub fn size_in_samples(&self) -> usize {
-        let histograms: usize = self.histograms.iter().map(|(_, histogram)| histogram.size_in_samples()).sum();
+        let histograms: usize =
+            self.histograms.iter().map(|(_, histogram)| histogram.size_in_samples()).sum();
         self.present.count() + histograms
     }
 }

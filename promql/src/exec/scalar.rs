@@ -55,7 +55,10 @@ impl ScalarValues {
         match (self, other) {
             (Self::Constant(a), Self::Constant(b)) => Self::Constant(combine(a, b)),
             (Self::PerStep(mut values), other) => {
-                values.iter_mut().enumerate().for_each(|(step, value)| *value = combine(*value, other.at(step)));
+                values
+                    .iter_mut()
+                    .enumerate()
+                    .for_each(|(step, value)| *value = combine(*value, other.at(step)));
                 Self::PerStep(values)
             }
             (Self::Constant(a), Self::PerStep(mut values)) => {
@@ -76,9 +79,9 @@ impl Executor<'_> {
     ) -> Result<ScalarValues, QueryError> {
         Ok(match plan {
             ScalarPlan::Constant(value) => ScalarValues::Constant(*value),
-            ScalarPlan::Time => {
-                ScalarValues::PerStep((0..grid.steps).map(|step| grid.timestamp(step) as f64 / 1000.0).collect())
-            }
+            ScalarPlan::Time => ScalarValues::PerStep(
+                (0..grid.steps).map(|step| grid.timestamp(step) as f64 / 1000.0).collect(),
+            ),
             ScalarPlan::Binary { op, lhs, rhs } => {
                 let lhs = self.scalar(lhs, grid, context)?;
                 let rhs = self.scalar(rhs, grid, context)?;

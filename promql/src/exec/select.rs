@@ -54,7 +54,8 @@ impl<'b> Cursor<'b> {
             }
         }
         let (timestamp, index) = float?;
-        (timestamp > oldest_ms && !is_stale_nan(self.buffer.floats[index])).then_some(Current::Float { index })
+        (timestamp > oldest_ms && !is_stale_nan(self.buffer.floats[index]))
+            .then_some(Current::Float { index })
     }
 
     /// The newest histogram at or before `reference_ms`, if it is newer than the newest float.
@@ -69,7 +70,9 @@ impl<'b> Cursor<'b> {
         }
         let index = self.histograms.checked_sub(1)?;
         let timestamp = timestamps[index];
-        float_ms.is_none_or(|float_ms| timestamp > float_ms).then(|| (timestamp, index, &self.buffer.histograms[index]))
+        float_ms
+            .is_none_or(|float_ms| timestamp > float_ms)
+            .then(|| (timestamp, index, &self.buffer.histograms[index]))
     }
 }
 
@@ -186,7 +189,8 @@ impl Reader for SmoothedReader<'_> {
         for step in 0..self.grid.steps {
             let reference_ms = self.selector.reference_ms(&self.grid, step);
             let window = |timestamps: &[i64]| {
-                let start = timestamps.partition_point(|&t| t <= reference_ms.saturating_sub(self.lookback_ms));
+                let start =
+                    timestamps.partition_point(|&t| t <= reference_ms.saturating_sub(self.lookback_ms));
                 let end = timestamps.partition_point(|&t| t <= reference_ms.saturating_add(self.lookback_ms));
                 start..end
             };

@@ -79,7 +79,10 @@ impl Executor<'_> {
                 }
                 let added = std::mem::take(&mut rhs.series);
                 drop(rhs);
-                let added = Rows::new(self.tracker, added.into_iter().filter(|series| !series.row.is_empty()).collect())?;
+                let added = Rows::new(
+                    self.tracker,
+                    added.into_iter().filter(|series| !series.row.is_empty()).collect(),
+                )?;
                 lhs.append(added);
                 return super::finish::merge_same_labels(lhs);
             }

@@ -174,7 +174,13 @@ impl FloatHistogram {
 
         if self.uses_custom_buckets() {
             if self.custom_bounds() == other.custom_bounds() {
-                self.positive.kahan_add(&mut c.positive, &other.positive, None, self.schema, self.zero_threshold);
+                self.positive.kahan_add(
+                    &mut c.positive,
+                    &other.positive,
+                    None,
+                    self.schema,
+                    self.zero_threshold,
+                );
             } else {
                 combined.bounds_reconciled = true;
                 let bounds = intersect_bounds(self.custom_bounds(), other.custom_bounds());
@@ -236,7 +242,11 @@ impl FloatHistogram {
 
     /// Widens the zero bucket of `self` until it fits both histograms. Returns the zero count `other` would have with
     /// the same width, and what rounding lost of it.
-    fn reconcile_zero_buckets(&mut self, other: &Self, mut compensation: Option<&mut Compensation>) -> (f64, f64) {
+    fn reconcile_zero_buckets(
+        &mut self,
+        other: &Self,
+        mut compensation: Option<&mut Compensation>,
+    ) -> (f64, f64) {
         let mut other_count = other.zero_count;
         let mut other_threshold = other.zero_threshold;
         let mut other_lost = 0.0;

@@ -19,7 +19,10 @@ mod trim;
 use std::sync::Arc;
 
 pub use arithmetic::{Combined, Compensation, IncompatibleSchemas};
-pub use bounds::{EXPONENTIAL_SCHEMA_MAX, EXPONENTIAL_SCHEMA_MIN, exponential_upper_bound, is_exponential_schema, upper_bound};
+pub use bounds::{
+    EXPONENTIAL_SCHEMA_MAX, EXPONENTIAL_SCHEMA_MIN, exponential_upper_bound, is_exponential_schema,
+    upper_bound,
+};
 pub use buckets::{Buckets, Span};
 pub use iter::Bucket;
 
@@ -147,7 +150,11 @@ impl FloatHistogram {
     /// Whether a count or the sum is infinite, as after adding up too much.
     pub fn has_overflow(&self) -> bool {
         let fields = [self.zero_count, self.count, self.sum];
-        let all = fields.iter().chain(self.positive.counts()).chain(self.negative.counts()).chain(self.custom_bounds());
+        let all = fields
+            .iter()
+            .chain(self.positive.counts())
+            .chain(self.negative.counts())
+            .chain(self.custom_bounds());
         all.into_iter().any(|value| value.is_infinite())
     }
 

@@ -31,7 +31,8 @@ impl FloatHistogram {
         if self.schema > previous.schema || self.zero_threshold < previous.zero_threshold {
             return true;
         }
-        let (previous_zero_count, threshold, _) = previous.zero_count_for_threshold(self.zero_threshold, None);
+        let (previous_zero_count, threshold, _) =
+            previous.zero_count_for_threshold(self.zero_threshold, None);
         if threshold != self.zero_threshold || self.zero_count < previous_zero_count {
             return true;
         }
@@ -40,8 +41,10 @@ impl FloatHistogram {
     }
 
     fn side_has_reset(&self, current: &Buckets, previous: &Buckets, previous_schema: i32) -> bool {
-        let mut current = MergedBuckets::new(current, self.schema, self.schema, self.zero_threshold).peekable();
-        for (index, count) in MergedBuckets::new(previous, previous_schema, self.schema, self.zero_threshold) {
+        let mut current =
+            MergedBuckets::new(current, self.schema, self.schema, self.zero_threshold).peekable();
+        for (index, count) in MergedBuckets::new(previous, previous_schema, self.schema, self.zero_threshold)
+        {
             while current.next_if(|(candidate, _)| *candidate < index).is_some() {}
             let now = match current.peek() {
                 Some((candidate, now)) if *candidate == index => *now,

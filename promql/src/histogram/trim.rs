@@ -27,11 +27,14 @@ impl FloatHistogram {
         let is_custom = self.uses_custom_buckets();
         let mut total = Total::default();
         let positive: Vec<Bucket> = self.positive_buckets().collect();
-        let has_positive = total.trim_side(self.positive.counts_mut(), &positive, value, keep, true, is_custom);
+        let has_positive =
+            total.trim_side(self.positive.counts_mut(), &positive, value, keep, true, is_custom);
         let negative: Vec<Bucket> = self.negative_buckets().collect();
-        let has_negative = total.trim_side(self.negative.counts_mut(), &negative, value, keep, false, is_custom);
+        let has_negative =
+            total.trim_side(self.negative.counts_mut(), &negative, value, keep, false, is_custom);
         if self.zero_count > 0.0 {
-            let (kept, midpoint) = trim_zero_bucket(self.zero_bucket(), value, has_negative, has_positive, keep);
+            let (kept, midpoint) =
+                trim_zero_bucket(self.zero_bucket(), value, has_negative, has_positive, keep);
             if self.zero_count != kept {
                 self.zero_count = kept;
                 total.trimmed = true;
@@ -138,7 +141,13 @@ fn trim_infinite_bucket(bucket: &Bucket, value: f64, keep: Keep) -> (f64, f64) {
     }
 }
 
-fn trim_zero_bucket(bucket: Bucket, value: f64, has_negative: bool, has_positive: bool, keep: Keep) -> (f64, f64) {
+fn trim_zero_bucket(
+    bucket: Bucket,
+    value: f64,
+    has_negative: bool,
+    has_positive: bool,
+    keep: Keep,
+) -> (f64, f64) {
     let upper = if has_negative && !has_positive { 0.0 } else { bucket.upper };
     let lower = if has_positive && !has_negative { 0.0 } else { bucket.lower };
     let whole = (bucket.count, (lower + upper) / 2.0);

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use super::duration::{DurationContext, Sign};
 use super::{
-    Absent, Aggregate, HistogramCall, HistogramOp, Info, MapCall, MapOp, Plan, RangeCall, RangeSelector, RangeSource,
-    Relabel, RelabelValue, ScalarPlan, Selector, SetOperation, Sort, Subquery, VectorBinary, VectorPlan, as_selector,
+    Absent, Aggregate, HistogramCall, HistogramOp, Info, MapCall, MapOp, Plan, RangeCall, RangeSelector,
+    RangeSource, Relabel, RelabelValue, ScalarPlan, Selector, SetOperation, Sort, Subquery, VectorBinary,
+    VectorPlan, as_selector,
 };
 use crate::engine::QueryError;
 use crate::gostd::GoString;
@@ -13,7 +14,8 @@ use crate::gostd::regexp::CapturingRegex;
 use crate::labels::{Labels, LabelsBuilder, METRIC_NAME_LABEL};
 use crate::storage::LabelMatcher;
 use crate::syntax::ast::{
-    AggregateExpr, AtModifier, BinaryExpr, Call, Expr, ExtendedRange, MatrixSelector, SubqueryExpr, VectorSelector,
+    AggregateExpr, AtModifier, BinaryExpr, Call, Expr, ExtendedRange, MatrixSelector, SubqueryExpr,
+    VectorSelector,
 };
 use crate::syntax::{AggregateOp, DurationValue, Function, MatchOp, Matcher, Span, UnaryOp, ValueType};
 
@@ -173,8 +175,11 @@ impl Builder<'_> {
             let scalar = self.scalar(scalar)?;
             let vector = self.vector(vector, hints)?;
             let both = scalar.invariant && vector.invariant;
-            let (scalar, input) =
-                if both { (scalar.plan, vector.plan) } else { (scalar.settle_scalar(), vector.settle_vector()) };
+            let (scalar, input) = if both {
+                (scalar.plan, vector.plan)
+            } else {
+                (scalar.settle_scalar(), vector.settle_vector())
+            };
             let op = MapOp::Scalar { op, scalar, scalar_on_left, return_bool, span };
             let plan = VectorPlan::Map(MapCall { op, input: Box::new(input) });
             Ok(Planned { plan, invariant: both, wrap: both })
@@ -445,7 +450,11 @@ impl Args<'_, '_> {
                 let label = self.builder.string(&self.call.args[1]);
                 self.histogram(HistogramOp::Quantiles { label, quantiles }, 0)?
             }
-            F::HistogramAvg | F::HistogramCount | F::HistogramSum | F::HistogramStddev | F::HistogramStdvar => {
+            F::HistogramAvg
+            | F::HistogramCount
+            | F::HistogramSum
+            | F::HistogramStddev
+            | F::HistogramStdvar => {
                 let input = Box::new(self.vector(0)?);
                 VectorPlan::Map(MapCall { op: MapOp::HistogramFunction(func), input })
             }
@@ -537,7 +546,7 @@ impl Args<'_, '_> {
 
     fn label_replace(&mut self) -> Result<VectorPlan, QueryError> {
         let pattern = self.builder.string(&self.call.args[4]);
-        let regex = CapturingRegex::new(&pattern).map_err(|_| {
+        let regex = CapturingRegex::anchored(&pattern).map_err(|_| {
             QueryError::execution(format!("invalid regular expression in label_replace(): {pattern}"))
         })?;
         let target = self.label_name(1, "invalid destination label name in label_replace()")?;
@@ -572,12 +581,7 @@ impl Args<'_, '_> {
             _ => None,
         };
         let (at_ms, offset_ms) = self.first_selector_times(&self.call.args[0])?.unwrap_or((None, 0));
-        Ok(VectorPlan::Info(Box::new(Info {
-            input: self.vector(0)?,
-            matchers,
-            offset_ms,
-            at_ms,
-        })))
+        Ok(VectorPlan::Info(Box::new(Info { input: self.vector(0)?, matchers, offset_ms, at_ms })))
     }
 
     /// Pinned time and offset of the first selector in an expression, those of subqueries around it included.
@@ -587,7 +591,9 @@ impl Args<'_, '_> {
             Expr::Matrix(matrix) => &matrix.selector,
             _ => {
                 for child in expr.children() {
-                    let Some((mut at_ms, mut offset_ms)) = self.first_selector_times(child)? else { continue };
+                    let Some((mut at_ms, mut offset_ms)) = self.first_selector_times(child)? else {
+                        continue;
+                    };
                     if let (Expr::Subquery(subquery), None) = (expr, at_ms) {
                         offset_ms += self.builder.offset(&subquery.offset)?;
                         at_ms = subquery.at.map(|at| self.builder.at(at));

@@ -70,7 +70,8 @@ impl Accumulator for Count {
 
     fn add(&mut self, series: &mut SeriesRow, _: &mut Scope<'_>) {
         let presence = series.row.presence();
-        presence.for_each_run(|start, end| self.counts[start..end].iter_mut().for_each(|count| *count += 1.0));
+        presence
+            .for_each_run(|start, end| self.counts[start..end].iter_mut().for_each(|count| *count += 1.0));
         self.present.union(&presence);
     }
 

@@ -58,7 +58,8 @@ impl Accumulator for Variance {
     fn finish(self, scope: &mut Scope<'_>) -> Row {
         let is_deviation = scope.op == AggregateOp::Stddev;
         let variances = self.squares.iter().zip(&self.counts).map(|(squares, count)| squares / count);
-        let values = variances.map(|variance| if is_deviation { variance.sqrt() } else { variance }).collect();
+        let values =
+            variances.map(|variance| if is_deviation { variance.sqrt() } else { variance }).collect();
         Row::from_lanes(values, self.present)
     }
 }

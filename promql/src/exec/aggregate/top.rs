@@ -29,7 +29,10 @@ impl<'p> Aggregation<'p, '_> {
             return Err(QueryError::execution("Parameter value is NaN"));
         }
         if smallest <= i64::MIN as f64 {
-            return Err(QueryError::execution(format!("Scalar value {} underflows int64", format_g(smallest))));
+            return Err(QueryError::execution(format!(
+                "Scalar value {} underflows int64",
+                format_g(smallest)
+            )));
         }
         if largest >= i64::MAX as f64 {
             return Err(QueryError::execution(format!("Scalar value {} overflows int64", format_g(largest))));
@@ -67,7 +70,11 @@ impl<'p> Aggregation<'p, '_> {
                 all.add(&series.labels, series.drop_name, series.order, &series.row);
             }
         }
-        if self.grid.ranged { Rows::new(tracker, all.into_rows()) } else { Rows::new(tracker, all.into_sorted()) }
+        if self.grid.ranged {
+            Rows::new(tracker, all.into_rows())
+        } else {
+            Rows::new(tracker, all.into_sorted())
+        }
     }
 }
 
@@ -142,7 +149,11 @@ impl Top<'_> {
             }
         }
         let series = self.series.into_iter().zip(rows);
-        series.filter_map(|((labels, drop_name, order), row)| Some(SeriesRow { labels, drop_name, order, row: row? })).collect()
+        series
+            .filter_map(|((labels, drop_name, order), row)| {
+                Some(SeriesRow { labels, drop_name, order, row: row? })
+            })
+            .collect()
     }
 
     /// The chosen series of a single step, group by group, best first.
@@ -191,7 +202,8 @@ fn sift_down(heap: &mut [Candidate], largest: bool) {
             break;
         }
         let right = left + 1;
-        let child = if right < heap.len() && is_worse(heap[right], heap[left], largest) { right } else { left };
+        let child =
+            if right < heap.len() && is_worse(heap[right], heap[left], largest) { right } else { left };
         if !is_worse(heap[child], heap[at], largest) {
             break;
         }

@@ -24,11 +24,11 @@ pub(super) fn histogram_quantile(quantile: f64, histogram: &FloatHistogram) -> (
     let forward = has_nan || quantile < 0.5;
     let mut rank = if forward { quantile * histogram.count } else { (1.0 - quantile) * histogram.count };
     let buckets = histogram.all_buckets();
-    let (found, rest) =
-        if forward { find(buckets, rank) } else { (find(buckets.rev(), rank).0, 0.0) };
+    let (found, rest) = if forward { find(buckets, rank) } else { (find(buckets.rev(), rank).0, 0.0) };
     let Some((mut bucket, mut count)) = found else {
         // Not even an empty bucket was seen.
-        let empty = Bucket { lower: 0.0, upper: 0.0, lower_inclusive: false, upper_inclusive: false, count: 0.0 };
+        let empty =
+            Bucket { lower: 0.0, upper: 0.0, lower_inclusive: false, upper_inclusive: false, count: 0.0 };
         return at_end(empty, has_nan);
     };
     let custom = histogram.uses_custom_buckets();
@@ -74,7 +74,11 @@ pub(super) fn histogram_quantile(quantile: f64, histogram: &FloatHistogram) -> (
 
 /// The rank lies beyond all buckets.
 fn at_end(last: Bucket, has_nan: bool) -> (f64, Option<MakeAnnotation>) {
-    if has_nan { (f64::NAN, Some(|metric| Annotation::QuantileNanResult { metric })) } else { (last.upper, None) }
+    if has_nan {
+        (f64::NAN, Some(|metric| Annotation::QuantileNanResult { metric }))
+    } else {
+        (last.upper, None)
+    }
 }
 
 /// The bucket that reaches `rank` (else the last one seen) and the count up to it; and the count of those behind it.

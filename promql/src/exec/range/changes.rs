@@ -90,7 +90,9 @@ fn anchor(window: &Window<'_>) -> Option<(usize, usize)> {
     let last_histogram = histograms.checked_sub(1).map(|at| window.histogram_times[at]);
     Some(match (last_float, last_histogram) {
         (None, None) => (0, 0),
-        (Some(float), histogram) if histogram.is_none_or(|histogram| float >= histogram) => (floats - 1, histograms),
+        (Some(float), histogram) if histogram.is_none_or(|histogram| float >= histogram) => {
+            (floats - 1, histograms)
+        }
         _ => (floats, histograms - 1),
     })
 }

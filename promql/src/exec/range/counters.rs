@@ -17,7 +17,11 @@ struct Last<'b> {
 }
 
 /// The difference of the last two samples of either kind; per second and with counter resets for `irate`.
-pub(super) fn last_difference(window: &Window<'_>, scope: &mut Scope<'_>, is_rate: bool) -> Option<SampleValue> {
+pub(super) fn last_difference(
+    window: &Window<'_>,
+    scope: &mut Scope<'_>,
+    is_rate: bool,
+) -> Option<SampleValue> {
     let [first, second] = last_two(window)?;
     let interval_ms = second.time_ms - first.time_ms;
     if interval_ms == 0 {

@@ -10,7 +10,12 @@ use crate::annotations::Annotation;
 use crate::histogram::{CounterReset, FloatHistogram};
 use crate::value::SampleValue;
 
-pub(super) fn rate(window: &Window<'_>, scope: &mut Scope<'_>, kind: Kind, smoothed: bool) -> Option<SampleValue> {
+pub(super) fn rate(
+    window: &Window<'_>,
+    scope: &mut Scope<'_>,
+    kind: Kind,
+    smoothed: bool,
+) -> Option<SampleValue> {
     match (window.floats.is_empty(), window.histograms.is_empty()) {
         (false, false) => {
             scope.mixed();
@@ -57,7 +62,12 @@ fn float_rate(window: &Window<'_>, kind: Kind, smoothed: bool) -> Option<f64> {
 }
 
 /// The values at both bounds of the range.
-fn float_bounds(window: &Window<'_>, (first, last): (usize, usize), smoothed: bool, is_counter: bool) -> (f64, f64) {
+fn float_bounds(
+    window: &Window<'_>,
+    (first, last): (usize, usize),
+    smoothed: bool,
+    is_counter: bool,
+) -> (f64, f64) {
     let point = |at: usize| (window.float_times[at], window.floats[at]);
     let left = if smoothed && window.float_times[first] < window.start_ms {
         interpolate(point(first), point(first + 1), window.start_ms, is_counter)

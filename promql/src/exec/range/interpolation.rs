@@ -8,7 +8,12 @@ use crate::syntax::Span;
 
 /// The value at `time_ms` on the line between two samples. A counter that was reset in between is taken to have
 /// started from zero.
-pub(in crate::exec) fn interpolate(before: (i64, f64), after: (i64, f64), time_ms: i64, is_counter: bool) -> f64 {
+pub(in crate::exec) fn interpolate(
+    before: (i64, f64),
+    after: (i64, f64),
+    time_ms: i64,
+    is_counter: bool,
+) -> f64 {
     let from = if is_counter && after.1 < before.1 { 0.0 } else { before.1 };
     from + (after.1 - from) * (time_ms - before.0) as f64 / (after.0 - before.0) as f64
 }
@@ -40,7 +45,11 @@ impl Interpolation<'_> {
         self.combined(combined, HistogramOperation::Subtraction)
     }
 
-    fn combined(&mut self, reconciled: Result<bool, IncompatibleSchemas>, operation: HistogramOperation) -> bool {
+    fn combined(
+        &mut self,
+        reconciled: Result<bool, IncompatibleSchemas>,
+        operation: HistogramOperation,
+    ) -> bool {
         match reconciled {
             Ok(reconciled) => {
                 if reconciled {

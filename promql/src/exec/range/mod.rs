@@ -87,10 +87,14 @@ pub(super) struct RowFunction<'p> {
 }
 
 impl<'p> RowFunction<'p> {
-    pub fn new(call: &'p RangeCall, params: Vec<ScalarValues>, options: &EngineOptions) -> Result<Self, QueryError> {
+    pub fn new(
+        call: &'p RangeCall,
+        params: Vec<ScalarValues>,
+        options: &EngineOptions,
+    ) -> Result<Self, QueryError> {
         use Function as F;
-        let use_starts = options.use_start_timestamps
-            && matches!(call.func, F::Rate | F::Irate | F::Increase | F::Resets);
+        let use_starts =
+            options.use_start_timestamps && matches!(call.func, F::Rate | F::Irate | F::Increase | F::Resets);
         Ok(Self { call, params, use_starts, type_and_unit_labels: options.type_and_unit_labels })
     }
 
@@ -176,9 +180,12 @@ impl<'p> RowFunction<'p> {
         let float = |value: Option<f64>| value.map(SampleValue::Float);
         Ok(match self.call.func {
             F::Rate | F::Increase | F::Delta => {
-                let kind = rate::Kind { is_counter: self.call.func != F::Delta, is_rate: self.call.func == F::Rate };
+                let kind =
+                    rate::Kind { is_counter: self.call.func != F::Delta, is_rate: self.call.func == F::Rate };
                 match self.extended() {
-                    Some(extended) => extended::rate(window, scope, kind, extended == ExtendedRange::Smoothed),
+                    Some(extended) => {
+                        extended::rate(window, scope, kind, extended == ExtendedRange::Smoothed)
+                    }
                     None => rate::extrapolated(window, scope, kind),
                 }
             }
@@ -190,8 +197,12 @@ impl<'p> RowFunction<'p> {
             F::PresentOverTime | F::AbsentOverTime => float(Some(1.0)),
             F::MinOverTime => float(over_time::extreme(window, scope, |current, best| current < best, false)),
             F::MaxOverTime => float(over_time::extreme(window, scope, |current, best| current > best, false)),
-            F::TsOfMinOverTime => float(over_time::extreme(window, scope, |current, best| current <= best, true)),
-            F::TsOfMaxOverTime => float(over_time::extreme(window, scope, |current, best| current >= best, true)),
+            F::TsOfMinOverTime => {
+                float(over_time::extreme(window, scope, |current, best| current <= best, true))
+            }
+            F::TsOfMaxOverTime => {
+                float(over_time::extreme(window, scope, |current, best| current >= best, true))
+            }
             F::FirstOverTime => over_time::first(window),
             F::LastOverTime => over_time::last(window),
             F::TsOfFirstOverTime => float(over_time::first_time(window)),
@@ -339,10 +350,9 @@ pub(super) fn row_to_samples(grid: &Grid, row: &Row, buffer: &mut SampleBuffer) 
     }
     for (step, histogram) in row.histograms() {
         let histogram = match histogram.counter_reset {
-            CounterReset::Reset | CounterReset::NotReset => Arc::new(FloatHistogram {
-                counter_reset: CounterReset::Unknown,
-                ..(**histogram).clone()
-            }),
+            CounterReset::Reset | CounterReset::NotReset => {
+                Arc::new(FloatHistogram { counter_reset: CounterReset::Unknown, ..(**histogram).clone() })
+            }
             CounterReset::Unknown | CounterReset::Gauge => Arc::clone(histogram),
         };
         buffer.push_histogram(grid.timestamp(*step as usize), histogram);

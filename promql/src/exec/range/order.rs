@@ -47,7 +47,9 @@ pub(in crate::exec) fn quantile_of(quantile: f64, values: &mut [f64]) -> f64 {
     if quantile > 1.0 {
         return f64::INFINITY;
     }
-    values.sort_unstable_by(|a, b| b.is_nan().cmp(&a.is_nan()).then(a.partial_cmp(b).unwrap_or(std::cmp::Ordering::Equal)));
+    values.sort_unstable_by(|a, b| {
+        b.is_nan().cmp(&a.is_nan()).then(a.partial_cmp(b).unwrap_or(std::cmp::Ordering::Equal))
+    });
     let count = values.len() as f64;
     let rank = quantile * (count - 1.0);
     let lower = rank.floor().max(0.0);

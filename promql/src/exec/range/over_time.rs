@@ -136,7 +136,9 @@ pub(super) fn first(window: &Window<'_>) -> Option<SampleValue> {
 
 pub(super) fn last(window: &Window<'_>) -> Option<SampleValue> {
     match (window.float_times.last(), window.histogram_times.last()) {
-        (Some(float), Some(histogram)) if histogram < float => window.floats.last().copied().map(SampleValue::Float),
+        (Some(float), Some(histogram)) if histogram < float => {
+            window.floats.last().copied().map(SampleValue::Float)
+        }
         (_, Some(_)) => window.histograms.last().cloned().map(SampleValue::Histogram),
         (Some(_), None) => window.floats.last().copied().map(SampleValue::Float),
         (None, None) => None,

@@ -1,0 +1,77 @@
+//! Errors of the query API: kind, status code, envelope.
+
+use actix_web::HttpResponse;
+use actix_web::http::StatusCode;
+
+use super::json::envelope;
+use crate::api::response::{self, text_error};
+use crate::node::QueryError;
+
+/// Why a request to the query API has no answer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ApiError {
+    /// There is no tenant and there must be one.
+    #[error("no org id")]
+    NoTenant,
+    /// The tenant's id is not allowed.
+    #[error("{0}")]
+    InvalidTenant(String),
+    /// A parameter cannot be used.
+    #[error("invalid parameter \"{parameter}\": {problem}")]
+    InvalidParameter {
+        /// Its name.
+        parameter: &'static str,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// The request is wrong in another way.
+    #[error("{0}")]
+    BadData(String),
+    /// The request's form is over its limit.
+    #[error("request body larger than {max} bytes")]
+    FormTooLarge {
+        /// Bytes allowed.
+        max: usize,
+    },
+    /// The form did not arrive in time.
+    #[error("request body did not arrive in time")]
+    FormSlow,
+    /// The node could not answer.
+    #[error(transparent)]
+    Query(#[from] QueryError),
+}
+
+impl ApiError {
+    /// An unusable parameter.
+    pub fn parameter(parameter: &'static str, problem: impl ToString) -> Self {
+        Self::InvalidParameter { parameter, problem: problem.to_string() }
+    }
+
+    fn kind(&self) -> (&'static str, u16) {
+        match self {
+            Self::NoTenant | Self::InvalidTenant(_) => ("bad_data", 401),
+            Self::InvalidParameter { .. } | Self::BadData(_) => ("bad_data", 400),
+            Self::FormTooLarge { .. } => ("bad_data", 413),
+            Self::FormSlow => ("bad_data", 408),
+            Self::Query(error) => match error {
+                QueryError::Parse(_) => ("bad_data", 400),
+                QueryError::Execution(_) => ("execution", 422),
+                QueryError::Timeout(_) => ("timeout", 503),
+                QueryError::Canceled(_) => ("canceled", 499),
+                QueryError::Internal(_) => ("internal", 500),
+                QueryError::TooManyRequests(_) => ("too_many_requests", 429),
+            },
+        }
+    }
+
+    /// The answer to send.
+    pub fn to_response(&self) -> HttpResponse {
+        let (kind, status) = self.kind();
+        let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        match self {
+            // Refused before the API is reached, in plain text, as Cortex's middleware does.
+            Self::NoTenant | Self::InvalidTenant(_) => text_error(status, &self.to_string()),
+            _ => response::json(status, envelope::error(kind, &self.to_string())),
+        }
+    }
+}

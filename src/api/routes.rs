@@ -1,0 +1,101 @@
+//! Which path leads where. A route's name is its `route` in `cortex_request_duration_seconds`.
+
+use actix_web::middleware::Compress;
+use actix_web::web::{self, ServiceConfig};
+
+use super::{push, query, rules, status};
+
+/// Prefixes under which Prometheus's API lies whole: with its own view of rules and alerts.
+const PREFIXES: [&str; 2] = ["/prometheus", "/api/prom"];
+
+/// The paths of remote write, with their route names.
+const PUSH_PATHS: [(&str, &str); 3] =
+    [("/api/v1/push", "api_v1_push"), ("/api/prom/push", "api_prom_push"), ("/api/v1/write", "api_v1_write")];
+
+/// All route names, so that a label can be made without allocating.
+const ROUTES: [&str; 20] = [
+    "api_v1_push",
+    "api_prom_push",
+    "api_v1_write",
+    "api_v1_query",
+    "api_v1_query_range",
+    "api_v1_series",
+    "api_v1_labels",
+    "api_v1_label_values",
+    "api_v1_metadata",
+    "api_v1_status_buildinfo",
+    "api_v1_rules",
+    "api_v1_alerts",
+    "config_v1_rules",
+    "config_v1_alerts",
+    "prom_rules",
+    "index",
+    "ready",
+    "metrics",
+    "config",
+    "other",
+];
+
+/// The route label of a matched resource. Names of scopes' resources carry no prefix.
+pub(super) fn route_label(name: &str) -> &'static str {
+    ROUTES.into_iter().find(|route| *route == name).unwrap_or("other")
+}
+
+/// Adds all routes.
+pub(super) fn configure(config: &mut ServiceConfig) {
+    for (path, name) in PUSH_PATHS {
+        config.service(web::resource(path).name(name).post(push::push));
+    }
+    config
+        .service(web::resource("/").name("index").get(status::index))
+        .service(web::resource("/ready").name("ready").get(status::ready))
+        .service(web::resource("/metrics").name("metrics").wrap(Compress::default()).get(status::metrics))
+        .service(web::resource("/config").name("config").get(status::config))
+        .service(web::resource("/api/v1/rules").name("config_v1_rules").get(rules::configured_groups))
+        .service(web::resource("/api/prom/rules").name("prom_rules").get(rules::configured_groups))
+        .service(
+            web::resource("/api/v1/alerts").name("config_v1_alerts").get(rules::configured_alertmanager),
+        );
+    for prefix in PREFIXES {
+        config.service(
+            web::scope(&format!("{prefix}/api/v1"))
+                .wrap(Compress::default())
+                .service(web::resource("/rules").name("api_v1_rules").get(rules::groups))
+                .service(web::resource("/alerts").name("api_v1_alerts").get(rules::alerts))
+                .configure(configure_queries),
+        );
+    }
+    config.service(web::scope("/api/v1").wrap(Compress::default()).configure(configure_queries));
+}
+
+/// The part of Prometheus's API that is the same under every prefix.
+fn configure_queries(config: &mut ServiceConfig) {
+    config
+        .service(
+            web::resource("/query")
+                .name("api_v1_query")
+                .get(query::instant::handle)
+                .post(query::instant::handle),
+        )
+        .service(
+            web::resource("/query_range")
+                .name("api_v1_query_range")
+                .get(query::range::handle)
+                .post(query::range::handle),
+        )
+        .service(
+            web::resource("/series")
+                .name("api_v1_series")
+                .get(query::series::handle)
+                .post(query::series::handle),
+        )
+        .service(
+            web::resource("/labels")
+                .name("api_v1_labels")
+                .get(query::labels::names)
+                .post(query::labels::names),
+        )
+        .service(web::resource("/label/{name}/values").name("api_v1_label_values").get(query::labels::values))
+        .service(web::resource("/metadata").name("api_v1_metadata").get(query::metadata::handle))
+        .service(web::resource("/status/buildinfo").name("api_v1_status_buildinfo").get(status::buildinfo));
+}

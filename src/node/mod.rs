@@ -1,0 +1,228 @@
+//! A node: what lies behind the HTTP interface.
+//!
+//! [`Node::start`] locks the [data directory](data_dir), recovers what is in it, and starts the
+//! [engine room](storage_engine): lanes, arbiters, shards. Then writes go to the
+//! [coordinator](crate::replica), questions about labels to the [shards](labels), and queries to the
+//! [query pool](crate::query).
+
+pub mod data_dir;
+mod labels;
+mod messages;
+mod metadata;
+mod queries;
+pub mod storage_engine;
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::thread::available_parallelism;
+
+use gyre_promql::{Engine, EngineOptions};
+use gyre_ring::{BootId, TenantId};
+
+use self::data_dir::DataDir;
+use self::metadata::TenantMetadata;
+use self::storage_engine::{Recovery, StorageEngine};
+use crate::api::push::decode::WriteBatch;
+use crate::config::{Config, WalSync};
+use crate::env::{OsEnv, SharedEnv};
+use crate::query::pool::QueryPool;
+use crate::replica::Coordinator;
+use crate::tenant::limits::Overrides;
+
+pub use self::messages::{
+    Answer, InstantQuery, LabelPairs, MetricMetadata, QueryError, QueryOptions, RangeQuery, Selection,
+};
+pub use crate::replica::{WriteError, WriteOutcome};
+
+/// Queries that may wait for their turn.
+const QUERIES_WAITING_MAX: usize = 256;
+
+/// Queries that run at a time, for each core.
+const QUERIES_RUNNING_PER_CORE: usize = 4;
+
+/// Why a node did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The data directory cannot be used.
+    #[error(transparent)]
+    DataDir(#[from] data_dir::DataDirError),
+    /// Recovery, or a thread, failed.
+    #[error("cannot start on data directory {path}: {source}")]
+    Io {
+        /// The data directory.
+        path: String,
+        /// The failure.
+        source: std::io::Error,
+    },
+}
+
+/// Figures for `/` and `/metrics`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct NodeStats {
+    /// Series in the heads of all tenants.
+    pub memory_series: u64,
+    /// Tenants with a head.
+    pub memory_tenants: u64,
+    /// Bytes written to the log since start.
+    pub wal_bytes: u64,
+    /// Commits of the log since start: one write and one fsync each.
+    pub wal_commits: u64,
+    /// Failed writes to the log since start.
+    pub wal_write_failures: u64,
+    /// Snapshots since start.
+    pub snapshots: u64,
+    /// Failed snapshots since start.
+    pub snapshot_failures: u64,
+    /// Damaged stretches of the log that start-up found.
+    pub wal_damaged: u64,
+    /// Torn writes that start-up cut.
+    pub wal_torn: u64,
+}
+
+/// A running node.
+pub struct Node {
+    storage: StorageEngine,
+    coordinator: Coordinator,
+    engine: Engine,
+    queries: QueryPool,
+    overrides: Arc<Overrides>,
+    metadata: RwLock<HashMap<TenantId, Arc<TenantMetadata>>>,
+    env: SharedEnv,
+    stopping: AtomicBool,
+    _data_dir: DataDir,
+}
+
+impl fmt::Debug for Node {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Node").finish_non_exhaustive()
+    }
+}
+
+impl Node {
+    /// Opens the data directory, recovers what is in it and starts. Blocks while it reads.
+    pub async fn start(config: &Config) -> Result<Arc<Self>, StartError> {
+        let env = OsEnv::shared();
+        let cores = available_parallelism().map_or(1, usize::from);
+        let data_dir = DataDir::open(&config.data_dir, env.as_ref(), cores)?;
+        let overrides = Arc::new(config.tenant_limits());
+        let sync = config.wal_sync == WalSync::Commit;
+        let storage =
+            StorageEngine::start(&data_dir.path, &data_dir.facts, env.clone(), overrides.clone(), sync)
+                .map_err(|source| StartError::Io { path: data_dir.path.display().to_string(), source })?;
+        tell(&storage.recovery);
+        let boot = BootId(env.random());
+        let coordinator = Coordinator::new(storage.shards.clone(), boot, data_dir.facts.seed);
+        let options = EngineOptions {
+            workers: Arc::new(gyre_promql::ScopedThreads { threads: cores }),
+            ..EngineOptions::default()
+        };
+        Ok(Arc::new(Node {
+            storage,
+            coordinator,
+            engine: Engine::new(options),
+            queries: QueryPool::new(cores * QUERIES_RUNNING_PER_CORE, QUERIES_WAITING_MAX),
+            overrides,
+            metadata: RwLock::default(),
+            env,
+            stopping: AtomicBool::new(false),
+            _data_dir: data_dir,
+        }))
+    }
+
+    /// Writes what is in memory to disk and stops. Writes must have ended before.
+    pub async fn shutdown(self: &Arc<Self>) {
+        self.stopping.store(true, Ordering::Release);
+        let node = self.clone();
+        // Joins threads, which must not hold up the reactor that the shards' answers come through.
+        let _ = tokio::task::spawn_blocking(move || node.storage.stop()).await;
+    }
+
+    /// Why the node does not serve writes now.
+    pub fn readiness(&self) -> Result<(), String> {
+        if self.stopping.load(Ordering::Acquire) {
+            return Err("stopping".to_owned());
+        }
+        for lane in self.storage.shards.lanes() {
+            lane.health().map_err(|error| error.to_string())?;
+        }
+        Ok(())
+    }
+
+    /// Figures of this moment.
+    pub fn stats(&self) -> NodeStats {
+        let tenants = self.storage.shards.tenants();
+        let lanes = self.storage.shards.lanes();
+        let sum = |count: fn(&crate::shard::lane::LaneCounters) -> &std::sync::atomic::AtomicU64| {
+            lanes.iter().map(|lane| count(&lane.counters).load(Ordering::Relaxed)).sum()
+        };
+        NodeStats {
+            memory_series: tenants.iter().map(|tenant| tenant.state.series()).sum(),
+            memory_tenants: tenants.len() as u64,
+            wal_bytes: sum(|lane| &lane.written_bytes),
+            wal_commits: sum(|lane| &lane.commits),
+            wal_write_failures: sum(|lane| &lane.write_failures),
+            snapshots: self.storage.snapshots.taken.load(Ordering::Relaxed),
+            snapshot_failures: self.storage.snapshots.failed.load(Ordering::Relaxed),
+            wal_damaged: self.storage.recovery.damaged as u64,
+            wal_torn: self.storage.recovery.torn as u64,
+        }
+    }
+
+    /// Milliseconds since the Unix epoch.
+    pub fn now_ms(&self) -> i64 {
+        self.env.now_ms()
+    }
+
+    /// Nanoseconds of a clock that never goes back.
+    pub fn monotonic_ns(&self) -> u64 {
+        u64::try_from(self.env.monotonic().as_nanos()).unwrap_or(u64::MAX)
+    }
+
+    /// Stores a batch; returns when it is durable.
+    pub async fn write(&self, tenant: &TenantId, batch: WriteBatch) -> Result<WriteOutcome, WriteError> {
+        let refused_metadata = if batch.metadata.is_empty() {
+            Vec::new()
+        } else {
+            self.tenant_metadata(tenant).add(&batch, self.overrides.of(tenant))
+        };
+        let mut outcome = self.coordinator.write(tenant, batch).await?;
+        outcome.refused_metadata = refused_metadata;
+        Ok(outcome)
+    }
+
+    /// Metadata by metric name, of one metric or of all.
+    pub async fn metadata(
+        &self,
+        tenant: &TenantId,
+        metric: Option<&str>,
+    ) -> Result<BTreeMap<String, Vec<MetricMetadata>>, QueryError> {
+        let known = self.metadata.read().unwrap_or_else(PoisonError::into_inner).get(tenant).cloned();
+        Ok(known.map(|metadata| metadata.get(metric)).unwrap_or_default())
+    }
+
+    fn tenant_metadata(&self, tenant: &TenantId) -> Arc<TenantMetadata> {
+        if let Some(known) = self.metadata.read().unwrap_or_else(PoisonError::into_inner).get(tenant) {
+            return known.clone();
+        }
+        let mut metadata = self.metadata.write().unwrap_or_else(PoisonError::into_inner);
+        metadata.entry(tenant.clone()).or_default().clone()
+    }
+}
+
+fn tell(recovery: &Recovery) {
+    if recovery.shards == 0 {
+        return;
+    }
+    tracing::info!(
+        shards = recovery.shards,
+        series = recovery.series,
+        log_samples = recovery.samples,
+        lost_samples = recovery.lost_samples,
+        damaged = recovery.damaged,
+        torn = recovery.torn,
+        duration_ms = recovery.duration.as_millis() as u64,
+        "recovered"
+    );
+}

@@ -1,0 +1,43 @@
+//! What the node holds, asked at each scrape.
+
+use std::fmt;
+use std::sync::Arc;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+
+use crate::node::Node;
+
+/// Collects the node's own figures, under Cortex's names.
+#[derive(Debug)]
+pub struct NodeCollector(pub Arc<Node>);
+
+impl Collector for NodeCollector {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let stats = self.0.stats();
+        let gauges = [
+            ("cortex_ingester_memory_series", "Series in memory", stats.memory_series),
+            ("cortex_ingester_memory_users", "Tenants with series in memory", stats.memory_tenants),
+        ];
+        for (name, help, value) in gauges {
+            let gauge = ConstGauge::new(value);
+            gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)?;
+        }
+        let counters = [
+            ("gyre_wal_written_bytes", "Bytes written to the write-ahead log", stats.wal_bytes),
+            ("gyre_wal_commits", "Writes to the log, each with its fsync", stats.wal_commits),
+            ("gyre_wal_write_failures", "Failed writes to the log", stats.wal_write_failures),
+            ("gyre_wal_damaged", "Damaged stretches of the log found at start", stats.wal_damaged),
+            ("gyre_wal_torn", "Torn writes cut off the log at start", stats.wal_torn),
+            ("gyre_snapshots", "Snapshots of shards", stats.snapshots),
+            ("gyre_snapshot_failures", "Failed snapshots of shards", stats.snapshot_failures),
+        ];
+        for (name, help, value) in counters {
+            let counter = ConstCounter::new(value);
+            counter.encode(encoder.encode_descriptor(name, help, None, counter.metric_type())?)?;
+        }
+        Ok(())
+    }
+}
