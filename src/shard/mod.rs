@@ -17,4 +17,6 @@ pub mod segment_name;
 pub mod snapshot;
 pub mod spill;
 pub mod supervisor;
+#[cfg(test)]
+mod supervisor_tests;
 pub mod tenant_state;

@@ -12,6 +12,8 @@ pub fn start(level: Level) {
     // The HTTP server tells of its inner life at a level that is meant for ours.
     let filter = Targets::new()
         .with_default(level)
+        // And it calls a client's malformed request an error, about which nobody here can do anything.
+        .with_target("actix_http", LevelFilter::OFF)
         .with_target("actix_server", LevelFilter::WARN.min(LevelFilter::from_level(level)));
     let lines = fmt::layer().with_writer(io::stderr).with_ansi(io::stderr().is_terminal()).with_target(false);
     // Fails only if a test or an embedding program has installed its own.

@@ -15,6 +15,8 @@ use prometheus_client::registry::Registry;
 use crate::node::Node;
 use crate::version;
 
+#[cfg(feature = "count-allocations")]
+pub mod allocations;
 pub mod http;
 pub mod logs;
 pub mod node;

@@ -38,6 +38,12 @@ impl Collector for NodeCollector {
             let counter = ConstCounter::new(value);
             counter.encode(encoder.encode_descriptor(name, help, None, counter.metric_type())?)?;
         }
+        #[cfg(feature = "count-allocations")]
+        {
+            let counter = ConstCounter::new(super::allocations::count());
+            let (name, help) = ("gyre_heap_allocations", "Heap allocations since the start");
+            counter.encode(encoder.encode_descriptor(name, help, None, counter.metric_type())?)?;
+        }
         Ok(())
     }
 }

@@ -1,0 +1,96 @@
+//! Shards that panic, with the real engine room on a real disk.
+
+use std::sync::Arc;
+
+use actix::{Handler, Message};
+use gyre_ring::{BootId, HashSeed, Incarnation, ShardCount, TenantId};
+use gyre_tsdb::labels;
+
+use super::actor::ShardActor;
+use super::read::{LabelScope, LabelSets, TimeRange};
+use crate::api::push::decode::WriteBatch;
+use crate::api::push::pool::BatchPool;
+use crate::env::OsEnv;
+use crate::node::data_dir::Facts;
+use crate::node::storage_engine::StorageEngine;
+use crate::replica::{Coordinator, WriteError};
+use crate::tenant::limits::Overrides;
+
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Panic;
+
+impl Handler<Panic> for ShardActor {
+    type Result = ();
+
+    fn handle(&mut self, _: Panic, _: &mut Self::Context) {
+        panic!("on purpose");
+    }
+}
+
+fn request(pool: &BatchPool, names: &[&str], t_ms: i64) -> WriteBatch {
+    let mut message = Vec::new();
+    for name in names {
+        let mut series = labels::encode([("__name__", *name)]);
+        let mut sample = vec![0x09];
+        sample.extend_from_slice(&1.5f64.to_le_bytes());
+        sample.push(0x10);
+        let mut t = t_ms as u64;
+        while t >= 0x80 {
+            sample.push(t as u8 | 0x80);
+            t >>= 7;
+        }
+        sample.push(t as u8);
+        series.extend([0x12, sample.len() as u8]);
+        series.extend(sample);
+        message.extend([0x0a, series.len() as u8]);
+        message.extend(series);
+    }
+    WriteBatch::decode_plain(pool, &message).unwrap()
+}
+
+#[test]
+fn a_shard_that_panics_comes_back_with_everything_that_was_acknowledged() {
+    let folder = tempfile::tempdir().unwrap();
+    actix_rt::System::new().block_on(async {
+        let facts = Facts {
+            incarnation: Incarnation(1),
+            seed: HashSeed(7),
+            lanes: 2,
+            shards_per_tenant: ShardCount::new(4).unwrap(),
+        };
+        let overrides = Arc::new(Overrides::default());
+        let engine = StorageEngine::start(folder.path(), &facts, OsEnv::shared(), overrides, true).unwrap();
+        let coordinator = Coordinator::new(engine.shards.clone(), BootId(9), facts.seed);
+        let (pool, tenant) = (BatchPool::new(4, 1 << 20), TenantId::new("acme").unwrap());
+        let names: Vec<String> = (0..64).map(|i| format!("m{i}")).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let outcome = coordinator.write(&tenant, request(&pool, &names, 1000)).await.unwrap();
+        assert_eq!(outcome.accepted_samples, 64);
+
+        let shards = engine.shards.get(&tenant).unwrap();
+        assert!(shards.shards[2].actor.ask(Panic).await.is_err());
+        // Until it is back, the sender is told to try again; the lane and the other shards are not touched.
+        let mut refused = 0;
+        let outcome = loop {
+            match coordinator.write(&tenant, request(&pool, &names, 2000)).await {
+                Ok(outcome) => break outcome,
+                Err(error) => assert!(matches!(error, WriteError::Gone(_)) && error.is_retryable()),
+            }
+            refused += 1;
+            tokio::task::yield_now().await;
+        };
+        assert!(refused > 0, "somebody has to notice");
+        assert_eq!(outcome.accepted_samples, 64);
+
+        let range = TimeRange { min_ms: 1000, max_ms: 1000 };
+        let mut found = 0;
+        for shard in &shards.shards {
+            let scope = LabelScope { any_of: Vec::new(), range };
+            found += shard.actor.ask(LabelSets { scope, limit: 1000 }).await.unwrap().len();
+        }
+        assert_eq!(found, 64, "all series with their first sample");
+        assert_eq!(shards.state.series(), 64, "and none is counted twice");
+        tokio::task::spawn_blocking(move || engine.stop()).await.unwrap();
+    });
+}

@@ -1,0 +1,89 @@
+//! Real files of a real process: logs that were cut, damaged or could not be written.
+//!
+//! What is checked at the level of the storage engine with a simulated disk is seen here from outside: what the node
+//! answers, counts and keeps.
+
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+mod full_disk;
+mod node;
+
+use std::fs;
+use std::path::PathBuf;
+
+use node::Node;
+
+/// The log files with something in them, oldest first.
+fn wal_files(node: &Node) -> Vec<PathBuf> {
+    let lanes = fs::read_dir(node.data_dir().join("wal")).unwrap();
+    let files = lanes.flat_map(|lane| fs::read_dir(lane.unwrap().path()).unwrap());
+    let mut files: Vec<PathBuf> = files.map(|file| file.unwrap().path()).collect();
+    files.retain(|file| fs::metadata(file).unwrap().len() > 1000);
+    files.sort();
+    files
+}
+
+#[test]
+fn a_log_that_ends_within_a_record_is_cut_and_everything_before_it_served() {
+    let mut node = Node::start();
+    for step in 0..50 {
+        assert_eq!(node.push(step), 200);
+    }
+    node.kill();
+    for file in wal_files(&node) {
+        let bytes = fs::read(&file).unwrap();
+        fs::write(&file, &bytes[..bytes.len() - 5]).unwrap();
+    }
+    node.relaunch();
+    assert!(node.metric("gyre_wal_torn_total") >= 1.0);
+    assert_eq!(node.metric("gyre_wal_damaged_total"), 0.0);
+    // The torn writes were the last ones.
+    let stored = node.stored();
+    assert_eq!(node.wrong(&stored), Vec::<String>::new());
+    assert!((0..49).all(|step| stored.len_at(step) == node::SERIES), "only the last request lost anything");
+    // And the log can be appended to, and read once more.
+    assert_eq!(node.push(50), 200);
+    node.kill();
+    node.relaunch();
+    assert_eq!(node.metric("gyre_wal_torn_total"), 0.0);
+    assert_eq!(node.stored().len_at(50), node::SERIES);
+}
+
+#[test]
+fn a_log_that_is_damaged_in_the_middle_is_reported_with_its_place_and_the_rest_is_served() {
+    let mut node = Node::start();
+    for step in 0..60 {
+        assert_eq!(node.push(step), 200);
+    }
+    node.kill();
+    let files = wal_files(&node);
+    let file = &files[0];
+    let mut bytes = fs::read(file).unwrap();
+    let at = bytes.len() / 2;
+    bytes[at] ^= 0xff;
+    fs::write(file, &bytes).unwrap();
+    node.relaunch();
+    assert_eq!(node.metric("gyre_wal_damaged_total"), 1.0);
+    let name = file.file_name().unwrap().to_str().unwrap();
+    let told = node.log_lines().into_iter().find(|line| line.contains("ERROR") && line.contains(name));
+    assert!(told.is_some_and(|line| line.contains("offset=")), "the log names file and offset");
+    let stored = node.stored();
+    assert_eq!(node.wrong(&stored), Vec::<String>::new(), "nothing is made up");
+    let lost: usize = (0..60).map(|step| node::SERIES - stored.len_at(step)).sum();
+    assert!((1..=node::SERIES).contains(&lost), "one batch of one shard is gone, not {lost} samples");
+}
+
+#[test]
+fn an_empty_or_foreign_file_among_the_logs_does_not_keep_the_node_from_starting() {
+    let mut node = Node::start();
+    for step in 0..10 {
+        assert_eq!(node.push(step), 200);
+    }
+    node.kill();
+    let lane = wal_files(&node)[0].parent().unwrap().to_owned();
+    fs::write(lane.join("0000009999.wal"), b"").unwrap();
+    fs::write(lane.join("notes.txt"), b"what is this?").unwrap();
+    node.relaunch();
+    assert_eq!(node.stored().len_at(9), node::SERIES);
+    assert_eq!(node.push(10), 200);
+}
