@@ -9,6 +9,8 @@ mod canonical_labels;
 mod command_line;
 mod decode;
 mod decode_against_prost;
+mod query_answers;
 mod query_parameters;
 mod status_pages;
 mod write_refusals;
+mod write_validation;
