@@ -1,3 +1,16 @@
-//! Loads, query mixes and side-by-side runs against installed peers.
+//! Entry point: see `bench --help`, or the crate's documentation for how a run works.
 
-fn main() {}
+use std::process::ExitCode;
+
+use bench::cli::Cli;
+use clap::Parser;
+
+fn main() -> ExitCode {
+    match Cli::parse().run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

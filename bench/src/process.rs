@@ -1,0 +1,195 @@
+//! What the kernel says a server used: CPU time, anonymous memory, bytes written, bytes in its folders.
+//!
+//! Source: proc(5). All of it is Linux's own accounting, the same for every server, whatever that reports of itself.
+
+use std::fs;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::error::{Error, Result};
+
+/// `USER_HZ`: the unit of times in `/proc/PID/stat`, 100 on every architecture that Linux exports it on today.
+const TICKS_PER_SECOND: f64 = 100.0;
+
+/// A process, watched through `/proc`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Process(pub u32);
+
+impl Process {
+    fn read(self, file: &str) -> Result<String> {
+        let path = format!("/proc/{}/{file}", self.0);
+        fs::read_to_string(&path).map_err(Error::io(format!("reading {path}")))
+    }
+
+    /// CPU time of all its threads, past ones included, in seconds (resolution 10 ms).
+    pub fn cpu_seconds(self) -> Result<f64> {
+        let stat = self.read("stat")?;
+        // The command's name may hold spaces and parentheses; the fields after its last one do not.
+        let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+        let ticks = |index: usize| fields.get(index).and_then(|field| field.parse::<f64>().ok());
+        match (ticks(11), ticks(12)) {
+            (Some(user), Some(system)) => Ok((user + system) / TICKS_PER_SECOND),
+            _ => Err(Error::malformed(format!("/proc/{}/stat", self.0), stat)),
+        }
+    }
+
+    /// CPU time of its live threads in seconds (resolution 1 ns): for short work in servers whose threads stay.
+    pub fn thread_cpu_seconds(self) -> Result<f64> {
+        let folder = format!("/proc/{}/task", self.0);
+        let tasks = fs::read_dir(&folder).map_err(Error::io(format!("reading {folder}")))?;
+        // A thread may end between the listing and the read.
+        let nanoseconds = tasks.flatten().filter_map(|task| {
+            let schedstat = fs::read_to_string(task.path().join("schedstat")).ok()?;
+            schedstat.split_whitespace().next()?.parse::<u64>().ok()
+        });
+        Ok(nanoseconds.sum::<u64>() as f64 / 1e9)
+    }
+
+    /// Anonymous resident memory in bytes: what the process allocated, without files that it mapped.
+    pub fn rss_anon_bytes(self) -> Result<u64> {
+        let status = self.read("status")?;
+        let kilobytes = status
+            .lines()
+            .find_map(|line| line.strip_prefix("RssAnon:"))
+            .and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok());
+        kilobytes
+            .map(|kilobytes| kilobytes * 1_024)
+            .ok_or_else(|| Error::malformed(format!("/proc/{}/status", self.0), "no RssAnon"))
+    }
+
+    /// Runs `work`, and says what the highest anonymous memory was meanwhile, read every `poll`.
+    pub fn rss_anon_peak_during<T>(self, poll: Duration, work: impl FnOnce() -> T) -> (u64, T) {
+        let peak_bytes = AtomicU64::new(0);
+        let done = AtomicBool::new(false);
+        let result = thread::scope(|scope| {
+            // Raised when `work` ends in whatever way, or the scope would wait for ever after a panic.
+            let _done = RaiseAtEnd(&done);
+            scope.spawn(|| {
+                while !done.load(Ordering::Relaxed) {
+                    let Ok(bytes) = self.rss_anon_bytes() else { return };
+                    peak_bytes.fetch_max(bytes, Ordering::Relaxed);
+                    thread::sleep(poll);
+                }
+            });
+            work()
+        });
+        (peak_bytes.into_inner(), result)
+    }
+
+    /// Bytes that it caused to be written to the disk, so far.
+    pub fn written_bytes(self) -> Result<u64> {
+        let io = self.read("io")?;
+        io.lines()
+            .find_map(|line| line.strip_prefix("write_bytes: ")?.parse().ok())
+            .ok_or_else(|| Error::malformed(format!("/proc/{}/io", self.0), "no write_bytes"))
+    }
+
+    /// Waits until the process used under 3 % of one core for `quiet`, at most `limit`. False when it did not
+    /// become quiet, which is a finding and not an error.
+    pub fn wait_quiescent(self, quiet: Duration, limit: Duration) -> Result<bool> {
+        const WINDOW: Duration = Duration::from_millis(500);
+        let give_up = Instant::now() + limit;
+        let mut quiet_since = Instant::now();
+        let mut before = self.cpu_seconds()?;
+        while Instant::now() < give_up {
+            thread::sleep(WINDOW);
+            let now = self.cpu_seconds()?;
+            if now - before > 0.03 * WINDOW.as_secs_f64() + 1.0 / TICKS_PER_SECOND {
+                quiet_since = Instant::now();
+            }
+            before = now;
+            if quiet_since.elapsed() >= quiet {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+}
+
+struct RaiseAtEnd<'a>(&'a AtomicBool);
+
+impl Drop for RaiseAtEnd<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// What the machine is, for the head of a report.
+pub fn machine() -> String {
+    let first = |path: &str, key: &str| {
+        let text = fs::read_to_string(path).unwrap_or_default();
+        let line = text.lines().find(|line| line.starts_with(key)).unwrap_or_default();
+        line.split_once(':').map_or_else(|| line.to_owned(), |(_, value)| value.trim().to_owned())
+    };
+    let cores = thread::available_parallelism().map_or(0, usize::from);
+    let model = first("/proc/cpuinfo", "model name");
+    let memory = first("/proc/meminfo", "MemTotal");
+    let kernel = first("/proc/sys/kernel/osrelease", "");
+    format!("{cores} cores of {model}, {memory}, Linux {kernel}")
+}
+
+/// Lengths of all files under a folder or of one file, in bytes. What vanishes meanwhile counts nothing.
+pub fn path_bytes(path: &Path) -> u64 {
+    let Ok(metadata) = fs::symlink_metadata(path) else { return 0 };
+    if !metadata.is_dir() {
+        return metadata.len();
+    }
+    let Ok(entries) = fs::read_dir(path) else { return 0 };
+    entries.flatten().map(|entry| path_bytes(&entry.path())).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_process_used_cpu_and_memory() {
+        let this = Process(std::process::id());
+        let before = this.thread_cpu_seconds().unwrap();
+        let mut sum = 0u64;
+        while this.thread_cpu_seconds().unwrap() - before < 0.05 {
+            sum = (0..100_000u64).fold(sum, |sum, x| std::hint::black_box(sum ^ x));
+        }
+        assert!(this.cpu_seconds().unwrap() >= 0.04);
+        assert!(this.rss_anon_bytes().unwrap() > 4_096);
+        assert!(this.written_bytes().is_ok());
+    }
+
+    #[test]
+    fn the_peak_is_seen_although_it_is_gone_at_the_end() {
+        const BYTES: usize = 64 << 20;
+        let this = Process(std::process::id());
+        let before = this.rss_anon_bytes().unwrap();
+        let (peak, sum) = this.rss_anon_peak_during(Duration::from_millis(1), || {
+            let block = vec![1u8; BYTES];
+            // Long enough for several polls, however they are scheduled.
+            let begun = Instant::now();
+            let mut sum = 0;
+            while begun.elapsed() < Duration::from_millis(100) {
+                sum = block.iter().map(|byte| usize::from(std::hint::black_box(*byte))).sum();
+            }
+            sum
+        });
+        assert_eq!(sum, BYTES);
+        assert!(peak > before + (BYTES as u64) / 2, "{before} before, {peak} at the peak");
+    }
+
+    #[test]
+    fn a_process_that_is_gone_is_an_error_that_names_the_file() {
+        let error = Process(u32::MAX).cpu_seconds().unwrap_err().to_string();
+        assert!(error.contains("/proc/4294967295/stat"), "{error}");
+    }
+
+    #[test]
+    fn folders_are_summed() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join("wal")).unwrap();
+        fs::write(folder.path().join("wal/1"), [0; 10]).unwrap();
+        fs::write(folder.path().join("x"), [0; 5]).unwrap();
+        assert_eq!(path_bytes(folder.path()), 15);
+        assert_eq!(path_bytes(&folder.path().join("wal/1")), 10);
+        assert_eq!(path_bytes(&folder.path().join("absent")), 0);
+    }
+}
