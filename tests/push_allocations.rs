@@ -4,6 +4,8 @@
 
 #[path = "support/remote_write.rs"]
 mod remote_write;
+#[path = "support/series.rs"]
+mod series;
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::io::{Read, Write};
@@ -18,7 +20,8 @@ use gyre::api::state::Api;
 use gyre::config::Config;
 use gyre::node::Node;
 use prost::Message;
-use remote_write::{WriteRequest, series};
+use remote_write::WriteRequest;
+use series::series;
 
 const SERIES: usize = 2000;
 const WARM_UP_REQUESTS: usize = 30;

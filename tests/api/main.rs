@@ -2,6 +2,8 @@
 
 #[path = "../support/remote_write.rs"]
 mod remote_write;
+#[path = "../support/series.rs"]
+mod series;
 #[path = "../support/server.rs"]
 mod server;
 

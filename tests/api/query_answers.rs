@@ -1,6 +1,7 @@
 //! Answers of the query API to the byte, over data that was written just before.
 
-use crate::remote_write::{MetricMetadata, WriteRequest, series};
+use crate::remote_write::{MetricMetadata, WriteRequest};
+use crate::series::series;
 use crate::server::Server;
 
 fn now_seconds() -> i64 {

@@ -3,7 +3,8 @@
 
 use serde_json::json;
 
-use crate::remote_write::{TimeSeries, series};
+use crate::remote_write::TimeSeries;
+use crate::series::series;
 use crate::server::{Response, Server};
 
 fn now_ms() -> i64 {
