@@ -2,6 +2,8 @@
 
 #[path = "../support/remote_write.rs"]
 mod remote_write;
+#[path = "../support/series.rs"]
+mod series;
 #[path = "../support/server.rs"]
 mod server;
 
@@ -9,6 +11,8 @@ mod canonical_labels;
 mod command_line;
 mod decode;
 mod decode_against_prost;
+mod query_answers;
 mod query_parameters;
 mod status_pages;
 mod write_refusals;
+mod write_validation;

@@ -6,7 +6,10 @@ use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
+use prost::Message;
 use tempfile::TempDir;
+
+use crate::remote_write::{TimeSeries, WriteRequest};
 
 /// No answer takes longer, on any machine that runs tests.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
@@ -95,6 +98,23 @@ impl Server {
     /// Sends a write request whose body is as it goes over the wire.
     pub fn push(&self, body: &[u8]) -> Response {
         self.send("POST", "/api/v1/push", &PUSH_HEADERS, body)
+    }
+
+    /// Writes series, as a sender would.
+    pub fn write(&self, timeseries: Vec<TimeSeries>) -> Response {
+        let request = WriteRequest { timeseries, metadata: vec![] };
+        let body = snap::raw::Encoder::new().compress_vec(&request.encode_to_vec());
+        self.push(&body.expect("the request is small"))
+    }
+
+    /// Asks a query at a time, in seconds; panics unless it is answered.
+    pub fn query(&self, expr: &str, time: &str) -> serde_json::Value {
+        let form = [("Content-Type", "application/x-www-form-urlencoded")];
+        let encoded: String = expr.bytes().map(|byte| format!("%{byte:02x}")).collect();
+        let body = format!("query={encoded}&time={time}");
+        let response = self.send("POST", "/prometheus/api/v1/query", &form, body.as_bytes());
+        assert_eq!(response.status, 200, "{expr}: {}", response.text());
+        response.json()["data"]["result"].clone()
     }
 
     /// The value of one of the node's own metrics, labels included in the name.

@@ -1,6 +1,7 @@
 //! `query`: an expression at one time.
 
 use actix_web::{HttpRequest, HttpResponse, web};
+use gyre_promql::value::Value;
 
 use super::error::ApiError;
 use super::params::form::Form;
@@ -10,7 +11,6 @@ use super::params::time::parse_optional_time_ms;
 use super::{TRUNCATED, json, respond, tenant_of};
 use crate::api::state::Api;
 use crate::node::{Answer, InstantQuery, QueryError, QueryOptions};
-use gyre_promql::value::Value;
 
 pub(in crate::api) async fn handle(
     request: HttpRequest,

@@ -1,6 +1,7 @@
 //! `query_range`: an expression at many times.
 
 use actix_web::{HttpRequest, HttpResponse, web};
+use gyre_promql::value::Value;
 
 use super::error::ApiError;
 use super::instant::{finish, name_the_query, parse_options};
@@ -11,7 +12,6 @@ use super::params::time::parse_time_ms;
 use super::{json, respond, tenant_of};
 use crate::api::state::Api;
 use crate::node::{Answer, RangeQuery};
-use gyre_promql::value::Value;
 
 pub(in crate::api) async fn handle(
     request: HttpRequest,

@@ -3,9 +3,11 @@
 //! - [`number`]: timestamps and sample values.
 //! - [`text`]: strings, with and without Go's HTML-safe escapes.
 //! - [`value`]: label sets, vectors, matrices.
+//! - [`histogram`]: native histograms.
 //! - [`envelope`]: status, data, errors, annotations.
 
 pub mod envelope;
+pub mod histogram;
 pub mod number;
 pub mod text;
 pub mod value;

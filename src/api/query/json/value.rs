@@ -1,8 +1,10 @@
 //! Label sets, samples, vectors and matrices.
 
+use gyre_promql::value::{Sample, SampleValue, Series, Value};
+
+use super::histogram::write_histogram;
 use super::number::{write_scalar_value, write_timestamp_ms, write_value};
 use super::text::{write_html_safe_string, write_string};
-use gyre_promql::value::{Sample, SampleValue, Series, Value};
 
 /// Writes the `data` of a query.
 pub fn write(out: &mut Vec<u8>, value: &Value) {
@@ -35,9 +37,15 @@ pub fn write(out: &mut Vec<u8>, value: &Value) {
 fn write_sample(out: &mut Vec<u8>, sample: &Sample) {
     out.extend_from_slice(b"{\"metric\":");
     write_label_set(out, sample.labels.iter());
-    if let SampleValue::Float(value) = sample.value {
-        out.extend_from_slice(b",\"value\":");
-        write_point(out, sample.timestamp_ms, value);
+    match &sample.value {
+        SampleValue::Float(value) => {
+            out.extend_from_slice(b",\"value\":");
+            write_point(out, sample.timestamp_ms, *value);
+        }
+        SampleValue::Histogram(histogram) => {
+            out.extend_from_slice(b",\"histogram\":");
+            write_pair(out, sample.timestamp_ms, |out| write_histogram(out, histogram));
+        }
     }
     out.push(b'}');
 }
@@ -54,6 +62,12 @@ fn write_series(out: &mut Vec<u8>, series: &Series) {
     }
     if separator == b"," {
         out.push(b']');
+    }
+    if !series.histograms().is_empty() {
+        out.extend_from_slice(b",\"histograms\":");
+        write_list(out, series.histograms(), |out, (t_ms, histogram)| {
+            write_pair(out, *t_ms, |out| write_histogram(out, histogram));
+        });
     }
     out.push(b'}');
 }
@@ -99,4 +113,57 @@ pub fn write_list<T>(out: &mut Vec<u8>, items: &[T], mut write_item: impl FnMut(
         write_item(out, item);
     }
     out.push(b']');
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use gyre_promql::histogram::FloatHistogram;
+    use gyre_promql::labels::Labels;
+
+    use super::*;
+
+    fn data(value: &Value) -> String {
+        let mut out = Vec::new();
+        write(&mut out, value);
+        String::from_utf8(out).unwrap()
+    }
+
+    fn sample(labels: &[(&str, &str)], timestamp_ms: i64, value: SampleValue) -> Sample {
+        Sample { labels: Labels::from_pairs(labels.iter().copied()), timestamp_ms, value }
+    }
+
+    // Forms of Prometheus's documentation of its HTTP API. Matrices are tested over HTTP, where they are made.
+    #[test]
+    fn scalars_and_strings_are_pairs() {
+        assert_eq!(
+            data(&Value::Scalar { timestamp_ms: 1_000, value: 0.333 }),
+            r#"{"resultType":"scalar","result":[1,"0.333"]}"#
+        );
+        assert_eq!(
+            data(&Value::String { timestamp_ms: 1_001, value: "a<b".to_owned() }),
+            r#"{"resultType":"string","result":[1.001,"a\u003cb"]}"#
+        );
+    }
+
+    #[test]
+    fn vectors_are_lists_of_series_with_one_value_each() {
+        assert_eq!(data(&Value::Vector(vec![])), r#"{"resultType":"vector","result":[]}"#);
+        let labels = [("__name__", "up"), ("job", "a\"<b>")];
+        let histogram = SampleValue::Histogram(Arc::new(FloatHistogram::default()));
+        assert_eq!(
+            data(&Value::Vector(vec![
+                sample(&labels, 1_435_781_451_781, SampleValue::Float(1.0)),
+                sample(&[], 0, SampleValue::Float(f64::NAN)),
+                sample(&[], 0, histogram),
+            ])),
+            concat!(
+                r#"{"resultType":"vector","result":["#,
+                r#"{"metric":{"__name__":"up","job":"a\"<b>"},"value":[1435781451.781,"1"]},"#,
+                r#"{"metric":{},"value":[0,"NaN"]},"#,
+                r#"{"metric":{},"histogram":[0,{"count":"0","sum":"0"}]}]}"#
+            )
+        );
+    }
 }
