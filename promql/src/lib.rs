@@ -17,9 +17,13 @@ pub mod memory;
 mod plan;
 pub mod storage;
 pub mod syntax;
+pub mod testkit;
 pub mod value;
 
 pub use engine::{
     CancelToken, Engine, EngineOptions, Query, QueryError, QueryErrorKind, QueryOptions, QueryResult,
     QueryStats, ScopedThreads, Serial, Workers,
 };
+
+pub(crate) use exec::almost_equal;
+pub(crate) use plan::depends_on_evaluation_time as plan_depends_on_evaluation_time;

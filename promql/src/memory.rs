@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::histogram::FloatHistogram;
+use crate::histogram::{CounterReset, FloatHistogram};
 use crate::labels::Labels;
 use crate::storage::{
     SERIES_PER_BATCH, SampleBuffer, SelectRequest, SeriesBatch, SeriesSet, Storage, StorageError,
@@ -59,7 +59,11 @@ impl MemoryStorage {
             SampleValue::Float(value) => {
                 insert(&mut series.floats, Stored { timestamp_ms, start_timestamp_ms, value });
             }
-            SampleValue::Histogram(value) => {
+            SampleValue::Histogram(mut value) => {
+                let hint = series.hint(timestamp_ms, &value);
+                if value.counter_reset != hint {
+                    Arc::make_mut(&mut value).counter_reset = hint;
+                }
                 insert(&mut series.histograms, Stored { timestamp_ms, start_timestamp_ms, value });
             }
         }
@@ -75,6 +79,36 @@ impl MemoryStorage {
     pub fn series_count(&self) -> usize {
         self.series.len()
     }
+}
+
+impl MemorySeries {
+    /// The counter reset hint a histogram comes back with. Prometheus stores histograms in chunks, each without a
+    /// reset inside: only the first of a chunk is unknown, whatever its hint was when it was appended.
+    fn hint(&self, timestamp_ms: i64, value: &FloatHistogram) -> CounterReset {
+        if value.counter_reset == CounterReset::Gauge {
+            return CounterReset::Gauge;
+        }
+        let before = self.histograms.iter().rev().find(|sample| sample.timestamp_ms < timestamp_ms);
+        let Some(before) = before else { return CounterReset::Unknown };
+        let float_between =
+            self.floats.iter().any(|float| (before.timestamp_ms..timestamp_ms).contains(&float.timestamp_ms));
+        let previous = &before.value;
+        let same_chunk = !float_between
+            && previous.counter_reset != CounterReset::Gauge
+            && value.counter_reset != CounterReset::Reset
+            && (value.is_stale_marker() || !previous.is_stale_marker())
+            && (value.is_stale_marker() || continues(value, previous));
+        if same_chunk { CounterReset::NotReset } else { CounterReset::Unknown }
+    }
+}
+
+/// Whether the layout is the same and no count went down.
+fn continues(value: &FloatHistogram, previous: &FloatHistogram) -> bool {
+    let unhinted = FloatHistogram { counter_reset: CounterReset::Unknown, ..value.clone() };
+    value.schema == previous.schema
+        && value.zero_threshold == previous.zero_threshold
+        && value.custom_bounds() == previous.custom_bounds()
+        && !unhinted.detect_reset(previous)
 }
 
 fn insert<T>(samples: &mut Vec<Stored<T>>, sample: Stored<T>) {

@@ -11,7 +11,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::gostd::regexp::{Regex, RegexError};
-use crate::histogram::FloatHistogram;
+use crate::histogram::{CounterReset, FloatHistogram};
 use crate::labels::Labels;
 use crate::syntax::MatchOp;
 
@@ -51,6 +51,9 @@ pub struct SelectHints<'a> {
     pub grouping: &'a [String],
     /// Whether `grouping` are the labels to keep (`by`).
     pub by: bool,
+    /// Only count and sum of native histograms are of interest, so that buckets may be left out if there is a counter
+    /// reset hint to make up for them.
+    pub histogram_stats: bool,
 }
 
 /// The matched series, in batches. Several batches may be alive at a time, one per worker.
@@ -172,6 +175,35 @@ impl SampleBuffer {
             remove_marked(&mut self.histogram_timestamps, &stale);
             remove_marked(&mut self.histograms, &stale);
             remove_marked(&mut self.histogram_start_timestamps, &stale);
+        }
+    }
+}
+
+impl SampleBuffer {
+    /// Leaves only count and sum of the histograms from `mint_ms` on. Counter resets, which could not be told any
+    /// more, become explicit hints, except of the first histogram.
+    pub(crate) fn reduce_to_stats(&mut self, mint_ms: i64) {
+        let mut previous: Option<Arc<FloatHistogram>> = None;
+        for (histogram, &timestamp_ms) in self.histograms.iter_mut().zip(&self.histogram_timestamps) {
+            let mut hint = histogram.counter_reset;
+            if hint == CounterReset::Unknown
+                && let Some(previous) = &previous
+                && !histogram.is_stale_marker()
+            {
+                let reset = histogram.detect_reset(previous);
+                hint = if reset { CounterReset::Reset } else { CounterReset::NotReset };
+            }
+            let stats = FloatHistogram {
+                counter_reset: hint,
+                schema: histogram.schema,
+                count: histogram.count,
+                sum: histogram.sum,
+                ..FloatHistogram::default()
+            };
+            let whole = std::mem::replace(histogram, Arc::new(stats));
+            if timestamp_ms >= mint_ms && !whole.is_stale_marker() {
+                previous = Some(whole);
+            }
         }
     }
 }

@@ -1,8 +1,11 @@
 //! Which path leads where. A route's name is its `route` in `cortex_request_duration_seconds`.
 
+use actix_web::HttpResponse;
+use actix_web::http::StatusCode;
 use actix_web::middleware::Compress;
 use actix_web::web::{self, ServiceConfig};
 
+use super::response::text_error;
 use super::{push, query, rules, status};
 
 /// Prefixes under which Prometheus's API lies whole: with its own view of rules and alerts.
@@ -66,6 +69,11 @@ pub(super) fn configure(config: &mut ServiceConfig) {
         );
     }
     config.service(web::scope("/api/v1").wrap(Compress::default()).configure(configure_queries));
+    config.default_service(web::to(not_found));
+}
+
+async fn not_found() -> HttpResponse {
+    text_error(StatusCode::NOT_FOUND, "404 page not found")
 }
 
 /// The part of Prometheus's API that is the same under every prefix.

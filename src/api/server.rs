@@ -12,7 +12,7 @@ use super::routes;
 use super::state::Api;
 
 /// How long the head of a request may take to arrive.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long an idle connection is kept. Above the interval at which senders send.
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
 /// How long requests in flight may take to finish when the node stops.

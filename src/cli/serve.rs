@@ -1,6 +1,6 @@
 //! Runs a node until it is told to stop.
 
-use std::io;
+use std::io::{self, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::thread;
@@ -64,8 +64,15 @@ fn http_workers() -> usize {
     thread::available_parallelism().map_or(1, |cores| cores.get().div_ceil(2))
 }
 
-/// Says where the node listens, where its data lies, and what to try.
+/// Says where the node listens, where its data lies, and what to try. Whoever reads this may have gone away, which is
+/// no reason not to serve.
 fn announce(address: &str, config: &Config) {
-    println!("gyre {} listens on http://{address}, data in {}", version::VERSION, config.data_dir.display());
-    println!("try: curl 'http://{address}/prometheus/api/v1/query?query=up'");
+    let text = format!(
+        "gyre {} listens on http://{address}, data in {}\n\
+         try: curl 'http://{address}/prometheus/api/v1/query?query=up'\n",
+        version::VERSION,
+        config.data_dir.display()
+    );
+    let mut stdout = io::stdout();
+    let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
 }

@@ -38,7 +38,7 @@ fn canonical(raw: &[u8], limits: &LabelLimits) -> Result<Vec<u8>, LabelError> {
 }
 
 fn refusal(labels: &[(&str, &str)], limits: &LabelLimits) -> (&'static str, String) {
-    let error = canonical(&fields(labels), limits).unwrap_err();
+    let error = canonical(&fields(labels), limits).expect_err("the labels break a rule");
     (error.reason(), error.to_string())
 }
 

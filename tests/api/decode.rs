@@ -11,11 +11,13 @@ fn pool() -> BatchPool {
 }
 
 fn compress(message: &[u8]) -> Vec<u8> {
-    snap::raw::Encoder::new().compress_vec(message).unwrap()
+    snap::raw::Encoder::new().compress_vec(message).expect("the message is small")
 }
 
 fn error_text(message: &[u8]) -> String {
-    WriteBatch::decode(&pool(), &compress(message), 1 << 20).unwrap_err().to_string()
+    WriteBatch::decode(&pool(), &compress(message), 1 << 20)
+        .expect_err("the message is malformed")
+        .to_string()
 }
 
 fn label(name: &str, value: &str) -> proto::Label {

@@ -191,10 +191,13 @@ fn request() -> impl Strategy<Value = Vec<u8>> {
     })
 }
 
+type Labels = Vec<(Vec<u8>, Vec<u8>)>;
+type Samples = Vec<(i64, u64)>;
+
 /// The parts of a request that both decoders must agree on.
 #[derive(Debug, PartialEq)]
 struct Decoded {
-    series: Vec<(Vec<(Vec<u8>, Vec<u8>)>, Vec<(i64, u64)>)>,
+    series: Vec<(Labels, Samples)>,
     metadata: Vec<(i32, String, String, String)>,
     histograms: u64,
     exemplars: u64,

@@ -2,7 +2,13 @@
 
 #[path = "../support/remote_write.rs"]
 mod remote_write;
+#[path = "../support/server.rs"]
+mod server;
 
 mod canonical_labels;
+mod command_line;
 mod decode;
 mod decode_against_prost;
+mod query_parameters;
+mod status_pages;
+mod write_refusals;

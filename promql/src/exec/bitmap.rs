@@ -61,11 +61,6 @@ impl Bitmap {
         self.words.iter().any(|&word| word != 0)
     }
 
-    /// Whether all bits are set.
-    pub fn all(&self) -> bool {
-        self.count() == self.len
-    }
-
     /// The highest bit set.
     pub fn last(&self) -> Option<usize> {
         let word = self.words.iter().rposition(|&word| word != 0)?;
@@ -171,6 +166,6 @@ mod tests {
     fn filling_sets_no_bit_beyond_the_length() {
         let mut bitmap = Bitmap::new(70);
         bitmap.fill();
-        assert_eq!((bitmap.count(), bitmap.all(), bitmap.last()), (70, true, Some(69)));
+        assert_eq!((bitmap.count(), bitmap.last()), (70, Some(69)));
     }
 }

@@ -199,6 +199,7 @@ impl<'a> Executor<'a> {
             func: selector.hint_func,
             grouping: &selector.hint_grouping,
             by: selector.hint_by,
+            histogram_stats: selector.histogram_stats,
         };
         let request = SelectRequest { matchers: &selector.matchers, mint_ms, maxt_ms, hints };
         let set = self.storage.select(&request).map_err(QueryError::from)?;

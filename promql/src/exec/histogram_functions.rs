@@ -6,6 +6,7 @@ mod native;
 
 use std::sync::Arc;
 
+pub(crate) use classic::almost_equal;
 use classic::{Bucket, bucket_fraction, bucket_quantile};
 use native::{histogram_fraction, histogram_quantile};
 

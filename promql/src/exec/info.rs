@@ -80,6 +80,7 @@ impl Executor<'_> {
             hint_func: "info",
             hint_grouping: Vec::new(),
             hint_by: false,
+            histogram_stats: false,
         };
         let reader =
             TimesReader { selector: &selector, grid, lookback_ms: self.lookback_ms, of: TimeOf::InfoSample };

@@ -35,6 +35,7 @@ mod time;
 pub(crate) use bitmap::Bitmap;
 pub(crate) use executor::Executor;
 pub use grid::Grid;
+pub(crate) use histogram_functions::almost_equal;
 pub(crate) use math::{go_max, go_min, scalar_binary};
 pub use row::Row;
 pub(crate) use time::civil_time;

@@ -247,11 +247,9 @@ impl<'a> Executor<'a> {
             Source::Storage { set, reader } => (Feed::Storage { set, batches: 0 }, Some(reader)),
             Source::Rows(rows) => {
                 reservation = Some(rows.reservation);
-                let mut order = 0;
                 let mut series = rows.series;
-                for series in &mut series {
+                for (order, series) in (0..).zip(&mut series) {
                     series.order = order;
-                    order += 1;
                 }
                 (Feed::Rows(series.into_iter()), None)
             }

@@ -149,11 +149,6 @@ impl Row {
         self.present.last().max(histogram)
     }
 
-    /// Number of values.
-    pub fn count(&self) -> usize {
-        self.present.count() + self.histograms.len()
-    }
-
     /// Keeps the steps set in `steps`.
     pub fn retain_steps(&mut self, steps: &Bitmap) {
         self.present.intersect(steps);

@@ -47,11 +47,12 @@ impl<'b> Cursor<'b> {
         }
         let oldest_ms = reference_ms.saturating_sub(self.lookback_ms);
         let float = self.floats.checked_sub(1).map(|index| (timestamps[index], index));
-        if !self.buffer.histograms.is_empty() {
-            if let Some(histogram) = self.histogram_at(reference_ms, float.map(|(timestamp, _)| timestamp)) {
-                return (histogram.0 > oldest_ms && !histogram.2.is_stale_marker())
-                    .then_some(Current::Histogram { index: histogram.1, histogram: histogram.2 });
-            }
+        if !self.buffer.histograms.is_empty()
+            && let Some(newest) = self.histogram_at(reference_ms, float.map(|(timestamp, _)| timestamp))
+        {
+            let (timestamp, index, histogram) = newest;
+            let is_current = timestamp > oldest_ms && !histogram.is_stale_marker();
+            return is_current.then_some(Current::Histogram { index, histogram });
         }
         let (timestamp, index) = float?;
         (timestamp > oldest_ms && !is_stale_nan(self.buffer.floats[index]))
@@ -82,6 +83,13 @@ fn lookback_range_ms(selector: &Selector, grid: &Grid, lookback_ms: i64) -> (i64
     (first.saturating_sub(lookback_ms).saturating_add(1), last)
 }
 
+/// Forgets the buckets of histograms if nobody needs them.
+pub(super) fn reduce_to_stats(reader: &impl Reader, selector: &Selector, buffer: &mut SampleBuffer) {
+    if selector.histogram_stats && !buffer.histograms.is_empty() {
+        buffer.reduce_to_stats(reader.time_range_ms().0);
+    }
+}
+
 impl Reader for InstantReader<'_> {
     fn time_range_ms(&self) -> (i64, i64) {
         lookback_range_ms(self.selector, &self.grid, self.lookback_ms)
@@ -90,6 +98,7 @@ impl Reader for InstantReader<'_> {
     fn read(&self, series: &mut SeriesRow, worker: &mut Worker<'_>) -> Result<(), QueryError> {
         let row = &mut series.row;
         row.reset(self.grid.steps);
+        reduce_to_stats(self, self.selector, &mut worker.buffer);
         let mut cursor = Cursor::new(&worker.buffer, self.lookback_ms);
         for step in 0..self.grid.steps {
             match cursor.at(self.selector.reference_ms(&self.grid, step)) {
@@ -183,6 +192,7 @@ impl Reader for SmoothedReader<'_> {
 
     fn read(&self, series: &mut SeriesRow, worker: &mut Worker<'_>) -> Result<(), QueryError> {
         let Worker { buffer, annotations, .. } = worker;
+        reduce_to_stats(self, self.selector, buffer);
         buffer.remove_stale_markers();
         series.row.reset(self.grid.steps);
         let metric = series.labels.metric_name();

@@ -250,13 +250,14 @@ impl FloatHistogram {
         let mut other_count = other.zero_count;
         let mut other_threshold = other.zero_threshold;
         let mut other_lost = 0.0;
-        // Each round widens one of the two to a bucket bound above the other; NaN thresholds end it.
-        while other_threshold < self.zero_threshold || other_threshold > self.zero_threshold {
-            if self.zero_threshold > other_threshold {
+        // Each round widens one of the two, perhaps beyond the other; NaN thresholds end it.
+        while let Some(order) =
+            self.zero_threshold.partial_cmp(&other_threshold).filter(|order| order.is_ne())
+        {
+            if order.is_gt() {
                 (other_count, other_threshold, other_lost) =
                     other.zero_count_for_threshold(self.zero_threshold, None);
-            }
-            if other_threshold > self.zero_threshold {
+            } else {
                 let (count, threshold, lost) =
                     self.zero_count_for_threshold(other_threshold, compensation.as_deref());
                 self.zero_count = count;

@@ -42,7 +42,7 @@ pub fn plan(expr: &Expr, context: &PlanContext) -> Result<Plan, QueryError> {
         },
     };
     Ok(match expr.value_type() {
-        ValueType::Scalar => Plan::Scalar(builder.scalar(expr)?.settle_scalar()),
+        ValueType::Scalar => Plan::Scalar(builder.scalar(expr, Hints::default())?.settle_scalar()),
         ValueType::Vector => Plan::Vector(builder.vector(expr, Hints::default())?.settle_vector()),
         ValueType::Matrix => Plan::Matrix(builder.range_source(expr.unwrap_parens(), Hints::default())?.plan),
         ValueType::String => Plan::String(builder.string(expr)),
@@ -81,17 +81,33 @@ impl Planned<ScalarPlan> {
     }
 }
 
-/// What stands directly around an expression, for the storage's hints.
+/// What stands around an expression.
 #[derive(Clone, Copy, Default)]
 struct Hints<'a> {
+    /// The function or aggregation directly around it.
     func: &'static str,
     grouping: &'a [String],
     by: bool,
+    /// Somewhere around it is a function that needs only count and sum of histograms.
+    needs_stats: bool,
+    /// Somewhere around it is something that needs the buckets of histograms.
+    needs_buckets: bool,
 }
 
 impl Hints<'_> {
-    fn of_function(func: Function) -> Self {
-        Self { func: func.name(), ..Self::default() }
+    /// For the operands of something that is neither function nor aggregation.
+    fn inside(self) -> Hints<'static> {
+        Hints { needs_stats: self.needs_stats, needs_buckets: self.needs_buckets, ..Hints::default() }
+    }
+
+    fn inside_function(self, func: Function) -> Hints<'static> {
+        use Function as F;
+        let mut hints = self.inside();
+        hints.func = func.name();
+        hints.needs_stats |= matches!(func, F::HistogramCount | F::HistogramSum | F::HistogramAvg);
+        hints.needs_buckets |=
+            matches!(func, F::HistogramQuantile | F::HistogramQuantiles | F::HistogramFraction);
+        hints
     }
 }
 
@@ -109,8 +125,8 @@ impl Builder<'_> {
                 let pinned = selector.at_ms.is_some();
                 Ok(Planned { plan: VectorPlan::Select(selector), invariant: pinned, wrap: pinned })
             }
-            Expr::Aggregate(aggregate) => self.aggregate(aggregate),
-            Expr::Binary(binary) => self.binary(binary),
+            Expr::Aggregate(aggregate) => self.aggregate(aggregate, hints),
+            Expr::Binary(binary) => self.binary(binary, hints),
             Expr::Unary(unary) => {
                 let input = self.vector(&unary.expr, hints)?;
                 if unary.op == UnaryOp::Plus {
@@ -120,14 +136,18 @@ impl Builder<'_> {
                 let plan = VectorPlan::Map(MapCall { op: MapOp::Negate, input: Box::new(plan) });
                 Ok(Planned { plan, invariant, wrap })
             }
-            Expr::Call(call) => self.call(call),
+            Expr::Call(call) => self.call(call, hints),
             Expr::Number(_) | Expr::String(_) | Expr::Matrix(_) | Expr::Subquery(_) => {
                 Err(QueryError::internal(format!("unexpected expression of type {:?}", expr.value_type())))
             }
         }
     }
 
-    fn aggregate(&self, aggregate: &AggregateExpr) -> Result<Planned<VectorPlan>, QueryError> {
+    fn aggregate(
+        &self,
+        aggregate: &AggregateExpr,
+        hints: Hints<'_>,
+    ) -> Result<Planned<VectorPlan>, QueryError> {
         let mut grouping = aggregate.grouping.clone();
         grouping.sort();
         let mut param = None;
@@ -147,11 +167,15 @@ impl Builder<'_> {
                 }
                 value_label = Some(text.to_owned());
             } else {
-                param = Some(self.scalar(expr)?.settle_scalar());
+                param = Some(self.scalar(expr, hints)?.settle_scalar());
             }
         }
-        let hints =
-            Hints { func: aggregate.op.as_str(), grouping: &aggregate.grouping, by: !aggregate.without };
+        let hints = Hints {
+            func: aggregate.op.as_str(),
+            grouping: &aggregate.grouping,
+            by: !aggregate.without,
+            ..hints.inside()
+        };
         let input = self.vector(&aggregate.expr, hints)?;
         let plan = VectorPlan::Aggregate(Box::new(Aggregate {
             op: aggregate.op,
@@ -167,12 +191,13 @@ impl Builder<'_> {
         Ok(Planned { plan, invariant: input.invariant, wrap: input.wrap })
     }
 
-    fn binary(&self, binary: &BinaryExpr) -> Result<Planned<VectorPlan>, QueryError> {
-        let hints = Hints::default();
+    fn binary(&self, binary: &BinaryExpr, hints: Hints<'_>) -> Result<Planned<VectorPlan>, QueryError> {
+        let mut hints = hints.inside();
+        hints.needs_buckets |= binary.op.is_trim();
         let span = binary.span();
         let (op, return_bool) = (binary.op, binary.return_bool);
         let scalar_operand = |scalar: &Expr, vector: &Expr, scalar_on_left: bool| {
-            let scalar = self.scalar(scalar)?;
+            let scalar = self.scalar(scalar, hints)?;
             let vector = self.vector(vector, hints)?;
             let both = scalar.invariant && vector.invariant;
             let (scalar, input) = if both {
@@ -202,13 +227,13 @@ impl Builder<'_> {
         Ok(Planned { plan, invariant: both, wrap: both })
     }
 
-    fn call(&self, call: &Call) -> Result<Planned<VectorPlan>, QueryError> {
-        let hints = Hints::of_function(call.func);
+    fn call(&self, call: &Call, hints: Hints<'_>) -> Result<Planned<VectorPlan>, QueryError> {
+        let hints = hints.inside_function(call.func);
         let mut planned = Vec::with_capacity(call.args.len());
         for arg in &call.args {
             planned.push(match arg.value_type() {
                 ValueType::String => PlannedArg::String,
-                ValueType::Scalar => PlannedArg::Scalar(self.scalar(arg)?),
+                ValueType::Scalar => PlannedArg::Scalar(self.scalar(arg, hints)?),
                 ValueType::Vector => PlannedArg::Vector(self.vector(arg, hints)?),
                 ValueType::Matrix => PlannedArg::Range(self.range_source(arg, hints)?),
             });
@@ -223,13 +248,13 @@ impl Builder<'_> {
         Ok(Planned { plan, invariant, wrap: invariant })
     }
 
-    fn scalar(&self, expr: &Expr) -> Result<Planned<ScalarPlan>, QueryError> {
+    fn scalar(&self, expr: &Expr, hints: Hints<'_>) -> Result<Planned<ScalarPlan>, QueryError> {
         let constant = |value| Planned { plan: ScalarPlan::Constant(value), invariant: true, wrap: false };
         Ok(match expr {
-            Expr::Paren(paren) => self.scalar(&paren.expr)?,
+            Expr::Paren(paren) => self.scalar(&paren.expr, hints)?,
             Expr::Number(number) => constant(number.value),
             Expr::Unary(unary) => {
-                let input = self.scalar(&unary.expr)?;
+                let input = self.scalar(&unary.expr, hints)?;
                 match (unary.op, input.plan) {
                     (UnaryOp::Plus, plan) => Planned { plan, ..input },
                     (UnaryOp::Minus, ScalarPlan::Constant(value)) => constant(-value),
@@ -237,8 +262,8 @@ impl Builder<'_> {
                 }
             }
             Expr::Binary(binary) => {
-                let lhs = self.scalar(&binary.lhs)?;
-                let rhs = self.scalar(&binary.rhs)?;
+                let lhs = self.scalar(&binary.lhs, hints)?;
+                let rhs = self.scalar(&binary.rhs, hints)?;
                 let op = binary.op;
                 self.scalar_pair(lhs, rhs, |lhs, rhs| ScalarPlan::Binary { op, lhs, rhs })
             }
@@ -252,12 +277,13 @@ impl Builder<'_> {
                 Function::Step => constant(self.durations.step_s),
                 Function::MinOf | Function::MaxOf => {
                     let max = call.func == Function::MaxOf;
-                    let lhs = self.scalar(&call.args[0])?;
-                    let rhs = self.scalar(&call.args[1])?;
+                    let hints = hints.inside_function(call.func);
+                    let lhs = self.scalar(&call.args[0], hints)?;
+                    let rhs = self.scalar(&call.args[1], hints)?;
                     self.scalar_pair(lhs, rhs, |lhs, rhs| ScalarPlan::MinMax { max, lhs, rhs })
                 }
                 _ => {
-                    let input = self.vector(&call.args[0], Hints::of_function(call.func))?;
+                    let input = self.vector(&call.args[0], hints.inside_function(call.func))?;
                     let (invariant, wrap) = (input.invariant, input.invariant);
                     Planned { plan: ScalarPlan::FromVector(Box::new(input.plan)), invariant, wrap }
                 }
@@ -310,7 +336,8 @@ impl Builder<'_> {
             step if step.is_zero() => 0,
             step => self.durations.milliseconds(step, Sign::Positive)?,
         };
-        let input = self.vector(&subquery.expr, hints)?;
+        // Counter resets between the values of a subquery can only be told from whole histograms.
+        let input = self.vector(&subquery.expr, Hints { needs_buckets: true, ..hints })?;
         // Inside a subquery everything invariant is evaluated once, also what would not be worth it elsewhere.
         let input = match input.plan {
             plan if input.invariant => VectorPlan::StepInvariant(Box::new(plan)),
@@ -335,6 +362,7 @@ impl Builder<'_> {
             hint_func: hints.func,
             hint_grouping: hints.grouping.to_vec(),
             hint_by: hints.by,
+            histogram_stats: hints.needs_stats && !hints.needs_buckets,
         })
     }
 

@@ -35,7 +35,7 @@ impl DurationContext {
             return fail("duration must be greater than 0");
         }
         // Prometheus counts nanoseconds in 64 bits.
-        if seconds.abs() > 9_223_372_036.854_775_807 {
+        if seconds.abs() > i64::MAX as f64 / 1e9 {
             return fail("duration is out of range");
         }
         Ok((seconds * 1000.0) as i64)

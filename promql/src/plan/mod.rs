@@ -11,6 +11,7 @@ mod selector;
 
 use std::sync::Arc;
 
+pub(crate) use build::depends_on_evaluation_time;
 pub use build::{PlanContext, plan};
 pub use selector::{RangeSelector, Selector};
 

@@ -24,6 +24,8 @@ pub struct Selector {
     pub hint_grouping: Vec<String>,
     /// Whether those are the labels to keep.
     pub hint_by: bool,
+    /// Only count and sum of native histograms are needed.
+    pub histogram_stats: bool,
 }
 
 /// A range selector.
@@ -45,14 +47,5 @@ impl Selector {
     /// The first and last time any step looks at, milliseconds.
     pub fn reference_range_ms(&self, grid: &Grid) -> (i64, i64) {
         (self.reference_ms(grid, 0), self.reference_ms(grid, grid.steps.saturating_sub(1)))
-    }
-
-    /// The `=` matcher of the metric name, if it is the only one: then all series have the same name.
-    pub fn metric_name(&self) -> Option<&str> {
-        self.matchers.iter().find_map(|matcher| {
-            let is_name = matcher.name == crate::labels::METRIC_NAME_LABEL;
-            (is_name && matcher.op == crate::syntax::MatchOp::Equal && !matcher.value.is_empty())
-                .then_some(matcher.value.as_str())
-        })
     }
 }

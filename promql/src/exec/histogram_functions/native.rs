@@ -156,6 +156,6 @@ pub(super) fn histogram_fraction(
     } else {
         histogram.count
     };
-    let capped = |rank: Option<f64>| rank.filter(|&rank| !(rank > count)).unwrap_or(count);
+    let capped = |rank: Option<f64>| rank.map_or(count, |rank| if rank > count { count } else { rank });
     ((capped(upper_rank) - capped(lower_rank)) / histogram.count, annotation)
 }

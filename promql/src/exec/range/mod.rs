@@ -27,7 +27,7 @@ use crate::annotations::{Annotation, Annotations};
 use crate::engine::{EngineOptions, QueryError};
 use crate::histogram::{CounterReset, FloatHistogram};
 use crate::labels::{Labels, METRIC_TYPE_LABEL};
-use crate::plan::{RangeCall, RangeSelector, RangeSource, Subquery};
+use crate::plan::{RangeCall, RangeSelector, RangeSource, Selector, Subquery};
 use crate::storage::SampleBuffer;
 use crate::syntax::ast::ExtendedRange;
 use crate::syntax::{Function, Span};
@@ -270,6 +270,7 @@ impl Windows {
 
 /// A function over stored samples.
 pub(super) struct RangeReader<'p> {
+    selector: &'p Selector,
     windows: Windows,
     function: RowFunction<'p>,
 }
@@ -289,7 +290,7 @@ impl<'p> RangeReader<'p> {
             before_ms,
             after_ms,
         };
-        Self { windows, function }
+        Self { selector: &range.selector, windows, function }
     }
 }
 
@@ -303,6 +304,7 @@ impl Reader for RangeReader<'_> {
 
     fn read(&self, series: &mut SeriesRow, worker: &mut Worker<'_>) -> Result<(), QueryError> {
         let Worker { buffer, annotations, .. } = worker;
+        super::select::reduce_to_stats(self, self.selector, buffer);
         buffer.remove_stale_markers();
         self.function.fill(&series.labels, buffer, &self.windows, &mut series.row, annotations)
     }

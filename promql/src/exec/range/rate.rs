@@ -50,9 +50,7 @@ pub(super) fn extrapolated(window: &Window<'_>, scope: &mut Scope<'_>, kind: Kin
     let mut change = samples[last] - samples[0];
     if kind.is_counter {
         for (i, pair) in samples.windows(2).enumerate() {
-            if pair[1] < pair[0] {
-                change += pair[0];
-            } else if !window.float_starts.is_empty() && start_reset(window.float_starts, times, i) {
+            if pair[1] < pair[0] || start_reset(window.float_starts, times, i) {
                 change += pair[0];
             }
         }

@@ -1,0 +1,10 @@
+//! The language through its public interface: what parses, what it prints, what it says about errors.
+
+mod corpus;
+mod errors;
+mod generate;
+mod property;
+mod robustness;
+mod round_trip;
+mod series;
+mod support;
