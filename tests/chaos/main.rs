@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use bench::Result;
 use bench::rng::Rng;
-use bench::server::{Gyre, ManagedFolder, Product, Server};
+use bench::server::{Gyre, ManagedFolder, Product, Server, clean_up_on_signals};
 use bench::stream::now_ms;
 
 use ledger::Ledger;
@@ -34,6 +34,7 @@ fn no_acknowledged_sample_is_lost_or_made_up_by_kills_under_load() -> Result<()>
     let seed = number_from_env("GYRE_CHAOS_SEED").unwrap_or_else(|| now_ms() as u64);
     let rounds = number_from_env("GYRE_CHAOS_ROUNDS").unwrap_or(DEFAULT_ROUNDS);
     println!("GYRE_CHAOS_SEED={seed}");
+    clean_up_on_signals()?;
     let gyre: Arc<dyn Product> = Arc::new(Gyre::committing(env!("CARGO_BIN_EXE_gyre").into()));
     kill_repeatedly(&gyre, seed, rounds)
 }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use bench::query::api::Call;
 use bench::query::compare::{RELATIVE_TOLERANCE, difference};
-use bench::server::{Gyre, Product, Prometheus};
+use bench::server::{Gyre, Product, Prometheus, clean_up_on_signals};
 use bench::stream::recording::NODE_EXPORTER;
 
 use scene::Scene;
@@ -33,6 +33,7 @@ fn gyre_answers_what_the_prometheus_that_feeds_it_answers() -> bench::Result<()>
     if skipped_without(&[Prometheus::receiver().program(), Path::new(NODE_EXPORTER)]) {
         return Ok(());
     }
+    clean_up_on_signals()?;
     let gyre: Arc<dyn Product> = Arc::new(Gyre::committing(env!("CARGO_BIN_EXE_gyre").into()));
     let scene = Scene::start(&gyre, SCRAPES)?;
 

@@ -68,6 +68,12 @@ impl Product for Gyre {
 
     fn command(&self, data_dir: &Path, address: SocketAddr) -> Result<Command> {
         let mut command = Command::new(&self.program);
+        // Settings of the one who runs the bench or the tests (GYRE_REQUIRE_ALL among them) are not the node's.
+        for (name, _) in std::env::vars_os() {
+            if name.to_string_lossy().starts_with("GYRE_") {
+                command.env_remove(name);
+            }
+        }
         command.arg("--data-dir").arg(data_dir);
         command.arg("--http.listen").arg(address.to_string());
         command.args(["--wal.sync", self.sync, "--log.level", "warn"]);
