@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -91,7 +91,8 @@ impl Node {
             if let Some(status) = self.process.try_wait().unwrap() {
                 panic!("the node ended with {status}: {:?}", self.log_lines());
             }
-            if TcpStream::connect(self.address).is_ok() {
+            // A connection alone proves nothing: one to a free port of this machine may be to itself.
+            if Connection::new(self.address).get("/metrics", &[]).is_ok() {
                 return;
             }
             std::thread::yield_now();

@@ -329,6 +329,7 @@ impl Reader<'_> {
                     } else if labels.end != start {
                         is_scattered = true;
                     }
+                    message.skip_short(LABELS as u8);
                     labels.end = message.offset();
                 }
                 SAMPLES => {

@@ -202,6 +202,19 @@ impl<'a> Scanner<'a> {
         Ok(Self { rest: inner, end: self.end - rest.len() })
     }
 
+    /// Skips the fields that come next, as long as they have this one-byte tag and less than 128 bytes: what
+    /// nearly all labels are. What it leaves is read the usual way.
+    #[inline]
+    pub fn skip_short(&mut self, tag: u8) {
+        while let [first, length, rest @ ..] = self.rest
+            && *first == tag
+            && *length < 0x80
+            && let Some(rest) = rest.get(usize::from(*length)..)
+        {
+            self.rest = rest;
+        }
+    }
+
     /// Reads a string field and checks its encoding.
     pub fn string(&mut self, field: &'static str) -> Result<&'a str, WireError> {
         let inner = self.len_delimited(field)?;
