@@ -182,7 +182,7 @@ impl<'p> Aggregation<'p, '_> {
         for sink in sinks {
             let groups = sink.groups.labels().iter().zip(sink.accumulators).zip(sink.names);
             for ((labels, accumulator), name) in groups {
-                let (group, is_new) = all.groups.find_or_add(&Key::All, labels);
+                let (group, is_new) = all.groups.find_or_add(&key, labels);
                 if is_new {
                     all.accumulators.push(accumulator);
                     all.names.push(name);
