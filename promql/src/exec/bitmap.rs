@@ -51,6 +51,12 @@ impl Bitmap {
         self.words[at / 64] &= !(1 << (at % 64));
     }
 
+    /// Replaces 64 bits, those from `64 * word` on; none beyond the length may be set.
+    #[inline]
+    pub fn set_word(&mut self, word: usize, bits: u64) {
+        self.words[word] = bits;
+    }
+
     /// Number of bits set.
     pub fn count(&self) -> usize {
         self.words.iter().map(|word| word.count_ones() as usize).sum()

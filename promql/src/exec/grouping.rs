@@ -50,7 +50,8 @@ impl Key<'_> {
     }
 }
 
-/// Numbers groups of series in the order they are met.
+/// Numbers groups of series in the order they are met. One table is used with one key only; labels of a group belong
+/// to that group again.
 #[derive(Debug, Default)]
 pub(super) struct Groups {
     table: HashTable<(u64, usize)>,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::grid::Grid;
 use super::pipeline::{Reader, SeriesRow, Worker};
 use super::range::{Interpolation, interpolate, interpolate_histograms};
+use super::row::Row;
 use crate::annotations::Annotation;
 use crate::engine::QueryError;
 use crate::histogram::CounterReset;
@@ -98,6 +99,10 @@ impl Reader for InstantReader<'_> {
     fn read(&self, series: &mut SeriesRow, worker: &mut Worker<'_>) -> Result<(), QueryError> {
         let row = &mut series.row;
         row.reset(self.grid.steps);
+        if worker.buffer.histograms.is_empty() {
+            self.read_floats(&worker.buffer, row);
+            return Ok(());
+        }
         reduce_to_stats(self, self.selector, &mut worker.buffer);
         let mut cursor = Cursor::new(&worker.buffer, self.lookback_ms);
         for step in 0..self.grid.steps {
@@ -108,6 +113,30 @@ impl Reader for InstantReader<'_> {
             }
         }
         Ok(())
+    }
+}
+
+impl InstantReader<'_> {
+    /// Of a series of floats alone: no branch but those that find the sample.
+    fn read_floats(&self, buffer: &SampleBuffer, row: &mut Row) {
+        let timestamps = &buffer.float_timestamps[..];
+        let floats = &buffer.floats[..timestamps.len()];
+        let mut next = 0;
+        let (values, present) = row.lanes_mut();
+        for (word, block) in values.chunks_mut(64).enumerate() {
+            let mut mask = 0u64;
+            for (lane, value) in block.iter_mut().enumerate() {
+                let reference_ms = self.selector.reference_ms(&self.grid, word * 64 + lane);
+                while next < timestamps.len() && timestamps[next] <= reference_ms {
+                    next += 1;
+                }
+                let Some(newest) = next.checked_sub(1) else { continue };
+                let is_current = timestamps[newest] > reference_ms.saturating_sub(self.lookback_ms);
+                *value = floats[newest];
+                mask |= u64::from(is_current & !is_stale_nan(*value)) << lane;
+            }
+            present.set_word(word, mask);
+        }
     }
 }
 

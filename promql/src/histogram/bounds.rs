@@ -126,7 +126,8 @@ mod tests {
         for schema in 0..=EXPONENTIAL_SCHEMA_MAX {
             for exponent in [-1074, -1023, -1, 0, 1, 10, 1023] {
                 let index = exponent << schema;
-                assert_eq!(exponential_upper_bound(index, schema), 2f64.powi(exponent), "schema {schema}");
+                let expected = f64::from(exponent).exp2();
+                assert_eq!(exponential_upper_bound(index, schema), expected, "schema {schema}");
             }
         }
         assert_eq!(exponential_upper_bound(1, -2), 16.0);

@@ -28,7 +28,7 @@ impl<'p> Aggregation<'p, '_> {
         let mut all = sinks.next().unwrap_or_else(make);
         for sink in sinks {
             for (labels, row) in sink.groups.labels().iter().zip(sink.rows) {
-                let (group, is_new) = all.groups.find_or_add(&Key::All, labels);
+                let (group, is_new) = all.groups.find_or_add(&key, labels);
                 if is_new {
                     all.rows.push(row);
                     continue;

@@ -11,6 +11,7 @@ mod interpolation;
 mod order;
 mod over_time;
 mod rate;
+mod rate_rows;
 mod regression;
 
 use std::sync::Arc;
@@ -107,6 +108,17 @@ impl<'p> RowFunction<'p> {
         self.params.get(index).map_or(f64::NAN, |values| values.at(step))
     }
 
+    /// Which of the rate functions this is, if it is one.
+    fn rate_kind(&self) -> Option<rate::Kind> {
+        let kind = |is_counter, is_rate| Some(rate::Kind { is_counter, is_rate });
+        match self.call.func {
+            Function::Rate => kind(true, true),
+            Function::Increase => kind(true, false),
+            Function::Delta => kind(false, false),
+            _ => None,
+        }
+    }
+
     fn extended(&self) -> Option<ExtendedRange> {
         match &self.call.source {
             RangeSource::Selector(range) => range.selector.extended,
@@ -126,6 +138,18 @@ impl<'p> RowFunction<'p> {
         row.reset(windows.grid.steps);
         let mut scratch = Vec::new();
         let mut scope = Scope { labels, span: self.call.span, annotations, scratch: &mut scratch };
+        let has_starts = self.use_starts && !buffer.float_start_timestamps.is_empty();
+        if let Some(kind) = self.rate_kind()
+            && buffer.histograms.is_empty()
+            && self.extended().is_none()
+            && !has_starts
+        {
+            rate_rows::fill(buffer, windows, kind, row);
+            if kind.is_counter && row.present().any() {
+                self.check_counter_name(&mut scope);
+            }
+            return Ok(());
+        }
         let (mut float_range, mut histogram_range) = ((0, 0), (0, 0));
         let starts = |starts: &'_ [i64]| self.use_starts && !starts.is_empty();
         let float_starts = starts(&buffer.float_start_timestamps);
@@ -164,7 +188,7 @@ impl<'p> RowFunction<'p> {
                 None => {}
             }
         }
-        if matches!(self.call.func, Function::Rate | Function::Increase) && row.present().any() {
+        if self.rate_kind().is_some_and(|kind| kind.is_counter) && row.present().any() {
             self.check_counter_name(&mut scope);
         }
         Ok(())
@@ -178,17 +202,13 @@ impl<'p> RowFunction<'p> {
     ) -> Result<Option<SampleValue>, QueryError> {
         use Function as F;
         let float = |value: Option<f64>| value.map(SampleValue::Float);
+        if let Some(kind) = self.rate_kind() {
+            return Ok(match self.extended() {
+                Some(extended) => extended::rate(window, scope, kind, extended == ExtendedRange::Smoothed),
+                None => rate::extrapolated(window, scope, kind),
+            });
+        }
         Ok(match self.call.func {
-            F::Rate | F::Increase | F::Delta => {
-                let kind =
-                    rate::Kind { is_counter: self.call.func != F::Delta, is_rate: self.call.func == F::Rate };
-                match self.extended() {
-                    Some(extended) => {
-                        extended::rate(window, scope, kind, extended == ExtendedRange::Smoothed)
-                    }
-                    None => rate::extrapolated(window, scope, kind),
-                }
-            }
             F::Irate => counters::last_difference(window, scope, true),
             F::Idelta => counters::last_difference(window, scope, false),
             F::SumOverTime => over_time::sum(window, scope),

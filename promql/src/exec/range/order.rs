@@ -35,7 +35,7 @@ pub(super) fn median_absolute_deviation(window: &Window<'_>, scope: &mut Scope<'
     Some(quantile_of(0.5, values))
 }
 
-/// The quantile of `values`, which get sorted, NaN first: between two values by weight. NaN of no values or a NaN
+/// The quantile of `values`, which get reordered, NaN first: between two values by weight. NaN of no values or a NaN
 /// quantile, an infinity of a quantile outside 0..=1.
 pub(in crate::exec) fn quantile_of(quantile: f64, values: &mut [f64]) -> f64 {
     if values.is_empty() || quantile.is_nan() {
@@ -47,13 +47,17 @@ pub(in crate::exec) fn quantile_of(quantile: f64, values: &mut [f64]) -> f64 {
     if quantile > 1.0 {
         return f64::INFINITY;
     }
-    values.sort_unstable_by(|a, b| {
-        b.is_nan().cmp(&a.is_nan()).then(a.partial_cmp(b).unwrap_or(std::cmp::Ordering::Equal))
-    });
     let count = values.len() as f64;
     let rank = quantile * (count - 1.0);
     let lower = rank.floor().max(0.0);
     let upper = (lower + 1.0).min(count - 1.0);
     let weight = rank - rank.floor();
-    values[lower as usize] * (1.0 - weight) + values[upper as usize] * weight
+    // Only two values need to stand where sorting would put them.
+    let ordered = |a: &f64, b: &f64| {
+        b.is_nan().cmp(&a.is_nan()).then(a.partial_cmp(b).unwrap_or(std::cmp::Ordering::Equal))
+    };
+    let (_, &mut at_lower, above) = values.select_nth_unstable_by(lower as usize, ordered);
+    let at_upper =
+        if upper > lower { above.iter().copied().min_by(ordered).unwrap_or(at_lower) } else { at_lower };
+    at_lower * (1.0 - weight) + at_upper * weight
 }
