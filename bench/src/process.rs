@@ -3,6 +3,7 @@
 //! Source: proc(5). All of it is Linux's own accounting, the same for every server, whatever that reports of itself.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
@@ -130,11 +131,11 @@ pub fn machine() -> String {
     format!("{cores} cores of {model}, {memory}, Linux {kernel}")
 }
 
-/// Lengths of all files under a folder or of one file, in bytes. What vanishes meanwhile counts nothing.
+/// Disk space of all files under a folder or of one file in bytes, as `du` counts it: files may be sparse. What vanishes meanwhile counts nothing.
 pub fn path_bytes(path: &Path) -> u64 {
     let Ok(metadata) = fs::symlink_metadata(path) else { return 0 };
     if !metadata.is_dir() {
-        return metadata.len();
+        return metadata.blocks() * 512;
     }
     let Ok(entries) = fs::read_dir(path) else { return 0 };
     entries.flatten().map(|entry| path_bytes(&entry.path())).sum()
@@ -183,13 +184,14 @@ mod tests {
     }
 
     #[test]
-    fn folders_are_summed() {
+    fn disk_space_of_a_folder_is_that_of_all_files_below_without_their_holes() {
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir(folder.path().join("wal")).unwrap();
-        fs::write(folder.path().join("wal/1"), [0; 10]).unwrap();
-        fs::write(folder.path().join("x"), [0; 5]).unwrap();
-        assert_eq!(path_bytes(folder.path()), 15);
-        assert_eq!(path_bytes(&folder.path().join("wal/1")), 10);
+        fs::write(folder.path().join("wal/1"), vec![1; 100_000]).unwrap();
+        fs::write(folder.path().join("meta"), vec![1; 200_000]).unwrap();
+        fs::File::create(folder.path().join("sparse")).unwrap().set_len(64 << 20).unwrap();
+        assert!((300_000..400_000).contains(&path_bytes(folder.path())));
+        assert!((100_000..150_000).contains(&path_bytes(&folder.path().join("wal/1"))));
         assert_eq!(path_bytes(&folder.path().join("absent")), 0);
     }
 }

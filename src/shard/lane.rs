@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use gyre_tsdb::disk::Disk;
 use gyre_tsdb::wal::{FILE_BYTES, LaneEncoder, Piece, WalError, WalPosition, WalWriter};
@@ -20,6 +20,10 @@ use tokio::sync::oneshot;
 
 /// How long the committer waits before it tries again to write to a full disk.
 const RETRY: Duration = Duration::from_millis(250);
+
+/// Commits begin no more often than this. A commit costs two changes of thread and an interrupt whatever it
+/// holds; under load it is better to let some more batches gather. An idle lane commits at once.
+const COMMIT_INTERVAL: Duration = Duration::from_millis(2);
 
 /// Bytes that wait for the committer; a lane with more refuses batches.
 const PENDING_BYTES_MAX: usize = 64 << 20;
@@ -181,11 +185,19 @@ impl Lane {
 
     fn commit_loop(&self, mut writer: WalWriter) {
         let mut pieces = Vec::new();
+        let mut last_begin: Option<Instant> = None;
         loop {
             let mut inner = self.lock();
             while inner.waiters.is_empty() && inner.encoder.pending_bytes() == 0 && !inner.closed {
                 inner = self.work.wait(inner).unwrap_or_else(PoisonError::into_inner);
             }
+            let early = last_begin.and_then(|begin| COMMIT_INTERVAL.checked_sub(begin.elapsed()));
+            if let Some(early) = early {
+                drop(inner);
+                std::thread::sleep(early);
+                inner = self.lock();
+            }
+            last_begin = Some(Instant::now());
             let waiters = std::mem::take(&mut inner.waiters);
             let spare = std::mem::take(&mut inner.spare);
             pieces.extend(inner.encoder.take(spare));
