@@ -188,7 +188,7 @@ fn is_plain_label(label: &str) -> bool {
 fn write_labels(out: Out<'_>, labels: &[String]) -> fmt::Result {
     out.write_str(" (")?;
     write_separated(out, labels, ", ", |out, label| {
-        let reads_as_label = classify_word(label).is_none_or(TokenKind::is_grouping_label);
+        let reads_as_label = classify_word(label, true).is_none_or(TokenKind::is_grouping_label);
         if is_plain_label(label) && reads_as_label {
             out.write_str(label)
         } else {

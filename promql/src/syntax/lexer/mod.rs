@@ -32,16 +32,46 @@ pub(in crate::syntax) struct Lexer<'a> {
     seen_duration: bool,
 }
 
+const SPACE: u8 = 1;
+const ALPHA: u8 = 2;
+const DIGIT: u8 = 4;
+const COLON: u8 = 8;
+const UPPER: u8 = 16;
+
+/// The classes of each byte, as bits.
+static CLASSES: [u8; 256] = {
+    let mut classes = [0; 256];
+    let mut byte = 0_u8;
+    loop {
+        classes[byte as usize] = match byte {
+            b' ' | b'\t' | b'\n' | b'\r' => SPACE,
+            b'_' | b'a'..=b'z' => ALPHA,
+            b'A'..=b'Z' => ALPHA | UPPER,
+            b'0'..=b'9' => DIGIT,
+            b':' => COLON,
+            _ => 0,
+        };
+        if byte == u8::MAX {
+            break classes;
+        }
+        byte += 1;
+    }
+};
+
+fn is_any_of(classes: u8, byte: u8) -> bool {
+    CLASSES[usize::from(byte)] & classes != 0
+}
+
 fn is_space(byte: u8) -> bool {
-    matches!(byte, b' ' | b'\t' | b'\n' | b'\r')
+    is_any_of(SPACE, byte)
 }
 
 fn is_alpha(byte: u8) -> bool {
-    byte == b'_' || byte.is_ascii_alphabetic()
+    is_any_of(ALPHA, byte)
 }
 
 fn is_alphanumeric(byte: u8) -> bool {
-    byte == b'_' || byte.is_ascii_alphanumeric()
+    is_any_of(ALPHA | DIGIT, byte)
 }
 
 impl<'a> Lexer<'a> {
@@ -71,6 +101,7 @@ impl<'a> Lexer<'a> {
         self.statement()
     }
 
+    #[inline]
     fn peek(&self) -> Option<u8> {
         self.input.as_bytes().get(self.pos).copied()
     }
@@ -91,15 +122,16 @@ impl<'a> Lexer<'a> {
     }
 
     fn skip_while(&mut self, belongs: impl Fn(u8) -> bool) {
-        while self.peek().is_some_and(&belongs) {
-            self.pos += 1;
-        }
+        let rest = self.input.as_bytes().get(self.pos..).unwrap_or_default();
+        self.pos += rest.iter().position(|&byte| !belongs(byte)).unwrap_or(rest.len());
     }
 
+    #[inline]
     fn text(&self) -> &'a str {
         &self.input[self.start..self.pos]
     }
 
+    #[inline]
     fn token(&mut self, kind: TokenKind) -> Token {
         // The length of a query is capped far below 4 GiB before it gets here.
         let span = Span::new(self.start as u32, self.pos as u32);
@@ -107,25 +139,30 @@ impl<'a> Lexer<'a> {
         Token { kind, span }
     }
 
+    #[inline]
     fn take(&mut self, bytes: usize, kind: TokenKind) -> ParseResult<Token> {
         self.pos += bytes;
         Ok(self.token(kind))
     }
 
     /// An error that blames everything from the start of the current token.
+    #[cold]
     fn fail<T>(&self, message: String) -> ParseResult<T> {
         let span = Span::new(self.start as u32, self.input.len() as u32);
         Err(Box::new(ParseError::new(self.input, span, message)))
     }
 
     /// Spaces and comments. In a duration expression `#` is no comment.
+    #[inline]
     fn skip_blanks(&mut self) {
-        loop {
-            self.skip_while(is_space);
-            if self.peek() != Some(b'#') || self.in_duration {
+        while let Some(byte) = self.peek() {
+            if is_space(byte) {
+                self.pos += 1;
+            } else if byte == b'#' && !self.in_duration {
+                self.skip_while(|byte| byte != b'\n' && byte != b'\r');
+            } else {
                 break;
             }
-            self.skip_while(|byte| byte != b'\n' && byte != b'\r');
         }
         self.start = self.pos;
     }
@@ -346,18 +383,32 @@ impl<'a> Lexer<'a> {
 
     /// A name or keyword.
     fn word(&mut self) -> Token {
-        self.skip_while(|byte| is_alphanumeric(byte) || byte == b':');
-        let word = self.text();
-        let kind = match classify_word(word) {
-            // These are names unless a parenthesis follows, so that metrics called `fill` keep working.
-            Some(TokenKind::Keyword(Keyword::Fill | Keyword::FillLeft | Keyword::FillRight))
-                if !self.left_paren_follows() =>
-            {
-                TokenKind::Identifier
+        let mut classes_seen = 0;
+        let rest = self.input.as_bytes().get(self.pos..).unwrap_or_default();
+        let mut length = 0;
+        for &byte in rest {
+            let classes = CLASSES[usize::from(byte)];
+            if classes & (ALPHA | DIGIT | COLON) == 0 {
+                break;
             }
-            Some(kind) => kind,
-            None if word.contains(':') => TokenKind::MetricIdentifier,
-            None => TokenKind::Identifier,
+            classes_seen |= classes;
+            length += 1;
+        }
+        self.pos += length;
+        let kind = if classes_seen & COLON != 0 {
+            TokenKind::MetricIdentifier
+        } else {
+            let keyword = classify_word(self.text(), classes_seen & UPPER != 0);
+            match keyword {
+                // These are names unless a parenthesis follows, so that metrics called `fill` keep working.
+                Some(TokenKind::Keyword(Keyword::Fill | Keyword::FillLeft | Keyword::FillRight))
+                    if !self.left_paren_follows() =>
+                {
+                    TokenKind::Identifier
+                }
+                Some(kind) => kind,
+                None => TokenKind::Identifier,
+            }
         };
         self.token(kind)
     }

@@ -76,6 +76,7 @@ impl<'a> Parser<'a> {
     }
 
     /// The next token, without consuming it.
+    #[inline]
     fn peek(&mut self) -> ParseResult<Token> {
         match self.peeked {
             Some(token) => Ok(token),
@@ -90,6 +91,7 @@ impl<'a> Parser<'a> {
         }
     }
 
+    #[inline]
     fn advance(&mut self) -> ParseResult<Token> {
         let token = self.peek()?;
         self.peeked = None;
@@ -97,10 +99,12 @@ impl<'a> Parser<'a> {
     }
 
     /// Consumes the next token if it is of this kind.
+    #[inline]
     fn accept(&mut self, kind: TokenKind) -> ParseResult<Option<Token>> {
         if self.peek()?.kind == kind { self.advance().map(Some) } else { Ok(None) }
     }
 
+    #[inline]
     fn expect(&mut self, kind: TokenKind) -> ParseResult<Token> {
         match self.accept(kind)? {
             Some(token) => Ok(token),
@@ -123,21 +127,25 @@ impl<'a> Parser<'a> {
         Ok(Some((token, op)))
     }
 
+    #[inline]
     fn text(&self, token: Token) -> &'a str {
         &self.input[token.span.start as usize..token.span.end as usize]
     }
 
+    #[cold]
     fn fail<T>(&self, span: Span, message: impl Into<String>) -> ParseResult<T> {
         Err(Box::new(ParseError::new(self.input, span, message)))
     }
 
     /// Blames `found` on the innermost aggregation, if there is one.
+    #[cold]
     fn unexpected<T>(&self, found: Token) -> ParseResult<T> {
         let context = if self.aggregations_open > 0 { " in aggregation" } else { "" };
         self.fail(found.span, format!("unexpected {}{context}", describe(found.kind, self.text(found))))
     }
 
     /// Blames `found` on the construct `context`, which wants `expected` there.
+    #[cold]
     fn unexpected_in<T>(&self, found: Token, context: &str, expected: &str) -> ParseResult<T> {
         let found_text = describe(found.kind, self.text(found));
         self.fail(found.span, format!("unexpected {found_text} in {context}, expected {expected}"))
@@ -154,6 +162,7 @@ impl<'a> Parser<'a> {
     }
 
     /// The depth of a node above children of depth `below`, if the options allow it.
+    #[inline]
     fn deeper(&self, below: u32, span: Span) -> ParseResult<u32> {
         let limit = self.options.nesting_depth_max;
         if below >= limit {

@@ -201,7 +201,7 @@ impl Parser<'_> {
         if selector.at.is_some() {
             return self.fail(brackets, "no @ modifiers allowed before range");
         }
-        Ok(Expr::Matrix(Box::new(MatrixSelector { selector: *selector, range, end: brackets.end })))
+        Ok(Expr::Matrix(Box::new(MatrixSelector { selector, range, end: brackets.end })))
     }
 
     fn parse_offset(&mut self, expr: &mut Expr) -> ParseResult<()> {
