@@ -11,10 +11,17 @@ use crate::storage::{
 use crate::value::SampleValue;
 
 /// Series and samples held in memory, in the order the series were first seen.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct MemoryStorage {
     series: Vec<MemorySeries>,
     by_labels: HashMap<Labels, usize>,
+    series_per_batch: usize,
+}
+
+impl Default for MemoryStorage {
+    fn default() -> Self {
+        Self::with_series_per_batch(SERIES_PER_BATCH)
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -32,6 +39,11 @@ struct Stored<T> {
 }
 
 impl MemoryStorage {
+    /// A storage that hands out this many series at a time; few of them make several workers share even little data.
+    pub fn with_series_per_batch(series_per_batch: usize) -> Self {
+        Self { series: Vec::new(), by_labels: HashMap::new(), series_per_batch: series_per_batch.max(1) }
+    }
+
     /// Adds a sample. A sample of the same series, time and kind is replaced.
     pub fn append(&mut self, labels: &Labels, timestamp_ms: i64, value: SampleValue) {
         self.append_with_start(labels, timestamp_ms, 0, value);
@@ -128,18 +140,19 @@ impl Storage for MemoryStorage {
             request.matchers.iter().all(|matcher| matcher.matches(series.labels.get(&matcher.name)))
         };
         let matched: Vec<&MemorySeries> = self.series.iter().filter(matches).collect();
-        Ok(Box::new(MemorySeriesSet { matched, next: 0 }))
+        Ok(Box::new(MemorySeriesSet { matched, next: 0, per_batch: self.series_per_batch }))
     }
 }
 
 struct MemorySeriesSet<'a> {
     matched: Vec<&'a MemorySeries>,
     next: usize,
+    per_batch: usize,
 }
 
 impl<'a> SeriesSet<'a> for MemorySeriesSet<'a> {
     fn next_batch(&mut self) -> Result<Option<Box<dyn SeriesBatch + 'a>>, StorageError> {
-        let end = self.matched.len().min(self.next + SERIES_PER_BATCH);
+        let end = self.matched.len().min(self.next + self.per_batch);
         let batch = self.matched[self.next..end].to_vec();
         self.next = end;
         Ok((!batch.is_empty()).then(|| Box::new(MemoryBatch(batch)) as Box<dyn SeriesBatch>))

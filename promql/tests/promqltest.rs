@@ -2,41 +2,44 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::sync::Arc;
 
-use gyre_promql::Engine;
+use gyre_promql::memory::MemoryStorage;
 use gyre_promql::testkit::{EngineTarget, FileReport, run_script, test_engine_options};
+use gyre_promql::{Engine, EngineOptions, ScopedThreads};
 
-/// Files whose evaluations do not all pass yet.
-const INCOMPLETE: &[&str] = &[];
-
-fn corpus() -> PathBuf {
+/// The scripts, by name. `None`, and a note, where there are none.
+fn corpus() -> Option<Vec<(String, String)>> {
     let default = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../shared/promqltest");
-    std::env::var_os("GYRE_PROMQLTEST_DIR").map_or(default, PathBuf::from)
-}
-
-#[test]
-fn every_evaluation_of_the_corpus_passes() {
-    let folder = corpus();
+    let folder = std::env::var_os("GYRE_PROMQLTEST_DIR").map_or(default, PathBuf::from);
     let Ok(entries) = fs::read_dir(&folder) else {
         let reason = format!("skipped: no promqltest corpus in {}", folder.display());
         assert!(std::env::var_os("GYRE_REQUIRE_ALL").is_none(), "{reason}");
         println!("{reason}");
-        return;
+        return None;
     };
     let mut files: Vec<PathBuf> = entries
         .map(|entry| entry.expect("the folder can be listed").path())
         .filter(|path| path.extension().is_some_and(|extension| extension == "test"))
         .collect();
     files.sort();
+    assert!(!files.is_empty(), "no scripts in {}", folder.display());
+    let read = |path: PathBuf| {
+        let name = path.file_stem().expect("a file name").to_string_lossy().into_owned();
+        (name, fs::read_to_string(path).expect("a script can be read"))
+    };
+    Some(files.into_iter().map(read).collect())
+}
+
+/// Runs all scripts, prints a table, and returns the names of those with failures.
+fn run(new_target: impl Fn() -> EngineTarget) -> Vec<String> {
+    let Some(scripts) = corpus() else { return Vec::new() };
     let mut total = FileReport::default();
     let mut incomplete = Vec::new();
     println!("| file | evals | passed | queries |");
     println!("| --- | --- | --- | --- |");
-    for path in &files {
-        let name = path.file_stem().expect("a file name").to_string_lossy().into_owned();
-        let script = fs::read_to_string(path).expect("a script can be read");
-        let mut target = EngineTarget::new(Engine::new(test_engine_options()));
-        let report = run_script(&script, &mut target).unwrap_or_else(|error| panic!("{name}: {error}"));
+    for (name, script) in scripts {
+        let report = run_script(&script, &mut new_target()).unwrap_or_else(|error| panic!("{name}: {error}"));
         println!("| {name} | {} | {} | {} |", report.evals, report.passed, report.queries);
         for failure in &report.failures {
             println!("{name}:{}: {}", failure.line, failure.reason);
@@ -49,6 +52,22 @@ fn every_evaluation_of_the_corpus_passes() {
         total.queries += report.queries;
     }
     println!("| total | {} | {} | {} |", total.evals, total.passed, total.queries);
-    assert_eq!(incomplete, INCOMPLETE, "files with failing evaluations");
-    assert!(total.evals > 0, "no evaluations in {}", folder.display());
+    assert!(total.evals > 0, "no evaluations");
+    incomplete
+}
+
+#[test]
+fn every_evaluation_of_the_corpus_passes() {
+    let incomplete = run(|| EngineTarget::new(Engine::new(test_engine_options())));
+    assert!(incomplete.is_empty(), "files with failing evaluations: {incomplete:?}");
+}
+
+#[test]
+fn every_evaluation_of_the_corpus_passes_with_a_series_per_worker() {
+    let incomplete = run(|| {
+        let workers = Arc::new(ScopedThreads { threads: 3 });
+        let options = EngineOptions { workers, ..test_engine_options() };
+        EngineTarget::with_storage(Engine::new(options), MemoryStorage::with_series_per_batch(1))
+    });
+    assert!(incomplete.is_empty(), "files with failing evaluations: {incomplete:?}");
 }

@@ -56,7 +56,12 @@ pub fn test_engine_options() -> EngineOptions {
 impl EngineTarget {
     /// A target without series.
     pub fn new(engine: Engine) -> Self {
-        Self { engine, storage: MemoryStorage::default() }
+        Self::with_storage(engine, MemoryStorage::default())
+    }
+
+    /// A target that loads into `storage`.
+    pub fn with_storage(engine: Engine, storage: MemoryStorage) -> Self {
+        Self { engine, storage }
     }
 }
 
