@@ -1,7 +1,5 @@
 //! Several workers give the answers of one.
 
-#![expect(clippy::unwrap_used, reason = "a test may panic")]
-
 use std::sync::Arc;
 
 use gyre_promql::labels::Labels;
