@@ -7,11 +7,12 @@ ARG REVISION=unknown
 RUN GYRE_BUILD_REVISION="$REVISION" cargo build --release --locked --bin gyre \
     && mkdir -p /image/data && cp target/release/gyre /image/gyre
 
-# Has a C library, certificates and a user without rights, and no shell.
-FROM gcr.io/distroless/cc-debian12:nonroot
+FROM debian:bookworm-slim
+# A user without rights, by number, so that Kubernetes can see that it is none of the root's.
+USER 65532:65532
 COPY --from=build /image/gyre /usr/local/bin/gyre
 # A volume mounted here inherits its owner.
-COPY --from=build --chown=nonroot:nonroot /image/data /data
+COPY --from=build --chown=65532:65532 /image/data /data
 VOLUME /data
 EXPOSE 9009
 ENV GYRE_DATA_DIR=/data GYRE_HTTP_LISTEN=0.0.0.0:9009
