@@ -103,8 +103,9 @@ impl Handler<Append> for ShardActor {
         };
         let admission = appender.append(&batch, parts.stream, &self.stream_name);
         let committed = encoding.commit();
+        // Also a batch of which nothing was admitted is held, or the set would be full of holes.
+        parts.batches.insert(batch.id);
         if admission.stored > 0 {
-            parts.batches.insert(batch.id);
             parts.last_record = Some(position);
             self.spill(false);
         }

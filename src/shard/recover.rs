@@ -83,6 +83,10 @@ pub struct RecoveredLane {
 pub fn recover_lane(layout: &Layout, lane: usize, segments: Vec<Segment>) -> io::Result<RecoveredLane> {
     let folder = layout.lane(lane);
     layout.disk.create_dir_all(&folder)?;
+    // A log whose folder is forgotten by a crash is no log.
+    for above in folder.ancestors().skip(1).take(2) {
+        layout.disk.sync_dir(above)?;
+    }
     let mut recovery = Recovery::new(layout, None);
     for segment in segments {
         recovery.add(segment)?;
@@ -135,6 +139,7 @@ struct Recovery<'a> {
     position: WalPosition,
     samples: u64,
     lost_samples: u64,
+    conflicts: u64,
     failure: Option<io::Error>,
 }
 
@@ -151,6 +156,7 @@ impl<'a> Recovery<'a> {
             position: WalPosition { file: 0, offset: 0 },
             samples: 0,
             lost_samples: 0,
+            conflicts: 0,
             failure: None,
         }
     }
@@ -194,6 +200,12 @@ impl<'a> Recovery<'a> {
             tracing::error!(
                 samples = self.lost_samples,
                 "samples in the write-ahead log build on damaged records and are lost"
+            );
+        }
+        if self.conflicts > 0 {
+            tracing::error!(
+                samples = self.conflicts,
+                "write-ahead log has other values for samples that are there; the older ones stay"
             );
         }
         let Recovery { shards, samples, lost_samples, .. } = self;
@@ -265,8 +277,7 @@ impl Replay for Recovery<'_> {
         match sample.value {
             Some(value) if shard.head.is_known(series) => {
                 if shard.head.append(series, sample.t_ms, value) == Appended::Conflict {
-                    tracing::error!(segment = %shard.segment, series = sample.series, t_ms = sample.t_ms,
-                        "write-ahead log has another value for a sample that is there");
+                    self.conflicts += 1;
                 }
             }
             _ => self.lost_samples += 1,

@@ -107,11 +107,12 @@ impl SnapshotState {
 
     /// The first log file that the shard needs; `None`: none at all.
     fn first_file_needed(&self) -> Option<u64> {
-        let last_record = self.last_record?;
-        match self.previous {
-            Some(previous) if last_record < previous => None,
-            Some(previous) => Some(previous.file),
-            None => Some(0),
+        match (self.newest, self.previous) {
+            // It has never had a sample.
+            (None, _) if self.last_record.is_none() => None,
+            // What an older snapshot from before the start needs is not known, so it counts as none.
+            (_, None) => Some(0),
+            (_, Some(previous)) => self.last_record.filter(|last| *last >= previous).map(|_| previous.file),
         }
     }
 
@@ -176,6 +177,10 @@ pub fn snapshot_shard(layout: &Layout, shard: &ShardHandle) -> Result<Option<u64
     // a crash would leave a part of a batch.
     futures_executor::block_on(shard.lane.barrier())?;
     let bytes = writer.finish(SnapshotEnd { series, sealed: stop.sealed })?;
+    // The folders may be new, too: the tenant's, the shard's, and that of its snapshots.
+    for folder in layout.snapshots(&shard.segment).ancestors().skip(1).take(4) {
+        disk.sync_dir(folder)?;
+    }
     state.previous = state.newest;
     state.newest = Some(begin.position);
     shard.set_snapshot_state(state);
@@ -203,6 +208,7 @@ mod tests {
 
     #[test]
     fn a_log_file_is_needed_until_two_snapshots_cover_it() {
+        assert_eq!(SnapshotState::default().first_file_needed(), None, "an empty shard needs nothing");
         let mut state = SnapshotState::recovered(None, at(5));
         assert_eq!(state.first_file_needed(), Some(0), "no snapshot: everything");
         state = SnapshotState { previous: None, newest: at(6), ..state };
@@ -211,5 +217,7 @@ mod tests {
         assert_eq!(state.first_file_needed(), None, "both are newer than the last record");
         state.last_record = at(8);
         assert_eq!(state.first_file_needed(), Some(6));
+        state = SnapshotState::recovered(at(9), None);
+        assert_eq!(state.first_file_needed(), Some(0), "a start finds one snapshot and has not seen another");
     }
 }
