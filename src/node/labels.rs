@@ -1,15 +1,19 @@
 //! Questions about labels: series, names, values.
+//!
+//! Without matchers the shards' indexes know the answer. With matchers the matching series are looked at, some at a
+//! time, so that a question about a million series does not hold up appends.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use gyre_ring::TenantId;
+use gyre_tsdb::Matcher;
 use gyre_tsdb::labels::Labels;
 
 use super::{Answer, LabelPairs, Node, QueryError, Selection};
 use crate::actor::Gone;
 use crate::query::matchers::to_storage;
-use crate::shard::read::{LabelNames, LabelScope, LabelSets, LabelValues, TimeRange};
+use crate::shard::read::{LabelNames, LabelSets, LabelValues, SERIES_PER_READ, Select, TimeRange};
 use crate::shard::supervisor::ShardHandle;
 
 /// What Prometheus says when a limit cut the answer short.
@@ -22,23 +26,15 @@ impl Node {
         tenant: &TenantId,
         selection: Selection,
     ) -> Result<Answer<Vec<LabelPairs>>, QueryError> {
-        let limit = selection.limit;
-        // One more than asked for tells whether there are more.
-        let message = LabelSets {
-            limit: limit.map_or(usize::MAX, |limit| limit.saturating_add(1)),
-            scope: scope(&selection)?,
-        };
-        let mut sets = BTreeMap::new();
-        for (shard, answer) in self.each_shard(tenant, |shard| shard.actor.ask(message.clone())) {
-            for bytes in answer.await.map_err(|gone| self.gone(&shard, gone))? {
-                if let Ok(labels) = Labels::parse(&bytes) {
-                    let pairs: LabelPairs =
-                        labels.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-                    sets.insert(pairs, ());
-                }
-            }
-        }
-        Ok(truncated(sets.into_keys().collect(), limit))
+        let mut sets: BTreeSet<LabelPairs> = BTreeSet::new();
+        // One more than asked for tells that there are more.
+        let enough = selection.limit.map_or(usize::MAX, |limit| limit.saturating_add(1));
+        self.each_label_set(tenant, &selection, |labels| {
+            sets.insert(labels.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect());
+            sets.len() < enough
+        })
+        .await?;
+        Ok(truncated(sets.into_iter().collect(), selection.limit))
     }
 
     /// The label names of the selected series, sorted.
@@ -47,10 +43,18 @@ impl Node {
         tenant: &TenantId,
         selection: Selection,
     ) -> Result<Answer<Vec<String>>, QueryError> {
-        let message = LabelNames(scope(&selection)?);
         let mut names = BTreeSet::new();
-        for (shard, answer) in self.each_shard(tenant, |shard| shard.actor.ask(message.clone())) {
-            names.extend(answer.await.map_err(|gone| self.gone(&shard, gone))?);
+        if selection.matcher_sets.is_empty() {
+            let question = LabelNames(range(&selection));
+            for (shard, answer) in self.ask_shards(tenant, |shard| shard.actor.ask(question)) {
+                names.extend(answer.await.map_err(|gone| self.gone(&shard, gone))?);
+            }
+        } else {
+            self.each_label_set(tenant, &selection, |labels| {
+                labels.iter().for_each(|(name, _)| insert(&mut names, name));
+                true
+            })
+            .await?;
         }
         Ok(truncated(names.into_iter().collect(), selection.limit))
     }
@@ -62,16 +66,54 @@ impl Node {
         name: &str,
         selection: Selection,
     ) -> Result<Answer<Vec<String>>, QueryError> {
-        let message = LabelValues { name: name.to_owned(), scope: scope(&selection)? };
         let mut values = BTreeSet::new();
-        for (shard, answer) in self.each_shard(tenant, |shard| shard.actor.ask(message.clone())) {
-            values.extend(answer.await.map_err(|gone| self.gone(&shard, gone))?);
+        if selection.matcher_sets.is_empty() {
+            let question = LabelValues { name: name.to_owned(), range: range(&selection) };
+            for (shard, answer) in self.ask_shards(tenant, |shard| shard.actor.ask(question.clone())) {
+                values.extend(answer.await.map_err(|gone| self.gone(&shard, gone))?);
+            }
+        } else {
+            self.each_label_set(tenant, &selection, |labels| {
+                labels.get(name).into_iter().for_each(|value| insert(&mut values, value));
+                true
+            })
+            .await?;
         }
         Ok(truncated(values.into_iter().collect(), selection.limit))
     }
 
+    /// Calls `each` with the labels of the selected series until it says that it has seen enough.
+    async fn each_label_set(
+        &self,
+        tenant: &TenantId,
+        selection: &Selection,
+        mut each: impl FnMut(Labels<'_>) -> bool,
+    ) -> Result<(), QueryError> {
+        let mut sets: Vec<Vec<Matcher>> =
+            selection.matcher_sets.iter().map(|set| to_storage(set)).collect::<Result<_, _>>()?;
+        if sets.is_empty() {
+            sets.push(Vec::new());
+        }
+        for matchers in sets {
+            let question = Select { matchers };
+            for (shard, answer) in self.ask_shards(tenant, |shard| shard.actor.ask(question.clone())) {
+                let series = answer.await.map_err(|gone| self.gone(&shard, gone))?;
+                for some in series.chunks(SERIES_PER_READ) {
+                    let question = LabelSets { series: some.to_vec(), range: range(selection) };
+                    let sets = shard.actor.ask(question).await.map_err(|gone| self.gone(&shard, gone))?;
+                    for labels in sets.iter().filter_map(|bytes| Labels::parse(bytes).ok()) {
+                        if !each(labels) {
+                            return Ok(());
+                        }
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Asks all of a tenant's shards at once; a tenant that never wrote has none.
-    fn each_shard<F>(
+    fn ask_shards<F>(
         &self,
         tenant: &TenantId,
         ask: impl Fn(&ShardHandle) -> F,
@@ -86,9 +128,14 @@ impl Node {
     }
 }
 
-fn scope(selection: &Selection) -> Result<LabelScope, QueryError> {
-    let any_of = selection.matcher_sets.iter().map(|set| to_storage(set)).collect::<Result<_, _>>()?;
-    Ok(LabelScope { any_of, range: TimeRange { min_ms: selection.start_ms, max_ms: selection.end_ms } })
+fn range(selection: &Selection) -> TimeRange {
+    TimeRange { min_ms: selection.start_ms, max_ms: selection.end_ms }
+}
+
+fn insert(texts: &mut BTreeSet<String>, text: &str) {
+    if !texts.contains(text) {
+        texts.insert(text.to_owned());
+    }
 }
 
 fn truncated<T>(mut values: Vec<T>, limit: Option<usize>) -> Answer<Vec<T>> {

@@ -3,8 +3,6 @@
 //! Each message is a slice of work: queries never hold up appends for longer than a batch of series takes
 //! to copy, about a millisecond.
 
-use std::collections::BTreeSet;
-
 use actix::{Handler, Message, MessageResult};
 use gyre_tsdb::{Matcher, SeriesBatch, SeriesRef};
 
@@ -23,7 +21,7 @@ pub struct TimeRange {
 }
 
 /// The series that satisfy all matchers.
-#[derive(Message)]
+#[derive(Clone, Message)]
 #[rtype(result = "Vec<SeriesRef>")]
 pub struct Select {
     /// The matchers.
@@ -60,106 +58,55 @@ impl Handler<Read> for ShardActor {
     }
 }
 
-/// A question about labels: of which series, and which samples make them count.
-#[derive(Clone)]
-pub struct LabelScope {
-    /// One of these sets of matchers must be satisfied; none at all means every series.
-    pub any_of: Vec<Vec<Matcher>>,
-    /// Only series with samples in here.
-    pub range: TimeRange,
-}
-
-impl ShardActor {
-    fn in_scope(&self, scope: &LabelScope) -> Vec<SeriesRef> {
-        let head = &self.parts.head;
-        let mut series: Vec<SeriesRef> = match &scope.any_of[..] {
-            [] => head.select(&[]),
-            sets => sets.iter().flat_map(|matchers| head.select(matchers)).collect(),
-        };
-        series.sort_unstable();
-        series.dedup();
-        series.retain(|series| head.overlaps(*series, scope.range.min_ms, scope.range.max_ms));
-        series
-    }
-
-    /// Whether all series that there are count.
-    fn is_everything(&self, scope: &LabelScope) -> bool {
-        scope.any_of.is_empty() && scope.range.min_ms == i64::MIN && scope.range.max_ms == i64::MAX
-    }
-}
-
-/// Label names in use.
-#[derive(Clone, Message)]
-#[rtype(result = "BTreeSet<String>")]
-pub struct LabelNames(pub LabelScope);
+/// All label names in use.
+#[derive(Clone, Copy, Message)]
+#[rtype(result = "Vec<String>")]
+pub struct LabelNames(pub TimeRange);
 
 impl Handler<LabelNames> for ShardActor {
     type Result = MessageResult<LabelNames>;
 
-    fn handle(&mut self, LabelNames(scope): LabelNames, _: &mut Self::Context) -> Self::Result {
-        let head = &self.parts.head;
-        if self.is_everything(&scope) {
-            return MessageResult(head.label_names().map(str::to_owned).collect());
-        }
-        let mut names = BTreeSet::new();
-        for series in self.in_scope(&scope) {
-            for (name, _) in head.labels(series) {
-                if !names.contains(name) {
-                    names.insert(name.to_owned());
-                }
-            }
-        }
-        MessageResult(names)
+    fn handle(&mut self, LabelNames(range): LabelNames, _: &mut Self::Context) -> Self::Result {
+        let names = self.parts.head.label_names(range.min_ms, range.max_ms);
+        MessageResult(names.map(str::to_owned).collect())
     }
 }
 
-/// Values of a label.
+/// All values of a label.
 #[derive(Clone, Message)]
-#[rtype(result = "BTreeSet<String>")]
+#[rtype(result = "Vec<String>")]
 pub struct LabelValues {
     /// The label.
     pub name: String,
-    /// Of which series.
-    pub scope: LabelScope,
+    /// Only of series with samples in here.
+    pub range: TimeRange,
 }
 
 impl Handler<LabelValues> for ShardActor {
     type Result = MessageResult<LabelValues>;
 
-    fn handle(&mut self, LabelValues { name, scope }: LabelValues, _: &mut Self::Context) -> Self::Result {
-        let head = &self.parts.head;
-        if self.is_everything(&scope) {
-            return MessageResult(head.label_values(&name).map(str::to_owned).collect());
-        }
-        let mut values = BTreeSet::new();
-        for series in self.in_scope(&scope) {
-            if let Some((_, value)) = head.labels(series).find(|(n, _)| *n == name)
-                && !values.contains(value)
-            {
-                values.insert(value.to_owned());
-            }
-        }
-        MessageResult(values)
+    fn handle(&mut self, LabelValues { name, range }: LabelValues, _: &mut Self::Context) -> Self::Result {
+        let values = self.parts.head.label_values(&name, range.min_ms, range.max_ms);
+        MessageResult(values.map(str::to_owned).collect())
     }
 }
 
-/// Canonical label sets of series.
-#[derive(Clone, Message)]
+/// Canonical label sets of some series, at most [`SERIES_PER_READ`].
+#[derive(Message)]
 #[rtype(result = "Vec<Vec<u8>>")]
 pub struct LabelSets {
-    /// Of which series.
-    pub scope: LabelScope,
-    /// At most so many.
-    pub limit: usize,
+    /// Which.
+    pub series: Vec<SeriesRef>,
+    /// Only of those with samples in here.
+    pub range: TimeRange,
 }
 
 impl Handler<LabelSets> for ShardActor {
     type Result = MessageResult<LabelSets>;
 
-    fn handle(&mut self, LabelSets { scope, limit }: LabelSets, _: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, LabelSets { series, range }: LabelSets, _: &mut Self::Context) -> Self::Result {
         let head = &self.parts.head;
-        let series = self.in_scope(&scope);
-        let encode = |series: &SeriesRef| gyre_tsdb::labels::encode(head.labels(*series));
-        MessageResult(series.iter().take(limit).map(encode).collect())
+        let series = series.into_iter().filter(|series| head.overlaps(*series, range.min_ms, range.max_ms));
+        MessageResult(series.map(|series| gyre_tsdb::labels::encode(head.labels(series))).collect())
     }
 }

@@ -7,7 +7,7 @@ use gyre_ring::{BootId, HashSeed, Incarnation, ShardCount, TenantId};
 use gyre_tsdb::labels;
 
 use super::actor::ShardActor;
-use super::read::{LabelScope, LabelSets, TimeRange};
+use super::read::{LabelSets, Select, TimeRange};
 use crate::api::push::decode::WriteBatch;
 use crate::api::push::pool::BatchPool;
 use crate::env::OsEnv;
@@ -86,8 +86,8 @@ fn a_shard_that_panics_comes_back_with_everything_that_was_acknowledged() {
         let range = TimeRange { min_ms: 1000, max_ms: 1000 };
         let mut found = 0;
         for shard in &shards.shards {
-            let scope = LabelScope { any_of: Vec::new(), range };
-            found += shard.actor.ask(LabelSets { scope, limit: 1000 }).await.unwrap().len();
+            let series = shard.actor.ask(Select { matchers: Vec::new() }).await.unwrap();
+            found += shard.actor.ask(LabelSets { series, range }).await.unwrap().len();
         }
         assert_eq!(found, 64, "all series with their first sample");
         assert_eq!(shards.state.series(), 64, "and none is counted twice");

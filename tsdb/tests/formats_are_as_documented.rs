@@ -70,7 +70,7 @@ fn a_log_written_by_hand_is_read_as_documented() {
     let disk = SimDisk::default();
     put_file(&disk, "wal/0/0000000001.wal", &file);
     let shard = Shard::start(&disk, 1 << 20);
-    assert_eq!((&shard.report.damage[..], &shard.report.torn), (&[][..], &None));
+    assert_eq!((&shard.report.damage[..], &shard.report.torn, shard.lost), (&[][..], &None, 0));
     let samples = |values: [(i64, f64); 2]| values.map(|(t, v)| (t, v.to_bits())).into_iter().collect();
     let expected: BTreeMap<String, BTreeMap<i64, u64>> = [
         ("a".to_owned(), samples([(1000, 1.0), (16_000, 1.0)])),

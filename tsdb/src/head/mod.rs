@@ -139,14 +139,14 @@ impl Head {
         self.index.select(matchers)
     }
 
-    /// All label names in use, in no order.
-    pub fn label_names(&self) -> impl Iterator<Item = &str> {
-        self.index.label_names()
+    /// The label names of series that have samples from `min_ms` to `max_ms`, in no order.
+    pub fn label_names(&self, min_ms: i64, max_ms: i64) -> impl Iterator<Item = &str> {
+        self.index.label_names(move |series| self.overlaps(series, min_ms, max_ms))
     }
 
-    /// All values of a label, in no order.
-    pub fn label_values(&self, name: &str) -> impl Iterator<Item = &str> {
-        self.index.label_values(name)
+    /// The values of a label in series that have samples from `min_ms` to `max_ms`, in no order.
+    pub fn label_values(&self, name: &str, min_ms: i64, max_ms: i64) -> impl Iterator<Item = &str> {
+        self.index.label_values(name, move |series| self.overlaps(series, min_ms, max_ms))
     }
 
     /// A series' labels in order of names.

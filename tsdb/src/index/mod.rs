@@ -14,7 +14,7 @@ use crate::varint;
 pub use select::Matcher;
 pub(crate) use symbols::Symbol;
 
-use postings::Postings;
+use postings::{Pair, Postings};
 use symbols::Symbols;
 
 /// Numbers a series within its shard, from 0, in order of creation.
@@ -93,16 +93,28 @@ impl Index {
         pair.map_or(0, |(name, value)| self.postings.count(name, value))
     }
 
-    /// All label names, in no order.
-    pub(crate) fn label_names(&self) -> impl Iterator<Item = &str> {
-        self.postings.names().map(|name| self.symbols.get(name))
+    /// The label names of which one series or more count, in no order.
+    pub(crate) fn label_names(&self, counts: impl Fn(SeriesRef) -> bool) -> impl Iterator<Item = &str> {
+        let in_use =
+            move |name: &Symbol| self.postings.pairs_of(*name).iter().any(|pair| self.any(*pair, &counts));
+        self.postings.names().filter(in_use).map(|name| self.symbols.get(name))
     }
 
-    /// All values of a label name, in no order.
-    pub(crate) fn label_values(&self, name: &str) -> impl Iterator<Item = &str> {
+    /// The values of a label name of which one series or more count, in no order.
+    pub(crate) fn label_values(
+        &self,
+        name: &str,
+        counts: impl Fn(SeriesRef) -> bool,
+    ) -> impl Iterator<Item = &str> {
         let name = self.symbols.find(name);
-        let pairs = name.into_iter().flat_map(|name| self.postings.pairs_of(name));
-        pairs.map(|pair| self.symbols.get(self.postings.value(*pair)))
+        let pairs = name.into_iter().flat_map(|name| self.postings.pairs_of(name)).copied();
+        let pairs = pairs.filter(move |pair| self.any(*pair, &counts));
+        pairs.map(|pair| self.symbols.get(self.postings.value(pair)))
+    }
+
+    /// Whether a series of a pair counts: usually the first one does.
+    fn any(&self, pair: Pair, counts: impl Fn(SeriesRef) -> bool) -> bool {
+        self.postings.series(pair).any(|series| counts(SeriesRef(series)))
     }
 }
 

@@ -177,11 +177,13 @@ mod tests {
             assert_eq!(own, bytes);
             assert!(index.has_labels(series, Labels::parse(&bytes).unwrap()));
         }
-        let mut names: Vec<_> = index.label_names().collect();
+        let mut names: Vec<_> = index.label_names(|_| true).collect();
         names.sort_unstable();
         assert_eq!(names, ["__name__", "pod"]);
-        assert_eq!(index.label_values("pod").count(), 1000);
-        assert_eq!(index.label_values("absent").count(), 0);
+        assert_eq!(index.label_values("pod", |_| true).count(), 1000);
+        assert_eq!(index.label_values("pod", |series| series.0 % 2 == 0).count(), 500);
+        assert_eq!(index.label_values("absent", |_| true).count(), 0);
+        assert_eq!(index.label_names(|_| false).count(), 0);
         assert_eq!(index.metric_series("m0"), 334);
     }
 }
