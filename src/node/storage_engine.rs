@@ -14,7 +14,7 @@ use super::data_dir::Facts;
 use crate::env::SharedEnv;
 use crate::shard::lane::Lane;
 use crate::shard::recover::{Layout, RecoveredLane, recover_lane, segments_by_lane};
-use crate::shard::snapshot::{snapshot_shard, truncate_lane};
+use crate::shard::snapshot::{first_file_kept, snapshot_shard};
 use crate::shard::spill;
 use crate::shard::supervisor::{Shards, ShardsParts};
 use crate::tenant::limits::Overrides;
@@ -207,7 +207,10 @@ fn snapshot_all(shards: &Shards, counters: &SnapshotCounters) {
 
 /// A lane that cannot commit has none; it keeps its log.
 fn snapshot_lane(shards: &Shards, lane: &Lane, counters: &SnapshotCounters) {
+    let round_begin = lane.position().file;
     let all = shards.all();
+    let mut states = Vec::new();
+    let mut needs_known = true;
     for shard in all.iter().filter(|shard| shard.lane.number == lane.number) {
         match snapshot_shard(shards.layout(), shard) {
             Ok(None) => {}
@@ -218,10 +221,15 @@ fn snapshot_lane(shards: &Shards, lane: &Lane, counters: &SnapshotCounters) {
             Err(error) => {
                 counters.failed.fetch_add(1, Ordering::Relaxed);
                 tracing::warn!(segment = %shard.segment, %error, "no snapshot of this shard; the log is kept");
+                needs_known = false;
             }
         }
+        states.push(shard.snapshot_state());
     }
-    if let Err(error) = truncate_lane(&all, lane) {
+    if !needs_known {
+        return;
+    }
+    if let Err(error) = lane.remove_before(first_file_kept(states.into_iter(), round_begin)) {
         tracing::warn!(lane = lane.number, %error, "cannot remove log files that are not needed any more");
     }
 }

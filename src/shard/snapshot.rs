@@ -6,7 +6,7 @@
 //! unreadable, with the one before.
 
 use std::io;
-use std::sync::{Arc, PoisonError};
+use std::sync::PoisonError;
 
 use actix::{Handler, Message, MessageResult};
 use gyre_tsdb::SeriesRef;
@@ -187,15 +187,10 @@ pub fn snapshot_shard(layout: &Layout, shard: &ShardHandle) -> Result<Option<u64
     Ok(Some(bytes))
 }
 
-/// Removes the log files of a lane that none of its shards needs; gives their number.
-pub fn truncate_lane(shards: &[Arc<ShardHandle>], lane: &super::lane::Lane) -> io::Result<u64> {
-    let current = lane.position().file;
-    let needed = shards
-        .iter()
-        .filter(|shard| shard.lane.number == lane.number)
-        .filter_map(|shard| shard.snapshot_state().first_file_needed())
-        .min();
-    lane.remove_before(needed.unwrap_or(current).min(current))
+/// The first log file of a lane that must stay after a round of snapshots over all its shards, which began when the
+/// lane wrote file `round_begin`: whatever a shard has logged since the round looked at it lies there or later.
+pub fn first_file_kept(states: impl Iterator<Item = SnapshotState>, round_begin: u64) -> u64 {
+    states.filter_map(|state| state.first_file_needed()).min().unwrap_or(round_begin).min(round_begin)
 }
 
 #[cfg(test)]
@@ -217,6 +212,17 @@ mod tests {
         assert_eq!(state.first_file_needed(), None, "both are newer than the last record");
         state.last_record = at(8);
         assert_eq!(state.first_file_needed(), Some(6));
+        assert_eq!(
+            first_file_kept([state, SnapshotState::default()].into_iter(), 9),
+            6,
+            "the neediest decides"
+        );
+        assert_eq!(
+            first_file_kept([state].into_iter(), 4),
+            4,
+            "but never more goes than was there to be seen"
+        );
+        assert_eq!(first_file_kept([SnapshotState::default()].into_iter(), 9), 9);
         state = SnapshotState::recovered(at(9), None);
         assert_eq!(state.first_file_needed(), Some(0), "a start finds one snapshot and has not seen another");
     }
