@@ -34,6 +34,9 @@ use ooo::Overlay;
 use sealed_refs::SealedRefs;
 use series::Series;
 
+/// The key of series whose labels were lost; no label set has it but with a chance of 2^-128.
+const LOST_KEY: u128 = 0;
+
 /// All series of a shard.
 pub struct Head {
     index: Index,
@@ -116,7 +119,7 @@ impl Head {
 
     /// Whether a series has labels; if not, the record that made it was lost.
     pub fn is_known(&self, series: SeriesRef) -> bool {
-        (series.0 as usize) < self.series.len() && self.index.label_strs(series).next().is_some()
+        (series.0 as usize) < self.keys.len() && self.keys[series.0 as usize] != LOST_KEY
     }
 
     /// How many series there are; their numbers are those below.

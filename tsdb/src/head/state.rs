@@ -3,10 +3,10 @@
 //! Series are written one after the other while appends go on, so a snapshot is not one moment: a series
 //! written late holds samples that the WAL will repeat. Restoring relies on appends being idempotent.
 
-use super::Head;
 use super::ooo::{Late, LateChunk};
 use super::sealed_refs::SealedRef;
 use super::series::Series;
+use super::{Head, LOST_KEY};
 use crate::chunk::xor::{self, Encoder};
 use crate::index::SeriesRef;
 use crate::labels::Labels;
@@ -133,7 +133,7 @@ impl Head {
     /// can't be found and never has samples.
     fn add_lost_series(&mut self) -> Result<(), BadState> {
         self.index.add(Labels::trusted(&[])).map_err(|_| BadState)?;
-        self.keys.push(0);
+        self.keys.push(LOST_KEY);
         self.series.push(Series::default());
         Ok(())
     }
