@@ -2,6 +2,7 @@
 //!
 //! `GYRE_ORACLE_CASES` sets the number of queries (default 3,000), `GYRE_ORACLE_SEED` repeats a run.
 
+mod calls;
 mod data;
 mod generate;
 mod naive;
