@@ -39,6 +39,9 @@ pub enum DurationError {
 
 /// Parses `text` into nanoseconds. Units go from years to milliseconds, each at most once; `0` needs none.
 pub fn parse_duration_ns(text: &str) -> Result<i64, DurationError> {
+    if let Some(ns) = parse_single_unit_ns(text.as_bytes()) {
+        return Ok(ns);
+    }
     let syntax = || DurationError::Syntax(text.to_owned());
     match text {
         "0" => return Ok(0),
@@ -69,6 +72,23 @@ pub fn parse_duration_ns(text: &str) -> Result<i64, DurationError> {
         rest = next;
     }
     i64::try_from(total).map_err(|_| DurationError::OutOfRange)
+}
+
+/// The most common durations: at most four digits and a unit of one letter.
+fn parse_single_unit_ns(text: &[u8]) -> Option<i64> {
+    let (unit, digits) = text.split_last()?;
+    if digits.is_empty() || digits.len() > 4 || !digits.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    let value = digits.iter().fold(0, |value, digit| value * 10 + i64::from(digit - b'0'));
+    let seconds = match unit {
+        b's' => 1,
+        b'm' => 60,
+        b'h' => 3_600,
+        b'd' => 86_400,
+        _ => return None,
+    };
+    Some(value * seconds * 1_000_000_000)
 }
 
 /// The duration as Prometheus prints it; anything below a millisecond is cut off.

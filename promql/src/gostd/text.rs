@@ -8,9 +8,14 @@ use std::fmt;
 
 /// Bytes that are usually, but not always, UTF-8.
 #[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct GoString(Vec<u8>);
+pub struct GoString(Cow<'static, [u8]>);
 
 impl GoString {
+    /// A constant, which needs no memory of its own.
+    pub const fn from_static(text: &'static str) -> Self {
+        Self(Cow::Borrowed(text.as_bytes()))
+    }
+
     /// The bytes.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
@@ -34,31 +39,31 @@ impl GoString {
 
 impl From<&str> for GoString {
     fn from(text: &str) -> Self {
-        Self(text.as_bytes().to_vec())
+        Self(Cow::Owned(text.as_bytes().to_vec()))
     }
 }
 
 impl From<String> for GoString {
     fn from(text: String) -> Self {
-        Self(text.into_bytes())
+        Self(Cow::Owned(text.into_bytes()))
     }
 }
 
 impl From<Vec<u8>> for GoString {
     fn from(bytes: Vec<u8>) -> Self {
-        Self(bytes)
+        Self(Cow::Owned(bytes))
     }
 }
 
 impl PartialEq<str> for GoString {
     fn eq(&self, other: &str) -> bool {
-        self.0 == other.as_bytes()
+        *self.0 == *other.as_bytes()
     }
 }
 
 impl PartialEq<&str> for GoString {
     fn eq(&self, other: &&str) -> bool {
-        self.0 == other.as_bytes()
+        *self.0 == *other.as_bytes()
     }
 }
 

@@ -115,7 +115,7 @@ pub struct Call {
 #[derive(Clone, Debug, PartialEq)]
 pub struct MatrixSelector {
     /// The series, with `@`, `offset`, `anchored` and `smoothed`.
-    pub selector: VectorSelector,
+    pub selector: Box<VectorSelector>,
     /// Length of the window, more than 0.
     pub range: DurationValue,
     /// One past the last byte.

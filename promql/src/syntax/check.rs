@@ -13,7 +13,7 @@ use crate::gostd::quote;
 
 /// Checks `expr`, and settles what depends on types: the matching of operators other than vector to vector.
 pub(super) fn check(input: &str, expr: &mut Expr) -> ParseResult<()> {
-    Checker { input }.expr(expr)
+    Checker { input }.expr(expr).map(drop)
 }
 
 struct Checker<'a> {
@@ -21,52 +21,51 @@ struct Checker<'a> {
 }
 
 impl Checker<'_> {
+    #[cold]
     fn fail<T>(&self, span: Span, message: impl Into<String>) -> ParseResult<T> {
         Err(Box::new(ParseError::new(self.input, span, message)))
     }
 
-    fn expr(&self, expr: &mut Expr) -> ParseResult<()> {
-        let span = expr.span();
+    /// Checks `expr` and what it contains; its type.
+    fn expr(&self, expr: &mut Expr) -> ParseResult<ValueType> {
         match expr {
             Expr::Aggregate(aggregate) => self.aggregate(aggregate),
-            Expr::Binary(binary) => self.binary(binary, span),
+            Expr::Binary(binary) => self.binary(binary),
             Expr::Call(call) => self.call(call),
             Expr::Paren(paren) => self.expr(&mut paren.expr),
-            Expr::Subquery(subquery) => {
-                self.expr(&mut subquery.expr)?;
-                match subquery.expr.value_type() {
-                    ValueType::Vector => Ok(()),
-                    other => {
-                        let found = other.as_str();
-                        self.fail(
-                            span,
-                            format!("subquery is only allowed on instant vector, got {found} instead"),
-                        )
-                    }
+            Expr::Subquery(subquery) => match self.expr(&mut subquery.expr)? {
+                ValueType::Vector => Ok(ValueType::Matrix),
+                other => {
+                    let found = other.as_str();
+                    let message = format!("subquery is only allowed on instant vector, got {found} instead");
+                    self.fail(subquery.span(), message)
                 }
-            }
-            Expr::Unary(unary) => {
-                self.expr(&mut unary.expr)?;
-                match unary.expr.value_type() {
-                    ValueType::Scalar | ValueType::Vector => Ok(()),
-                    other => {
-                        let found = other.documented();
-                        let message = format!(
-                            "unary expression only allowed on expressions of type scalar or instant vector, got \"{found}\""
-                        );
-                        self.fail(span, message)
-                    }
+            },
+            Expr::Unary(unary) => match self.expr(&mut unary.expr)? {
+                allowed @ (ValueType::Scalar | ValueType::Vector) => Ok(allowed),
+                other => {
+                    let message = format!(
+                        "unary expression only allowed on expressions of type scalar or instant vector, got \"{}\"",
+                        other.documented()
+                    );
+                    self.fail(unary.span(), message)
                 }
+            },
+            Expr::Matrix(matrix) => {
+                self.selector(&matrix.selector, true)?;
+                Ok(ValueType::Matrix)
             }
-            Expr::Matrix(matrix) => self.selector(&matrix.selector, true),
-            Expr::Vector(vector) => self.selector(vector, true),
-            Expr::Number(_) | Expr::String(_) => Ok(()),
+            Expr::Vector(vector) => {
+                self.selector(vector, true)?;
+                Ok(ValueType::Vector)
+            }
+            Expr::Number(_) => Ok(ValueType::Scalar),
+            Expr::String(_) => Ok(ValueType::String),
         }
     }
 
     fn expect_type(&self, expr: &mut Expr, wanted: ValueType, context: &str) -> ParseResult<()> {
-        self.expr(expr)?;
-        let found = expr.value_type();
+        let found = self.expr(expr)?;
         if found == wanted {
             return Ok(());
         }
@@ -74,18 +73,17 @@ impl Checker<'_> {
         self.fail(expr.span(), format!("expected type {wanted} in {context}, got {found}"))
     }
 
-    fn aggregate(&self, aggregate: &mut AggregateExpr) -> ParseResult<()> {
+    fn aggregate(&self, aggregate: &mut AggregateExpr) -> ParseResult<ValueType> {
         self.expect_type(&mut aggregate.expr, ValueType::Vector, "aggregation expression")?;
-        let Some(param) = &mut aggregate.param else { return Ok(()) };
+        let Some(param) = &mut aggregate.param else { return Ok(ValueType::Vector) };
         let wanted =
             if aggregate.op == AggregateOp::CountValues { ValueType::String } else { ValueType::Scalar };
-        self.expect_type(param, wanted, "aggregation parameter")
+        self.expect_type(param, wanted, "aggregation parameter")?;
+        Ok(ValueType::Vector)
     }
 
-    fn binary(&self, binary: &mut BinaryExpr, span: Span) -> ParseResult<()> {
-        self.expr(&mut binary.lhs)?;
-        self.expr(&mut binary.rhs)?;
-        let (left, right) = (binary.lhs.value_type(), binary.rhs.value_type());
+    fn binary(&self, binary: &mut BinaryExpr) -> ParseResult<ValueType> {
+        let (left, right) = (self.expr(&mut binary.lhs)?, self.expr(&mut binary.rhs)?);
         let op = binary.op;
         if binary.return_bool && !op.is_comparison() {
             let message = "bool modifier can only be used on comparison operators";
@@ -121,26 +119,30 @@ impl Checker<'_> {
         }
         if left != ValueType::Vector || right != ValueType::Vector {
             if has_labels {
-                return self.fail(span, "vector matching only allowed between instant vectors");
+                return self.fail(binary.span(), "vector matching only allowed between instant vectors");
             }
             if has_fill {
-                return self.fail(span, "filling in missing series only allowed between instant vectors");
+                return self
+                    .fail(binary.span(), "filling in missing series only allowed between instant vectors");
             }
             binary.matching = None;
             if op.is_set() {
                 let op = op.as_str();
-                return self
-                    .fail(span, format!("set operator \"{op}\" not allowed in binary scalar expression"));
+                return self.fail(
+                    binary.span(),
+                    format!("set operator \"{op}\" not allowed in binary scalar expression"),
+                );
             }
         } else if op.is_set() {
             if has_group {
-                return self.fail(span, format!("no grouping allowed for \"{}\" operation", op.as_str()));
+                return self
+                    .fail(binary.span(), format!("no grouping allowed for \"{}\" operation", op.as_str()));
             }
             if has_fill {
-                return self.fail(span, "filling in missing series not allowed for set operators");
+                return self.fail(binary.span(), "filling in missing series not allowed for set operators");
             }
         }
-        Ok(())
+        Ok(if scalars { ValueType::Scalar } else { ValueType::Vector })
     }
 
     /// The operator with its modifiers, without the spaces around them.
@@ -151,7 +153,7 @@ impl Checker<'_> {
         Span::new(start + leading, end)
     }
 
-    fn call(&self, call: &mut Call) -> ParseResult<()> {
+    fn call(&self, call: &mut Call) -> ParseResult<ValueType> {
         let signature = call.func.signature();
         let (name, wanted, found) = (signature.name, signature.args.len(), call.args.len());
         let wrong_count = match signature.variadic {
@@ -173,20 +175,20 @@ impl Checker<'_> {
         }
         for (at, arg) in call.args.iter_mut().enumerate() {
             let Some(&wanted) = signature.args.get(at).or(signature.args.last()) else { break };
-            match arg {
+            let found = match arg {
                 Expr::Vector(vector) if call.func == Function::Info && at == 1 => {
-                    self.selector(vector, false)?
+                    self.selector(vector, false)?;
+                    ValueType::Vector
                 }
                 _ => self.expr(arg)?,
-            }
-            let found = arg.value_type();
+            };
             if found != wanted {
                 let (wanted, found) = (wanted.documented(), found.documented());
                 let message = format!("expected type {wanted} in call to function \"{name}\", got {found}");
                 return self.fail(arg.span(), message);
             }
         }
-        Ok(())
+        Ok(signature.returns)
     }
 
     /// The second argument of `info` is not data but a selection of labels: matchers without a metric name.

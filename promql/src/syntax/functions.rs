@@ -1,6 +1,6 @@
 //! The functions PromQL knows: names, argument and result types.
 //!
-//! A row is a function of Prometheus's registry. The table is sorted by name, which the look-up relies on.
+//! A row is a function of Prometheus's registry; rows are sorted by name.
 
 /// The type of an expression's value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -188,11 +188,42 @@ functions! {
     Year "year": [Vector] UpTo(1) -> Vector, stable;
 }
 
+/// Where the search for a name starts.
+const fn bucket_of(name: &[u8]) -> usize {
+    let (mut hash, mut at) = (name.len(), 0);
+    while at < name.len() {
+        hash = hash.wrapping_mul(31).wrapping_add(name[at] as usize);
+        at += 1;
+    }
+    hash % 256
+}
+
+/// A hash table of the names, filled at compile time: a call is looked up while a query is parsed.
+static BUCKETS: [Option<Function>; 256] = {
+    let mut buckets = [None; 256];
+    let mut at = 0;
+    while at < Function::ALL.len() {
+        let mut bucket = bucket_of(SIGNATURES[at].name.as_bytes());
+        while buckets[bucket].is_some() {
+            bucket = (bucket + 1) % 256;
+        }
+        buckets[bucket] = Some(Function::ALL[at]);
+        at += 1;
+    }
+    buckets
+};
+
 impl Function {
     /// The function called `name` (case-sensitive).
     pub fn by_name(name: &str) -> Option<Self> {
-        let at = SIGNATURES.binary_search_by(|signature| signature.name.cmp(name)).ok()?;
-        Self::ALL.get(at).copied()
+        let mut bucket = bucket_of(name.as_bytes());
+        loop {
+            let function = BUCKETS[bucket]?;
+            if function.name() == name {
+                return Some(function);
+            }
+            bucket = (bucket + 1) % BUCKETS.len();
+        }
     }
 
     /// Argument and result types.

@@ -16,8 +16,6 @@ mod lexer;
 mod matcher;
 mod operators;
 mod options;
-mod parse_duration;
-mod parse_selector;
 mod parser;
 mod pretty;
 mod printer;

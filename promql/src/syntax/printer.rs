@@ -20,163 +20,163 @@ use super::duration::{DurationExpr, DurationKind, DurationValue};
 use super::matcher::{METRIC_NAME_LABEL, MatchOp, Matcher};
 use super::operators::BinaryOp;
 use super::token::{TokenKind, classify_word};
-use crate::gostd::{float_to_int64, format_fixed, format_g, write_duration_ns, write_f, write_quoted};
+use crate::gostd::{float_to_int64, format_duration_ns, format_f, format_fixed, format_g, quote};
 
 impl fmt::Display for Expr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&to_text(|out| write_expr(out, self)))
+        write_expr(f, self)
     }
 }
 
 impl fmt::Display for VectorSelector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&to_text(|out| write_vector_selector(out, self)))
+        write_vector_selector(f, self)
     }
 }
 
 impl fmt::Display for DurationExpr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&to_text(|out| write_duration_expr(out, self)))
+        write_duration_expr(f, self)
     }
 }
 
 impl fmt::Display for Matcher {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&to_text(|out| write_matcher(out, self)))
+        write_matcher(f, self)
     }
 }
 
-fn to_text(write: impl FnOnce(&mut String)) -> String {
-    let mut out = String::new();
-    write(&mut out);
-    out
-}
+/// Where text goes: a string, a formatter, or something that has had enough and fails.
+type Out<'a> = &'a mut dyn fmt::Write;
 
 fn write_separated<T>(
-    out: &mut String,
+    out: Out<'_>,
     items: &[T],
     separator: &str,
-    mut write: impl FnMut(&mut String, &T),
-) {
+    write: impl Fn(Out<'_>, &T) -> fmt::Result,
+) -> fmt::Result {
     for (at, item) in items.iter().enumerate() {
         if at > 0 {
-            out.push_str(separator);
+            out.write_str(separator)?;
         }
-        write(out, item);
+        write(out, item)?;
     }
+    Ok(())
 }
 
-pub(super) fn write_expr(out: &mut String, expr: &Expr) {
+pub(super) fn write_expr(out: Out<'_>, expr: &Expr) -> fmt::Result {
     match expr {
         Expr::Aggregate(aggregate) => {
-            write_aggregate_head(out, aggregate);
-            out.push('(');
+            write_aggregate_head(out, aggregate)?;
+            out.write_char('(')?;
             if let Some(param) = &aggregate.param {
-                write_expr(out, param);
-                out.push_str(", ");
+                write_expr(out, param)?;
+                out.write_str(", ")?;
             }
-            write_expr(out, &aggregate.expr);
-            out.push(')');
+            write_expr(out, &aggregate.expr)?;
+            out.write_char(')')
         }
         Expr::Binary(binary) => {
             match &binary.lhs {
                 Expr::Number(number) if number.value == f64::INFINITY && binary.op == BinaryOp::Pow => {
-                    out.push_str("Inf")
+                    out.write_str("Inf")?;
                 }
-                lhs => write_expr(out, lhs),
+                lhs => write_expr(out, lhs)?,
             }
-            out.push(' ');
-            write_operator(out, binary);
-            out.push(' ');
-            write_expr(out, &binary.rhs);
+            out.write_char(' ')?;
+            write_operator(out, binary)?;
+            out.write_char(' ')?;
+            write_expr(out, &binary.rhs)
         }
         Expr::Call(call) => {
-            out.push_str(call.func.name());
-            out.push('(');
-            write_separated(out, &call.args, ", ", write_expr);
-            out.push(')');
+            out.write_str(call.func.name())?;
+            out.write_char('(')?;
+            write_separated(out, &call.args, ", ", |out, arg| write_expr(out, arg))?;
+            out.write_char(')')
         }
         Expr::Matrix(matrix) => {
             let selector = &matrix.selector;
-            write_name_and_matchers(out, selector);
-            out.push('[');
-            write_duration(out, &matrix.range);
-            out.push(']');
-            write_extended(out, selector.extended);
-            write_at(out, selector.at);
-            write_offset(out, &selector.offset);
+            write_name_and_matchers(out, selector)?;
+            out.write_char('[')?;
+            write_duration(out, &matrix.range)?;
+            out.write_char(']')?;
+            write_extended(out, selector.extended)?;
+            write_at(out, selector.at)?;
+            write_offset(out, &selector.offset)
         }
         Expr::Number(number) => write_number(out, number),
         Expr::Paren(paren) => {
-            out.push('(');
-            write_expr(out, &paren.expr);
-            out.push(')');
+            out.write_char('(')?;
+            write_expr(out, &paren.expr)?;
+            out.write_char(')')
         }
-        Expr::String(string) => write_quoted(out, string.value.as_bytes()),
+        Expr::String(string) => out.write_str(&quote(string.value.as_bytes())),
         Expr::Subquery(subquery) => {
-            write_expr(out, &subquery.expr);
-            write_subquery_suffix(out, subquery);
+            write_expr(out, &subquery.expr)?;
+            write_subquery_suffix(out, subquery)
         }
         Expr::Unary(unary) => {
-            out.push_str(unary.op.as_str());
-            write_expr(out, &unary.expr);
+            out.write_str(unary.op.as_str())?;
+            write_expr(out, &unary.expr)
         }
         Expr::Vector(vector) => write_vector_selector(out, vector),
     }
 }
 
 /// The aggregation and its clause: `sum by (job) `.
-pub(super) fn write_aggregate_head(out: &mut String, aggregate: &AggregateExpr) {
-    out.push_str(aggregate.op.as_str());
+pub(super) fn write_aggregate_head(out: Out<'_>, aggregate: &AggregateExpr) -> fmt::Result {
+    out.write_str(aggregate.op.as_str())?;
     if aggregate.without || !aggregate.grouping.is_empty() {
-        out.push_str(if aggregate.without { " without (" } else { " by (" });
-        write_separated(out, &aggregate.grouping, ", ", write_label);
-        out.push_str(") ");
+        out.write_str(if aggregate.without { " without" } else { " by" })?;
+        write_labels(out, &aggregate.grouping)?;
+        out.write_char(' ')?;
     }
+    Ok(())
 }
 
 /// The operator and its modifiers: `== bool on (job)`.
-pub(super) fn write_operator(out: &mut String, binary: &BinaryExpr) {
-    out.push_str(binary.op.as_str());
+pub(super) fn write_operator(out: Out<'_>, binary: &BinaryExpr) -> fmt::Result {
+    out.write_str(binary.op.as_str())?;
     if binary.return_bool {
-        out.push_str(" bool");
+        out.write_str(" bool")?;
     }
-    if let Some(matching) = &binary.matching {
-        write_matching(out, matching);
+    match &binary.matching {
+        Some(matching) => write_matching(out, matching),
+        None => Ok(()),
     }
 }
 
-fn write_matching(out: &mut String, matching: &VectorMatching) {
+fn write_matching(out: Out<'_>, matching: &VectorMatching) -> fmt::Result {
     let group = match matching.cardinality {
-        Cardinality::ManyToOne => Some(" group_left ("),
-        Cardinality::OneToMany => Some(" group_right ("),
+        Cardinality::ManyToOne => Some(" group_left"),
+        Cardinality::OneToMany => Some(" group_right"),
         Cardinality::OneToOne | Cardinality::ManyToMany => None,
     };
     if !matching.labels.is_empty() || matching.on || group.is_some() {
-        out.push_str(if matching.on { " on (" } else { " ignoring (" });
-        write_separated(out, &matching.labels, ", ", write_label);
-        out.push(')');
+        out.write_str(if matching.on { " on" } else { " ignoring" })?;
+        write_labels(out, &matching.labels)?;
     }
     if let Some(group) = group {
-        out.push_str(group);
-        write_separated(out, &matching.include, ", ", write_label);
-        out.push(')');
+        out.write_str(group)?;
+        write_labels(out, &matching.include)?;
     }
-    let mut write_fill = |name: &str, value: f64| {
-        out.push_str(&format!(" {name} ({})", format_g(value)));
-    };
     match (matching.fill_left, matching.fill_right) {
-        (Some(left), Some(right)) if left == right => write_fill("fill", left),
+        (Some(left), Some(right)) if left == right => write!(out, " fill ({})", format_g(left)),
         (left, right) => {
-            left.into_iter().for_each(|value| write_fill("fill_left", value));
-            right.into_iter().for_each(|value| write_fill("fill_right", value));
+            if let Some(value) = left {
+                write!(out, " fill_left ({})", format_g(value))?;
+            }
+            if let Some(value) = right {
+                write!(out, " fill_right ({})", format_g(value))?;
+            }
+            Ok(())
         }
     }
 }
 
-fn is_plain_label(label: &[u8]) -> bool {
+fn is_plain_label(label: &str) -> bool {
     let is_letter = |byte: u8| byte == b'_' || byte.is_ascii_alphabetic();
-    match label.split_first() {
+    match label.as_bytes().split_first() {
         Some((&first, rest)) => {
             is_letter(first) && rest.iter().all(|&byte| is_letter(byte) || byte.is_ascii_digit())
         }
@@ -184,36 +184,41 @@ fn is_plain_label(label: &[u8]) -> bool {
     }
 }
 
-fn write_label(out: &mut String, label: &String) {
-    let reads_as_label = classify_word(label).is_none_or(TokenKind::is_grouping_label);
-    if is_plain_label(label.as_bytes()) && reads_as_label {
-        out.push_str(label);
-    } else {
-        write_quoted(out, label.as_bytes());
-    }
+/// ` (a, b)`
+fn write_labels(out: Out<'_>, labels: &[String]) -> fmt::Result {
+    out.write_str(" (")?;
+    write_separated(out, labels, ", ", |out, label| {
+        let reads_as_label = classify_word(label, true).is_none_or(TokenKind::is_grouping_label);
+        if is_plain_label(label) && reads_as_label {
+            out.write_str(label)
+        } else {
+            out.write_str(&quote(label.as_bytes()))
+        }
+    })?;
+    out.write_char(')')
 }
 
-fn write_number(out: &mut String, number: &NumberLiteral) {
+fn write_number(out: Out<'_>, number: &NumberLiteral) -> fmt::Result {
     if !number.duration {
-        return write_f(out, number.value);
+        return out.write_str(&format_f(number.value));
     }
     if number.value < 0.0 {
-        out.push('-');
+        out.write_char('-')?;
     }
     // It was written in whole milliseconds; seconds hold them only nearly.
     let ms = float_to_int64((number.value.abs() * 1e3).round());
-    write_duration_ns(out, ms.saturating_mul(1_000_000));
+    out.write_str(&format_duration_ns(ms.saturating_mul(1_000_000)))
 }
 
-fn write_vector_selector(out: &mut String, selector: &VectorSelector) {
-    write_name_and_matchers(out, selector);
-    write_at(out, selector.at);
-    write_extended(out, selector.extended);
-    write_offset(out, &selector.offset);
+fn write_vector_selector(out: Out<'_>, selector: &VectorSelector) -> fmt::Result {
+    write_name_and_matchers(out, selector)?;
+    write_at(out, selector.at)?;
+    write_extended(out, selector.extended)?;
+    write_offset(out, &selector.offset)
 }
 
-fn write_name_and_matchers(out: &mut String, selector: &VectorSelector) {
-    out.push_str(&selector.name);
+fn write_name_and_matchers(out: Out<'_>, selector: &VectorSelector) -> fmt::Result {
+    out.write_str(&selector.name)?;
     let is_the_name = |matcher: &&Matcher| {
         matcher.op == MatchOp::Equal
             && matcher.name == METRIC_NAME_LABEL
@@ -222,53 +227,50 @@ fn write_name_and_matchers(out: &mut String, selector: &VectorSelector) {
     };
     let mut matchers: Vec<String> =
         selector.matchers.iter().filter(|matcher| !is_the_name(matcher)).map(Matcher::to_string).collect();
-    if !matchers.is_empty() || selector.name.is_empty() {
-        matchers.sort_unstable();
-        out.push('{');
-        write_separated(out, &matchers, ",", |out, matcher| out.push_str(matcher));
-        out.push('}');
+    if matchers.is_empty() && !selector.name.is_empty() {
+        return Ok(());
     }
+    matchers.sort_unstable();
+    out.write_char('{')?;
+    write_separated(out, &matchers, ",", |out, matcher| out.write_str(matcher))?;
+    out.write_char('}')
 }
 
-fn write_matcher(out: &mut String, matcher: &Matcher) {
+fn write_matcher(out: Out<'_>, matcher: &Matcher) -> fmt::Result {
     match matcher.name.as_str() {
-        Some(name) if is_plain_label(name.as_bytes()) => out.push_str(name),
-        _ => write_quoted(out, matcher.name.as_bytes()),
+        Some(name) if is_plain_label(name) => out.write_str(name)?,
+        _ => out.write_str(&quote(matcher.name.as_bytes()))?,
     }
-    out.push_str(matcher.op.as_str());
-    write_quoted(out, matcher.value.as_bytes());
+    out.write_str(matcher.op.as_str())?;
+    out.write_str(&quote(matcher.value.as_bytes()))
 }
 
-fn write_extended(out: &mut String, extended: Option<ExtendedRange>) {
-    if let Some(extended) = extended {
-        out.push(' ');
-        out.push_str(extended.as_str());
+fn write_extended(out: Out<'_>, extended: Option<ExtendedRange>) -> fmt::Result {
+    match extended {
+        Some(extended) => write!(out, " {}", extended.as_str()),
+        None => Ok(()),
     }
 }
 
-fn write_at(out: &mut String, at: Option<AtModifier>) {
+fn write_at(out: Out<'_>, at: Option<AtModifier>) -> fmt::Result {
     match at {
-        None => {}
-        Some(AtModifier::TimestampMs(ms)) => {
-            out.push_str(" @ ");
-            out.push_str(&format_fixed(ms as f64 / 1000.0, 3));
-        }
-        Some(AtModifier::Start) => out.push_str(" @ start()"),
-        Some(AtModifier::End) => out.push_str(" @ end()"),
+        None => Ok(()),
+        Some(AtModifier::TimestampMs(ms)) => write!(out, " @ {}", format_fixed(ms as f64 / 1000.0, 3)),
+        Some(AtModifier::Start) => out.write_str(" @ start()"),
+        Some(AtModifier::End) => out.write_str(" @ end()"),
     }
 }
 
-fn write_offset(out: &mut String, offset: &DurationValue) {
+fn write_offset(out: Out<'_>, offset: &DurationValue) -> fmt::Result {
     if offset.is_zero() {
-        return;
+        return Ok(());
     }
-    out.push_str(" offset ");
+    out.write_str(" offset ")?;
     match offset {
         DurationValue::Expr(expr) if !ends_with_first_operand(expr) => {
             let text = expr.to_string();
             let goes_on = text.starts_with('(') || text.starts_with("--");
-            let (open, close) = if goes_on { ("", "") } else { ("(", ")") };
-            out.extend([open, &text, close]);
+            if goes_on { out.write_str(&text) } else { write!(out, "({text})") }
         }
         _ => write_duration(out, offset),
     }
@@ -287,66 +289,64 @@ fn ends_with_first_operand(expr: &DurationExpr) -> bool {
     }
 }
 
-fn write_duration(out: &mut String, duration: &DurationValue) {
+fn write_duration(out: Out<'_>, duration: &DurationValue) -> fmt::Result {
     match duration {
-        DurationValue::FixedNs(ns) if ns % 1_000_000 == 0 => write_duration_ns(out, *ns),
+        DurationValue::FixedNs(ns) if ns % 1_000_000 == 0 => out.write_str(&format_duration_ns(*ns)),
         DurationValue::FixedNs(ns) => write_seconds(out, *ns),
         DurationValue::Expr(expr) => write_duration_expr(out, expr),
     }
 }
 
-fn write_seconds(out: &mut String, ns: i64) {
+fn write_seconds(out: Out<'_>, ns: i64) -> fmt::Result {
     let magnitude = ns.unsigned_abs();
     let text = format!("{}.{:09}", magnitude / 1_000_000_000, magnitude % 1_000_000_000);
     if ns < 0 {
-        out.push('-');
+        out.write_char('-')?;
     }
-    out.push_str(text.trim_end_matches('0'));
+    out.write_str(text.trim_end_matches('0'))
 }
 
 /// `[5m:1m] @ 1.000 offset 1m`
-pub(super) fn write_subquery_suffix(out: &mut String, subquery: &SubqueryExpr) {
-    out.push('[');
-    write_duration(out, &subquery.range);
-    out.push(':');
+pub(super) fn write_subquery_suffix(out: Out<'_>, subquery: &SubqueryExpr) -> fmt::Result {
+    out.write_char('[')?;
+    write_duration(out, &subquery.range)?;
+    out.write_char(':')?;
     if !subquery.step.is_zero() {
-        write_duration(out, &subquery.step);
+        write_duration(out, &subquery.step)?;
     }
-    out.push(']');
-    write_at(out, subquery.at);
-    write_offset(out, &subquery.offset);
+    out.write_char(']')?;
+    write_at(out, subquery.at)?;
+    write_offset(out, &subquery.offset)
 }
 
-fn write_duration_expr(out: &mut String, expr: &DurationExpr) {
+fn write_duration_expr(out: Out<'_>, expr: &DurationExpr) -> fmt::Result {
     if expr.wrapped {
-        out.push('(');
+        out.write_char('(')?;
     }
-    let mut write_call = |name: &str, lhs: &DurationExpr, rhs: &DurationExpr| {
-        out.push_str(name);
-        write_duration_expr(out, lhs);
-        out.push_str(", ");
-        write_duration_expr(out, rhs);
-        out.push(')');
-    };
     match &expr.kind {
-        DurationKind::Literal(number) => write_number(out, number),
-        DurationKind::Step => out.push_str("step()"),
-        DurationKind::Range => out.push_str("range()"),
-        DurationKind::MinOf(lhs, rhs) => write_call("min_of(", lhs, rhs),
-        DurationKind::MaxOf(lhs, rhs) => write_call("max_of(", lhs, rhs),
+        DurationKind::Literal(number) => write_number(out, number)?,
+        DurationKind::Step => out.write_str("step()")?,
+        DurationKind::Range => out.write_str("range()")?,
+        DurationKind::MinOf(lhs, rhs) => write_duration_call(out, "min_of", lhs, rhs)?,
+        DurationKind::MaxOf(lhs, rhs) => write_duration_call(out, "max_of", lhs, rhs)?,
         DurationKind::Negate(operand) => {
-            out.push('-');
-            write_duration_expr(out, operand);
+            out.write_char('-')?;
+            write_duration_expr(out, operand)?;
         }
         DurationKind::Binary(op, lhs, rhs) => {
-            write_duration_expr(out, lhs);
-            out.push(' ');
-            out.push_str(op.as_str());
-            out.push(' ');
-            write_duration_expr(out, rhs);
+            write_duration_expr(out, lhs)?;
+            write!(out, " {} ", op.as_str())?;
+            write_duration_expr(out, rhs)?;
         }
     }
-    if expr.wrapped {
-        out.push(')');
-    }
+    if expr.wrapped { out.write_char(')') } else { Ok(()) }
+}
+
+fn write_duration_call(out: Out<'_>, name: &str, lhs: &DurationExpr, rhs: &DurationExpr) -> fmt::Result {
+    out.write_str(name)?;
+    out.write_char('(')?;
+    write_duration_expr(out, lhs)?;
+    out.write_str(", ")?;
+    write_duration_expr(out, rhs)?;
+    out.write_char(')')
 }

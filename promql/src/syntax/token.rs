@@ -143,63 +143,102 @@ fn quote_shortened(text: &str) -> String {
     format!("{}...", quote(&text.as_bytes()[..end]))
 }
 
-/// The token kind of a word, keywords in any case.
-pub(super) fn classify_word(word: &str) -> Option<TokenKind> {
+/// The token kind of a word that is no name: keywords in any case, `inf` and `nan`.
+pub(super) fn classify_word(word: &str, has_upper_case: bool) -> Option<TokenKind> {
     use AggregateOp as Agg;
     use TokenKind::{Aggregate, Keyword as Key, Operator, Preprocessor as Pre};
 
-    // No keyword is longer; longer words are names.
+    // No keyword is longer.
     const LONGEST: usize = "count_values".len();
     let mut buffer = [0_u8; LONGEST];
-    let lower = buffer.get_mut(..word.len())?;
-    lower.copy_from_slice(word.as_bytes());
-    lower.make_ascii_lowercase();
-    Some(match &*lower {
-        b"and" => Operator(BinaryOp::And),
-        b"or" => Operator(BinaryOp::Or),
-        b"unless" => Operator(BinaryOp::Unless),
-        b"atan2" => Operator(BinaryOp::Atan2),
-        b"sum" => Aggregate(Agg::Sum),
-        b"avg" => Aggregate(Agg::Avg),
-        b"count" => Aggregate(Agg::Count),
-        b"min" => Aggregate(Agg::Min),
-        b"max" => Aggregate(Agg::Max),
-        b"group" => Aggregate(Agg::Group),
-        b"stddev" => Aggregate(Agg::Stddev),
-        b"stdvar" => Aggregate(Agg::Stdvar),
-        b"topk" => Aggregate(Agg::Topk),
-        b"bottomk" => Aggregate(Agg::Bottomk),
-        b"count_values" => Aggregate(Agg::CountValues),
-        b"quantile" => Aggregate(Agg::Quantile),
-        b"limitk" => Aggregate(Agg::Limitk),
-        b"limit_ratio" => Aggregate(Agg::LimitRatio),
-        b"offset" => Key(Keyword::Offset),
-        b"smoothed" => Key(Keyword::Smoothed),
-        b"anchored" => Key(Keyword::Anchored),
-        b"by" => Key(Keyword::By),
-        b"without" => Key(Keyword::Without),
-        b"on" => Key(Keyword::On),
-        b"ignoring" => Key(Keyword::Ignoring),
-        b"group_left" => Key(Keyword::GroupLeft),
-        b"group_right" => Key(Keyword::GroupRight),
-        b"fill" => Key(Keyword::Fill),
-        b"fill_left" => Key(Keyword::FillLeft),
-        b"fill_right" => Key(Keyword::FillRight),
-        b"bool" => Key(Keyword::Bool),
-        b"start" => Pre(Preprocessor::Start),
-        b"end" => Pre(Preprocessor::End),
-        b"step" => Pre(Preprocessor::Step),
-        b"range" => Pre(Preprocessor::Range),
-        b"max_of" => Pre(Preprocessor::MaxOf),
-        b"min_of" => Pre(Preprocessor::MinOf),
-        b"inf" | b"nan" => TokenKind::Number,
+    let mut lower = word.as_bytes();
+    if has_upper_case {
+        let copy = buffer.get_mut(..word.len())?;
+        copy.copy_from_slice(word.as_bytes());
+        copy.make_ascii_lowercase();
+        lower = copy;
+    }
+    // By length first: most words are names, and this spares them most comparisons.
+    Some(match lower.len() {
+        2 => match lower {
+            b"or" => Operator(BinaryOp::Or),
+            b"by" => Key(Keyword::By),
+            b"on" => Key(Keyword::On),
+            _ => return None,
+        },
+        3 => match lower {
+            b"and" => Operator(BinaryOp::And),
+            b"sum" => Aggregate(Agg::Sum),
+            b"avg" => Aggregate(Agg::Avg),
+            b"min" => Aggregate(Agg::Min),
+            b"max" => Aggregate(Agg::Max),
+            b"end" => Pre(Preprocessor::End),
+            b"inf" => TokenKind::Number,
+            b"nan" => TokenKind::Number,
+            _ => return None,
+        },
+        4 => match lower {
+            b"topk" => Aggregate(Agg::Topk),
+            b"fill" => Key(Keyword::Fill),
+            b"bool" => Key(Keyword::Bool),
+            b"step" => Pre(Preprocessor::Step),
+            _ => return None,
+        },
+        5 => match lower {
+            b"atan2" => Operator(BinaryOp::Atan2),
+            b"count" => Aggregate(Agg::Count),
+            b"group" => Aggregate(Agg::Group),
+            b"start" => Pre(Preprocessor::Start),
+            b"range" => Pre(Preprocessor::Range),
+            _ => return None,
+        },
+        6 => match lower {
+            b"unless" => Operator(BinaryOp::Unless),
+            b"stddev" => Aggregate(Agg::Stddev),
+            b"stdvar" => Aggregate(Agg::Stdvar),
+            b"limitk" => Aggregate(Agg::Limitk),
+            b"offset" => Key(Keyword::Offset),
+            b"max_of" => Pre(Preprocessor::MaxOf),
+            b"min_of" => Pre(Preprocessor::MinOf),
+            _ => return None,
+        },
+        7 => match lower {
+            b"bottomk" => Aggregate(Agg::Bottomk),
+            b"without" => Key(Keyword::Without),
+            _ => return None,
+        },
+        8 => match lower {
+            b"quantile" => Aggregate(Agg::Quantile),
+            b"smoothed" => Key(Keyword::Smoothed),
+            b"anchored" => Key(Keyword::Anchored),
+            b"ignoring" => Key(Keyword::Ignoring),
+            _ => return None,
+        },
+        9 => match lower {
+            b"fill_left" => Key(Keyword::FillLeft),
+            _ => return None,
+        },
+        10 => match lower {
+            b"group_left" => Key(Keyword::GroupLeft),
+            b"fill_right" => Key(Keyword::FillRight),
+            _ => return None,
+        },
+        11 => match lower {
+            b"limit_ratio" => Aggregate(Agg::LimitRatio),
+            b"group_right" => Key(Keyword::GroupRight),
+            _ => return None,
+        },
+        12 => match lower {
+            b"count_values" => Aggregate(Agg::CountValues),
+            _ => return None,
+        },
         _ => return None,
     })
 }
 
 /// The words allowed in a duration expression.
 pub(super) fn duration_word(word: &str) -> Option<TokenKind> {
-    match classify_word(word)? {
+    match classify_word(word, true)? {
         kind @ TokenKind::Preprocessor(
             Preprocessor::Step | Preprocessor::Range | Preprocessor::MaxOf | Preprocessor::MinOf,
         ) => Some(kind),

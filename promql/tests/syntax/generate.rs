@@ -125,7 +125,7 @@ pub fn expression(choices: &mut Choices<'_>, wanted: ValueType, depth: u32) -> E
         ValueType::Matrix if depth == 0 || choices.flip() => {
             let selector = selector(choices);
             let range = positive_duration(choices, depth);
-            Expr::Matrix(Box::new(MatrixSelector { selector, range, end: 0 }))
+            Expr::Matrix(Box::new(MatrixSelector { selector: Box::new(selector), range, end: 0 }))
         }
         ValueType::Matrix => subquery(choices, depth),
         ValueType::Scalar if depth == 0 => number(choices),

@@ -3,6 +3,7 @@
 mod corpus;
 mod errors;
 mod generate;
+mod property;
 mod robustness;
 mod round_trip;
 mod series;

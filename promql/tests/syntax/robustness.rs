@@ -4,6 +4,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use gyre_promql::syntax::{ParserOptions, parse_expr, parse_selector};
 
+use crate::property::parses_or_fails_cleanly;
 use crate::support::all_expressions;
 
 /// SplitMix64: good enough to mutate texts, and a case is named by one number.
@@ -89,27 +90,6 @@ fn mutate(random: &mut Random, expressions: &[String]) -> String {
     text
 }
 
-/// Parses, and works with what was accepted.
-fn exercise(text: &str, options: &ParserOptions) -> bool {
-    match parse_expr(text, options) {
-        Ok(expr) => {
-            let printed = expr.to_string();
-            for form in [&printed, &expr.pretty()] {
-                match parse_expr(form, options) {
-                    Ok(reparsed) => assert_eq!(reparsed.to_string(), printed, "of {text:?}"),
-                    Err(error) => panic!("{text:?} prints as {form:?}: {error}"),
-                }
-            }
-            assert!(expr.span().end as usize <= text.len(), "{text:?} has a span beyond its end");
-            !printed.is_empty()
-        }
-        Err(error) => {
-            assert!(error.to_string().contains(": parse error: "), "{error}");
-            false
-        }
-    }
-}
-
 #[test]
 fn mutated_and_random_texts_never_panic() {
     let seed = std::env::var("GYRE_TEST_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(|| {
@@ -127,7 +107,7 @@ fn mutated_and_random_texts_never_panic() {
             mutate(&mut random, &expressions)
         };
         let options = if random.below(4) == 0 { ParserOptions::default() } else { ParserOptions::all() };
-        accepted += usize::from(exercise(&text, &options));
+        accepted += usize::from(parses_or_fails_cleanly(&text, &options));
     }
     // A mutation that is nearly always rejected would test the lexer only.
     assert!(accepted > 1_000, "only {accepted} of 20000 cases were accepted, with seed {seed}");

@@ -96,15 +96,30 @@ pub enum RegexErrorKind {
 
 /// Checks the syntax of a pattern, without compiling it, and tells whether it matches the empty text.
 pub fn check_pattern(pattern: &str) -> Result<bool, RegexError> {
-    // These either stand for themselves or, as `.` does, for one character: the bulk of real patterns.
-    if !pattern.is_empty()
-        && pattern
-            .bytes()
-            .all(|byte| byte >= 0x80 || byte.is_ascii_alphanumeric() || b"-_./: ,".contains(&byte))
-    {
-        return Ok(false);
+    match plain_pattern_matches_empty(pattern) {
+        Some(matches_empty) => Ok(matches_empty),
+        None => parse::parse(pattern).map(|node| node.matches_empty()),
     }
-    parse::parse(pattern).map(|node| node.matches_empty())
+}
+
+/// The same for the bulk of real patterns, which consist of ASCII characters, `.`, single repetition operators and `|`
+/// and cannot be invalid. `None` for all others.
+fn plain_pattern_matches_empty(pattern: &str) -> Option<bool> {
+    // Of the current alternative: characters that must be there, and whether the last one may still get an operator.
+    let (mut required, mut repeatable, mut matches_empty) = (0_usize, false, false);
+    for byte in pattern.bytes() {
+        match byte {
+            b'|' => {
+                matches_empty |= required == 0;
+                (required, repeatable) = (0, false);
+            }
+            b'*' | b'?' if repeatable => (required, repeatable) = (required - 1, false),
+            b'+' if repeatable => repeatable = false,
+            b'*' | b'?' | b'+' | b'\\' | b'^' | b'$' | b'(' | b')' | b'[' | b'{' | 0x80.. => return None,
+            _ => (required, repeatable) = (required + 1, true),
+        }
+    }
+    Some(matches_empty || required == 0)
 }
 
 /// A compiled pattern that matches whole texts. [`CapturingRegex`] also remembers its groups.

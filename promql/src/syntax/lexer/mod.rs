@@ -4,17 +4,19 @@
 //! only durations are allowed. The lexer keeps this state itself, as Prometheus's does, since its error texts
 //! depend on it.
 
+mod literal;
+
 use super::error::ParseError;
 use super::operators::BinaryOp;
 use super::span::Span;
 use super::token::{Keyword, Token, TokenKind, classify_word, duration_word};
-use crate::gostd::{quote, quote_rune, unicode_notation};
+use crate::gostd::quote_rune;
 
 /// The result of a step of lexing or parsing; boxed, since errors are rare and large.
-pub(super) type ParseResult<T> = Result<T, Box<ParseError>>;
+pub(in crate::syntax) type ParseResult<T> = Result<T, Box<ParseError>>;
 
 /// Cuts the text into tokens, one at a time.
-pub(super) struct Lexer<'a> {
+pub(in crate::syntax) struct Lexer<'a> {
     input: &'a str,
     /// Start of the token being read.
     start: usize,
@@ -30,16 +32,46 @@ pub(super) struct Lexer<'a> {
     seen_duration: bool,
 }
 
+const SPACE: u8 = 1;
+const ALPHA: u8 = 2;
+const DIGIT: u8 = 4;
+const COLON: u8 = 8;
+const UPPER: u8 = 16;
+
+/// The classes of each byte, as bits.
+static CLASSES: [u8; 256] = {
+    let mut classes = [0; 256];
+    let mut byte = 0_u8;
+    loop {
+        classes[byte as usize] = match byte {
+            b' ' | b'\t' | b'\n' | b'\r' => SPACE,
+            b'_' | b'a'..=b'z' => ALPHA,
+            b'A'..=b'Z' => ALPHA | UPPER,
+            b'0'..=b'9' => DIGIT,
+            b':' => COLON,
+            _ => 0,
+        };
+        if byte == u8::MAX {
+            break classes;
+        }
+        byte += 1;
+    }
+};
+
+fn is_any_of(classes: u8, byte: u8) -> bool {
+    CLASSES[usize::from(byte)] & classes != 0
+}
+
 fn is_space(byte: u8) -> bool {
-    matches!(byte, b' ' | b'\t' | b'\n' | b'\r')
+    is_any_of(SPACE, byte)
 }
 
 fn is_alpha(byte: u8) -> bool {
-    byte == b'_' || byte.is_ascii_alphabetic()
+    is_any_of(ALPHA, byte)
 }
 
 fn is_alphanumeric(byte: u8) -> bool {
-    byte == b'_' || byte.is_ascii_alphanumeric()
+    is_any_of(ALPHA | DIGIT, byte)
 }
 
 impl<'a> Lexer<'a> {
@@ -69,6 +101,7 @@ impl<'a> Lexer<'a> {
         self.statement()
     }
 
+    #[inline]
     fn peek(&self) -> Option<u8> {
         self.input.as_bytes().get(self.pos).copied()
     }
@@ -89,15 +122,16 @@ impl<'a> Lexer<'a> {
     }
 
     fn skip_while(&mut self, belongs: impl Fn(u8) -> bool) {
-        while self.peek().is_some_and(&belongs) {
-            self.pos += 1;
-        }
+        let rest = self.input.as_bytes().get(self.pos..).unwrap_or_default();
+        self.pos += rest.iter().position(|&byte| !belongs(byte)).unwrap_or(rest.len());
     }
 
+    #[inline]
     fn text(&self) -> &'a str {
         &self.input[self.start..self.pos]
     }
 
+    #[inline]
     fn token(&mut self, kind: TokenKind) -> Token {
         // The length of a query is capped far below 4 GiB before it gets here.
         let span = Span::new(self.start as u32, self.pos as u32);
@@ -105,25 +139,30 @@ impl<'a> Lexer<'a> {
         Token { kind, span }
     }
 
+    #[inline]
     fn take(&mut self, bytes: usize, kind: TokenKind) -> ParseResult<Token> {
         self.pos += bytes;
         Ok(self.token(kind))
     }
 
     /// An error that blames everything from the start of the current token.
+    #[cold]
     fn fail<T>(&self, message: String) -> ParseResult<T> {
         let span = Span::new(self.start as u32, self.input.len() as u32);
         Err(Box::new(ParseError::new(self.input, span, message)))
     }
 
     /// Spaces and comments. In a duration expression `#` is no comment.
+    #[inline]
     fn skip_blanks(&mut self) {
-        loop {
-            self.skip_while(is_space);
-            if self.peek() != Some(b'#') || self.in_duration {
+        while let Some(byte) = self.peek() {
+            if is_space(byte) {
+                self.pos += 1;
+            } else if byte == b'#' && !self.in_duration {
+                self.skip_while(|byte| byte != b'\n' && byte != b'\r');
+            } else {
                 break;
             }
-            self.skip_while(|byte| byte != b'\n' && byte != b'\r');
         }
         self.start = self.pos;
     }
@@ -344,184 +383,38 @@ impl<'a> Lexer<'a> {
 
     /// A name or keyword.
     fn word(&mut self) -> Token {
-        self.skip_while(|byte| is_alphanumeric(byte) || byte == b':');
-        let word = self.text();
-        let kind = match classify_word(word) {
-            // These are names unless a parenthesis follows, so that metrics called `fill` keep working.
-            Some(TokenKind::Keyword(Keyword::Fill | Keyword::FillLeft | Keyword::FillRight))
-                if !self.left_paren_follows() =>
-            {
-                TokenKind::Identifier
+        let mut classes_seen = 0;
+        let rest = self.input.as_bytes().get(self.pos..).unwrap_or_default();
+        let mut length = 0;
+        for &byte in rest {
+            let classes = CLASSES[usize::from(byte)];
+            if classes & (ALPHA | DIGIT | COLON) == 0 {
+                break;
             }
-            Some(kind) => kind,
-            None if word.contains(':') => TokenKind::MetricIdentifier,
-            None => TokenKind::Identifier,
+            classes_seen |= classes;
+            length += 1;
+        }
+        self.pos += length;
+        let kind = if classes_seen & COLON != 0 {
+            TokenKind::MetricIdentifier
+        } else {
+            let keyword = classify_word(self.text(), classes_seen & UPPER != 0);
+            match keyword {
+                // These are names unless a parenthesis follows, so that metrics called `fill` keep working.
+                Some(TokenKind::Keyword(Keyword::Fill | Keyword::FillLeft | Keyword::FillRight))
+                    if !self.left_paren_follows() =>
+                {
+                    TokenKind::Identifier
+                }
+                Some(kind) => kind,
+                None => TokenKind::Identifier,
+            }
         };
         self.token(kind)
     }
 
     fn left_paren_follows(&self) -> bool {
         self.input.as_bytes()[self.pos..].iter().find(|&&byte| !is_space(byte)) == Some(&b'(')
-    }
-
-    /// A quoted string; escapes are checked here and decoded by the parser.
-    fn string(&mut self, quote: u8) -> ParseResult<Token> {
-        self.pos += 1;
-        let raw = quote == b'`';
-        loop {
-            match self.peek() {
-                None if raw => return self.fail("unterminated raw string".to_owned()),
-                Some(b'\n') if !raw => return self.fail("unterminated quoted string".to_owned()),
-                None => return self.fail("unterminated quoted string".to_owned()),
-                Some(b'\\') if !raw => {
-                    self.pos += 1;
-                    self.escape(quote)?;
-                }
-                Some(byte) if byte == quote => return self.take(1, TokenKind::String),
-                // The replacement character is what an invalid byte decodes to, and Go cannot tell them apart.
-                Some(0xEF) if self.peek_char() == Some(char::REPLACEMENT_CHARACTER) => {
-                    return self.fail("invalid UTF-8 rune".to_owned());
-                }
-                Some(_) => self.pos += 1,
-            }
-        }
-    }
-
-    /// Checks one escape sequence, its backslash already read.
-    fn escape(&mut self, quote: u8) -> ParseResult<()> {
-        let Some(kind) = self.peek_char() else {
-            return self.fail("escape sequence not terminated".to_owned());
-        };
-        let (digits, radix, max) = match kind {
-            'a' | 'b' | 'f' | 'n' | 'r' | 't' | 'v' | '\\' => {
-                self.pos += 1;
-                return Ok(());
-            }
-            _ if kind == char::from(quote) => {
-                self.pos += 1;
-                return Ok(());
-            }
-            '0'..='7' => (3, 8, 255),
-            'x' => (2, 16, 255),
-            'u' => (4, 16, u32::from(char::MAX)),
-            'U' => (8, 16, u32::from(char::MAX)),
-            _ => return self.fail(format!("unknown escape sequence {}", unicode_notation(kind))),
-        };
-        self.pos += usize::from(radix == 16);
-        let mut value: u32 = 0;
-        for _ in 0..digits {
-            let Some(rune) = self.peek_char() else {
-                return self.fail("escape sequence not terminated".to_owned());
-            };
-            let Some(digit) = rune.to_digit(radix) else {
-                let rune = unicode_notation(rune);
-                return self.fail(format!("illegal character {rune} in escape sequence"));
-            };
-            // Eight hexadecimal digits fit exactly.
-            value = value * radix + digit;
-            self.pos += 1;
-        }
-        if value > max || (0xD800..0xE000).contains(&value) {
-            return self.fail("escape sequence is an invalid Unicode code point".to_owned());
-        }
-        Ok(())
-    }
-
-    fn number_or_duration(&mut self) -> ParseResult<Token> {
-        if self.scan_number() {
-            return Ok(self.token(TokenKind::Number));
-        }
-        if self.scan_duration_rest() {
-            return Ok(self.token(TokenKind::Duration));
-        }
-        self.fail(format!("bad number or duration syntax: {}", quote(self.text().as_bytes())))
-    }
-
-    /// Reads a number as far as it looks like one; false if something else follows, perhaps a unit.
-    fn scan_number(&mut self) -> bool {
-        let mut hex = false;
-        if self.accept(b'0') && (self.accept(b'x') || self.accept(b'X')) {
-            self.accept(b'_');
-            hex = true;
-        }
-        let is_digit = |byte: u8| if hex { byte.is_ascii_hexdigit() } else { byte.is_ascii_digit() };
-        let is_exponent = |byte: u8| matches!(byte, b'e' | b'E');
-        self.accept(b'.');
-        if self.peek().is_some_and(is_digit) {
-            self.pos += 1;
-        }
-        let (mut dot_seen, mut exponent_seen) = (false, false);
-        while let Some(byte) =
-            self.peek().filter(|&byte| is_digit(byte) || is_exponent(byte) || matches!(byte, b'.' | b'_'))
-        {
-            if (byte == b'.' && dot_seen) || (is_exponent(byte) && exponent_seen) {
-                self.pos += 1;
-                return false;
-            }
-            match byte {
-                b'.' => {
-                    dot_seen = true;
-                    self.pos += 1;
-                    if self.accept(b'_') || self.accept(b'.') || hex {
-                        return false;
-                    }
-                }
-                // In hexadecimal `e` is a digit as well, yet it is taken for an exponent at the start of a run.
-                _ if is_exponent(byte) => {
-                    exponent_seen = true;
-                    self.pos += 1;
-                    if !self.accept(b'+') {
-                        self.accept(b'-');
-                    }
-                    if !self.separator_is_followed_well() {
-                        return false;
-                    }
-                }
-                b'_' => {
-                    self.pos += 1;
-                    if !self.separator_is_followed_well() {
-                        return false;
-                    }
-                }
-                _ => self.skip_while(is_digit),
-            }
-        }
-        !self.peek().is_some_and(is_alphanumeric)
-    }
-
-    /// After an exponent sign or underscore: no further separator, and not the end. Consumes an offender.
-    fn separator_is_followed_well(&mut self) -> bool {
-        match self.peek() {
-            None => false,
-            Some(b'.' | b'_' | b'e' | b'E') => {
-                self.pos += 1;
-                false
-            }
-            Some(_) => true,
-        }
-    }
-
-    /// Reads the units of a duration whose first digits were read; bad units are the parser's business.
-    fn scan_duration_rest(&mut self) -> bool {
-        let is_unit = |byte: u8| matches!(byte, b's' | b'm' | b'h' | b'd' | b'w');
-        match self.peek() {
-            Some(byte) if is_unit(byte) || byte == b'y' => self.pos += 1,
-            _ => return false,
-        }
-        self.accept(b's');
-        while self.peek().is_some_and(|byte| byte.is_ascii_digit()) {
-            self.skip_while(|byte| byte.is_ascii_digit());
-            if !self.peek().is_some_and(is_unit) {
-                return false;
-            }
-            self.pos += 1;
-            self.accept(b's');
-        }
-        if self.peek().is_some_and(is_alphanumeric) {
-            self.pos += 1;
-            return false;
-        }
-        true
     }
 }
 

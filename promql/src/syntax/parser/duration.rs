@@ -3,14 +3,14 @@
 //! An offset ends where a plain number, duration or call ends: `x offset 5m + 1` adds one to the samples. Only an
 //! offset that starts with a parenthesis or two signs goes on as an expression.
 
-use super::ast::NumberLiteral;
-use super::duration::{DurationExpr, DurationKind, DurationOp, DurationValue};
-use super::lexer::ParseResult;
-use super::operators::{BinaryOp, UnaryOp};
-use super::parser::Parser;
-use super::span::Span;
-use super::token::{Preprocessor, Token, TokenKind};
+use super::Parser;
 use crate::gostd::float_to_int64;
+use crate::syntax::ast::NumberLiteral;
+use crate::syntax::duration::{DurationExpr, DurationKind, DurationOp, DurationValue};
+use crate::syntax::lexer::ParseResult;
+use crate::syntax::operators::{BinaryOp, UnaryOp};
+use crate::syntax::span::Span;
+use crate::syntax::token::{Preprocessor, Token, TokenKind};
 
 /// Where an error in a duration is blamed.
 #[derive(Clone, Copy)]

@@ -3,15 +3,15 @@
 //! These bind tighter than any operator. The grammar allows them after every expression; where they make no sense
 //! the error is raised here, in the order in which Prometheus notices.
 
-use super::ast::{AtModifier, Expr, ExtendedRange, MatrixSelector, SubqueryExpr, VectorSelector};
-use super::duration::DurationValue;
-use super::lexer::ParseResult;
-use super::matcher::{METRIC_NAME_LABEL, MatchOp, Matcher};
-use super::operators::{BinaryOp, UnaryOp};
-use super::parser::Parser;
-use super::span::Span;
-use super::token::{Keyword, Preprocessor, Token, TokenKind};
+use super::Parser;
 use crate::gostd::{GoString, float_to_int64, format_fixed};
+use crate::syntax::ast::{AtModifier, Expr, ExtendedRange, MatrixSelector, SubqueryExpr, VectorSelector};
+use crate::syntax::duration::DurationValue;
+use crate::syntax::lexer::ParseResult;
+use crate::syntax::matcher::{METRIC_NAME_LABEL, MatchOp, Matcher};
+use crate::syntax::operators::{BinaryOp, UnaryOp};
+use crate::syntax::span::Span;
+use crate::syntax::token::{Keyword, Preprocessor, Token, TokenKind};
 
 const RANGES_ONLY_FOR_SELECTORS: &str = "ranges only allowed for vector selectors";
 
@@ -50,7 +50,11 @@ impl Parser<'_> {
         }
         let name = name.map_or("", |token| self.text(token));
         if !name.is_empty() {
-            matchers.push(Matcher { op: MatchOp::Equal, name: METRIC_NAME_LABEL.into(), value: name.into() });
+            matchers.push(Matcher {
+                op: MatchOp::Equal,
+                name: GoString::from_static(METRIC_NAME_LABEL),
+                value: name.into(),
+            });
         }
         Ok(VectorSelector {
             name: name.to_owned(),
@@ -82,7 +86,11 @@ impl Parser<'_> {
                     let text = self.unquote(token)?;
                     matchers.push(match self.accept_match_op()? {
                         Some(op) => self.parse_match_value(token, text, op)?,
-                        None => Matcher { op: MatchOp::Equal, name: METRIC_NAME_LABEL.into(), value: text },
+                        None => Matcher {
+                            op: MatchOp::Equal,
+                            name: GoString::from_static(METRIC_NAME_LABEL),
+                            value: text,
+                        },
                     });
                 }
                 _ => return self.unexpected_in(token, CONTEXT, "identifier or \"}\""),
@@ -193,7 +201,7 @@ impl Parser<'_> {
         if selector.at.is_some() {
             return self.fail(brackets, "no @ modifiers allowed before range");
         }
-        Ok(Expr::Matrix(Box::new(MatrixSelector { selector: *selector, range, end: brackets.end })))
+        Ok(Expr::Matrix(Box::new(MatrixSelector { selector, range, end: brackets.end })))
     }
 
     fn parse_offset(&mut self, expr: &mut Expr) -> ParseResult<()> {
