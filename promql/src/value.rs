@@ -88,7 +88,7 @@ impl Series {
     }
 
     /// A series with samples at any times.
-    pub(crate) fn listed(
+    pub fn listed(
         labels: Labels,
         timestamps_ms: Vec<i64>,
         values: Vec<f64>,

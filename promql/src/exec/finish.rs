@@ -5,8 +5,9 @@ use std::sync::Arc;
 use super::executor::{Context, Executor};
 use super::grid::Grid;
 use super::grouping::{Groups, Key};
-use super::pipeline::{Rows, SeriesRow, Sink, Worker};
+use super::pipeline::{Sink, Worker};
 use super::range::extend_floats;
+use super::rows::{Rows, SeriesRow};
 use crate::annotations::Annotations;
 use crate::engine::QueryError;
 use crate::histogram::FloatHistogram;
@@ -80,7 +81,8 @@ impl Executor<'_> {
     }
 }
 
-/// One series for each label set. Values at the same step are an error.
+/// One series for each label set. Values at the same step are an error. If only some of the series are to lose their
+/// name, the one whose values begin first decides.
 pub(super) fn merge_same_labels(mut rows: Rows<'_>) -> Result<Rows<'_>, QueryError> {
     let mut groups = Groups::default();
     let mut merged: Vec<SeriesRow> = Vec::with_capacity(rows.series.len());
@@ -88,7 +90,13 @@ pub(super) fn merge_same_labels(mut rows: Rows<'_>) -> Result<Rows<'_>, QueryErr
         let (at, is_new) = groups.find_or_add(&Key::All, &series.labels);
         if is_new {
             merged.push(series);
-        } else if !merged[at].row.merge_disjoint(&series.row) {
+            continue;
+        }
+        let known = &mut merged[at];
+        if known.drop_name != series.drop_name && series.row.first_step() < known.row.first_step() {
+            known.drop_name = series.drop_name;
+        }
+        if !known.row.merge_disjoint(&series.row) {
             return Err(QueryError::same_labelset());
         }
     }

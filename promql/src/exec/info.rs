@@ -7,8 +7,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::executor::{Context, Executor};
 use super::grid::Grid;
-use super::pipeline::{Collect, Failure, Rows, SeriesRow};
+use super::pipeline::Failure;
 use super::row::Row;
+use super::rows::{Collect, Rows, SeriesRow};
 use super::select::{TimeOf, TimesReader};
 use crate::engine::QueryError;
 use crate::labels::{Labels, LabelsBuilder, METRIC_NAME_LABEL};

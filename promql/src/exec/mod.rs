@@ -26,6 +26,7 @@ mod pipeline;
 mod range;
 mod relabel;
 mod row;
+mod rows;
 mod scalar;
 mod select;
 mod sets;

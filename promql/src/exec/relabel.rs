@@ -1,6 +1,7 @@
 //! `label_replace` and `label_join`.
 
-use super::pipeline::{SeriesRow, Stage, Worker};
+use super::pipeline::{Stage, Worker};
+use super::rows::SeriesRow;
 use crate::engine::QueryError;
 use crate::labels::{LabelsBuilder, METRIC_NAME_LABEL};
 use crate::plan::{Relabel, RelabelValue};

@@ -143,6 +143,12 @@ impl Row {
         presence
     }
 
+    /// The first step that has a value.
+    pub fn first_step(&self) -> Option<usize> {
+        let histogram = self.histograms.first().map(|(step, _)| *step as usize);
+        [self.present.ones().next(), histogram].into_iter().flatten().min()
+    }
+
     /// The last step that has a value.
     pub fn last_step(&self) -> Option<usize> {
         let histogram = self.histograms.last().map(|(step, _)| *step as usize);

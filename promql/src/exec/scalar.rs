@@ -3,7 +3,8 @@
 use super::executor::{Context, Executor};
 use super::grid::Grid;
 use super::math::{go_max, go_min, scalar_binary};
-use super::pipeline::{SeriesRow, Sink, Worker};
+use super::pipeline::{Sink, Worker};
+use super::rows::SeriesRow;
 use crate::engine::QueryError;
 use crate::plan::ScalarPlan;
 

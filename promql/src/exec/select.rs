@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use super::grid::Grid;
-use super::pipeline::{Reader, SeriesRow, Worker};
+use super::pipeline::{Reader, Worker};
 use super::range::{Interpolation, interpolate, interpolate_histograms};
 use super::row::Row;
+use super::rows::SeriesRow;
 use crate::annotations::Annotation;
 use crate::engine::QueryError;
 use crate::histogram::CounterReset;

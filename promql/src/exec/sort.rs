@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 
 use super::executor::{Context, Executor};
 use super::grid::Grid;
-use super::pipeline::{Rows, SeriesRow};
+use super::rows::{Rows, SeriesRow};
 use crate::annotations::Annotation;
 use crate::engine::QueryError;
 use crate::plan::Sort;

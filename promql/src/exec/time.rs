@@ -21,12 +21,19 @@ pub struct CivilTime {
     pub day_of_year: i64,
 }
 
+/// How long before 1970 Go's calendar begins.
+const GO_ABSOLUTE_EPOCH_SECONDS: i64 = 9_223_372_028_741_760_000;
+
 /// The calendar time of a Unix time in seconds.
 ///
 /// Days are counted in years that begin in March, so that the leap day comes last and month lengths follow one rule.
 pub fn civil_time(unix_seconds: i64) -> CivilTime {
-    let days = unix_seconds.div_euclid(86_400);
-    let second_of_day = unix_seconds.rem_euclid(86_400);
+    // Go counts seconds from a far past in 64 bits without sign; what is before that wraps to a far future. The
+    // smallest integer, which NaN and infinities become, is such a time.
+    let wraps = unix_seconds < -GO_ABSOLUTE_EPOCH_SECONDS;
+    let unix_seconds = i128::from(unix_seconds) + if wraps { 1 << 64 } else { 0 };
+    let days = unix_seconds.div_euclid(86_400) as i64;
+    let second_of_day = unix_seconds.rem_euclid(86_400) as i64;
     // Day 0 of an era of 400 years (146,097 days) is 0000-03-01.
     let shifted = days + 719_468;
     let era = shifted.div_euclid(146_097);

@@ -5,14 +5,15 @@
 //! the executor then evaluates for one step only. Positions stay, for annotations.
 
 mod build;
+mod call;
 mod duration;
 mod scalar;
 mod selector;
 
 use std::sync::Arc;
 
-pub(crate) use build::depends_on_evaluation_time;
 pub use build::{PlanContext, plan};
+pub(crate) use call::depends_on_evaluation_time;
 pub use selector::{RangeSelector, Selector};
 
 use crate::storage::LabelMatcher;

@@ -2,8 +2,8 @@
 
 use super::{Accumulator, Scope, for_each_present};
 use crate::exec::bitmap::Bitmap;
-use crate::exec::pipeline::SeriesRow;
 use crate::exec::row::Row;
+use crate::exec::rows::SeriesRow;
 
 /// The smallest (or largest) float per step. Any number beats NaN.
 struct Extreme<const MAX: bool> {

@@ -6,7 +6,7 @@ use crate::engine::QueryError;
 use crate::exec::bitmap::Bitmap;
 use crate::exec::executor::Context;
 use crate::exec::grouping::Groups;
-use crate::exec::pipeline::Rows;
+use crate::exec::rows::Rows;
 
 impl<'p> Aggregation<'p, '_> {
     /// The first `k` series of each group that have a sample, at each step.

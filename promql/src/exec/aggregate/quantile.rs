@@ -4,9 +4,9 @@ use super::{Accumulator, Scope};
 use crate::annotations::Annotation;
 use crate::exec::bitmap::Bitmap;
 use crate::exec::executor::Context;
-use crate::exec::pipeline::SeriesRow;
 use crate::exec::range::quantile_of;
 use crate::exec::row::Row;
+use crate::exec::rows::SeriesRow;
 use crate::exec::scalar::ScalarValues;
 use crate::plan::Aggregate;
 

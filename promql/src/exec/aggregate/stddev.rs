@@ -2,8 +2,8 @@
 
 use super::{Accumulator, Scope, for_each_present};
 use crate::exec::bitmap::Bitmap;
-use crate::exec::pipeline::SeriesRow;
 use crate::exec::row::Row;
+use crate::exec::rows::SeriesRow;
 use crate::syntax::AggregateOp;
 
 pub(super) struct Variance {

@@ -7,8 +7,8 @@ use super::histograms::{HistogramAverage, HistogramSum, Seen};
 use super::{Accumulator, Scope, for_each_present};
 use crate::annotations::{Annotation, HistogramOperation};
 use crate::exec::bitmap::Bitmap;
-use crate::exec::pipeline::SeriesRow;
 use crate::exec::row::Row;
+use crate::exec::rows::SeriesRow;
 use crate::histogram::{FloatHistogram, IncompatibleSchemas};
 use crate::kahan::kahan_add;
 

@@ -21,8 +21,9 @@ pub(super) use interpolation::{Interpolation, interpolate, interpolate_histogram
 pub(super) use order::quantile_of;
 
 use super::grid::Grid;
-use super::pipeline::{Reader, SeriesRow, Stage, Worker};
+use super::pipeline::{Reader, Stage, Worker};
 use super::row::Row;
+use super::rows::SeriesRow;
 use super::scalar::ScalarValues;
 use crate::annotations::{Annotation, Annotations};
 use crate::engine::{EngineOptions, QueryError};
@@ -99,9 +100,10 @@ impl<'p> RowFunction<'p> {
         Ok(Self { call, params, use_starts, type_and_unit_labels: options.type_and_unit_labels })
     }
 
-    /// Whether the result means something else than the samples, so that the metric name must go.
+    /// Whether the result means something else than the samples, so that the metric name must go. Of
+    /// `absent_over_time` only the presence of values counts here, not whose they are.
     pub fn drops_name(&self) -> bool {
-        !matches!(self.call.func, Function::LastOverTime | Function::FirstOverTime)
+        !matches!(self.call.func, Function::LastOverTime | Function::FirstOverTime | Function::AbsentOverTime)
     }
 
     fn param(&self, index: usize, step: usize) -> f64 {

@@ -1,0 +1,115 @@
+//! Random test data.
+
+use std::collections::BTreeMap;
+
+/// Labels of a series, name included.
+pub type LabelMap = BTreeMap<String, String>;
+
+/// A series as plain data.
+#[derive(Clone, Debug)]
+pub struct Series {
+    pub labels: LabelMap,
+    pub samples: Vec<(i64, f64)>,
+}
+
+/// The stale marker.
+pub const STALE: f64 = f64::from_bits(0x7ff0_0000_0000_0002);
+
+/// A small, fast generator of random numbers (splitmix64); the seed is printed, so that a failure can be repeated.
+#[derive(Clone)]
+pub struct Random(pub u64);
+
+impl Random {
+    pub fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// A number below `bound`.
+    pub fn below(&mut self, bound: usize) -> usize {
+        (self.next() % bound as u64) as usize
+    }
+
+    /// True once in `n` times.
+    pub fn one_in(&mut self, n: usize) -> bool {
+        self.below(n) == 0
+    }
+
+    pub fn pick<'a, T: ?Sized>(&mut self, choices: &[&'a T]) -> &'a T {
+        choices[self.below(choices.len())]
+    }
+}
+
+/// Half an hour of counters with resets, gauges with odd values, and classic histograms; with gaps and stale markers.
+pub fn generate(random: &mut Random) -> Vec<Series> {
+    let mut series = Vec::new();
+    for x in ["1", "2", "3"] {
+        for y in ["p", "q"] {
+            if random.one_in(6) {
+                continue;
+            }
+            for name in ["a_total", "b_total", "g"] {
+                let samples = if name == "g" { gauge(random) } else { counter(random, 10.0) };
+                series.push(named(&[("__name__", name), ("x", x), ("y", y)], samples));
+            }
+        }
+        let scale = 1.0 + random.below(5) as f64;
+        for (i, le) in ["0.5", "1", "5", "+Inf"].iter().enumerate() {
+            let samples = counter(random, scale * (i + 1) as f64);
+            series.push(named(&[("__name__", "h_bucket"), ("x", x), ("le", le)], samples));
+        }
+    }
+    series.push(named(&[("__name__", "one")], counter(random, 3.0)));
+    series.retain(|series| !series.samples.is_empty());
+    series
+}
+
+fn named(labels: &[(&str, &str)], samples: Vec<(i64, f64)>) -> Series {
+    let labels = labels.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    Series { labels, samples }
+}
+
+fn times(random: &mut Random) -> Vec<i64> {
+    let interval = [15_000, 30_000, 60_000, 47_000][random.below(4)];
+    let from = random.below(600_000) as i64;
+    let to = if random.one_in(4) { from + random.below(1_200_000) as i64 } else { 1_800_000 };
+    let mut times = Vec::new();
+    let mut time = from;
+    while time < to {
+        if !random.one_in(12) {
+            times.push(time);
+        }
+        time += interval + if random.one_in(3) { random.below(3000) as i64 } else { 0 };
+    }
+    times
+}
+
+fn counter(random: &mut Random, speed: f64) -> Vec<(i64, f64)> {
+    let mut value = random.below(100) as f64;
+    let mut samples = Vec::new();
+    for time in times(random) {
+        value =
+            if random.one_in(25) { random.below(3) as f64 } else { value + speed * random.below(10) as f64 };
+        let stale = random.one_in(40);
+        samples.push((time, if stale { STALE } else { value }));
+    }
+    samples
+}
+
+fn gauge(random: &mut Random) -> Vec<(i64, f64)> {
+    let odd = [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 0.0, -0.0, 1e300, -1e300, 5e-324];
+    let mut samples = Vec::new();
+    for time in times(random) {
+        let value = match random.below(30) {
+            0 => odd[random.below(odd.len())],
+            1 => STALE,
+            2..=9 => random.below(10) as f64,
+            _ => random.below(20_000) as f64 / 100.0 - 100.0,
+        };
+        samples.push((time, value));
+    }
+    samples
+}

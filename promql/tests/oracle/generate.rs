@@ -1,0 +1,243 @@
+//! Random queries, valid by construction most of the time.
+
+use crate::data::Random;
+
+/// Makes queries over the generated data.
+pub struct Generator<'r> {
+    pub random: &'r mut Random,
+}
+
+const RANGE_FUNCTIONS: &[&str] = &[
+    "rate",
+    "increase",
+    "delta",
+    "irate",
+    "idelta",
+    "sum_over_time",
+    "avg_over_time",
+    "count_over_time",
+    "min_over_time",
+    "max_over_time",
+    "last_over_time",
+    "first_over_time",
+    "present_over_time",
+    "stddev_over_time",
+    "stdvar_over_time",
+    "changes",
+    "resets",
+    "deriv",
+    "mad_over_time",
+    "ts_of_min_over_time",
+    "ts_of_max_over_time",
+    "ts_of_first_over_time",
+    "ts_of_last_over_time",
+    "absent_over_time",
+];
+const FLOAT_FUNCTIONS: &[&str] =
+    &["abs", "ceil", "floor", "exp", "sqrt", "ln", "log2", "log10", "sgn", "deg", "sort", "timestamp"];
+const AGGREGATIONS: &[&str] = &["sum", "avg", "min", "max", "count", "group", "stddev", "stdvar"];
+const ARITHMETIC: &[&str] = &["+", "-", "*", "/", "%", "^", "atan2"];
+const COMPARISONS: &[&str] = &["==", "!=", "<", "<=", ">", ">="];
+
+impl Generator<'_> {
+    /// An instant vector.
+    pub fn vector(&mut self, depth: usize) -> String {
+        if depth == 0 {
+            return self.selector();
+        }
+        let inner = depth - 1;
+        match self.random.below(17) {
+            0 | 1 => self.selector(),
+            2..=4 => self.range_call(inner),
+            5..=7 => self.aggregation(inner),
+            8 | 9 => self.binary(inner),
+            10 => {
+                let func = self.random.pick(FLOAT_FUNCTIONS);
+                format!("{func}({})", self.vector(inner))
+            }
+            11 => match self.random.below(4) {
+                0 => format!("{}(timestamp({}))", self.random.pick(&["minute", "hour"]), self.vector(inner)),
+                _ => format!("-{}", self.wrapped(inner)),
+            },
+            12 => self.with_scalar(inner),
+            13 => self.set_operation(inner),
+            14 => match self.random.below(4) {
+                0 => format!("clamp({}, {}, {})", self.vector(inner), self.number(), self.number()),
+                1 => format!("clamp_min({}, {})", self.vector(inner), self.scalar(inner)),
+                2 => format!("clamp_max({}, {})", self.vector(inner), self.scalar(inner)),
+                _ => format!("round({}, {})", self.vector(inner), self.random.pick(&["1", "0.5", "10"])),
+            },
+            15 => match self.random.below(5) {
+                0 => format!("absent({})", self.vector(inner)),
+                1 => format!("vector({})", self.scalar(inner)),
+                2 => format!("label_replace({}, \"z\", \"v$1\", \"x\", \"(.*)\")", self.vector(inner)),
+                3 => format!("label_replace({}, \"y\", \"p\", \"x\", \"1\")", self.vector(inner)),
+                _ => format!("label_join({}, \"z\", \"-\", \"x\", \"y\")", self.vector(inner)),
+            },
+            _ => {
+                let q = self.random.pick(&["0", "0.5", "0.9", "1", "1.5"]);
+                match self.random.below(3) {
+                    0 => format!("histogram_quantile({q}, h_bucket)"),
+                    1 => format!("histogram_quantile({q}, rate(h_bucket[{}]))", self.duration()),
+                    _ => format!("histogram_quantile({q}, sum by (le) (h_bucket))"),
+                }
+            }
+        }
+    }
+
+    fn wrapped(&mut self, depth: usize) -> String {
+        format!("({})", self.vector(depth))
+    }
+
+    fn selector(&mut self) -> String {
+        let plain = self.plain_selector();
+        let modifiers = self.modifiers();
+        format!("{plain}{modifiers}")
+    }
+
+    fn plain_selector(&mut self) -> String {
+        let name = self.random.pick(&["a_total", "b_total", "g", "h_bucket", "one", "nothing"]);
+        match self.random.below(9) {
+            0 => format!("{name}{{x=\"1\"}}"),
+            1 => format!("{name}{{y!=\"p\"}}"),
+            2 => format!("{name}{{x=~\"1|3\"}}"),
+            3 => format!("{name}{{y!~\"p|q\"}}"),
+            4 => format!("{{__name__=~\"a_total|{name}\"}}"),
+            _ => name.to_owned(),
+        }
+    }
+
+    fn modifiers(&mut self) -> String {
+        match self.random.below(12) {
+            0 => format!(" offset {}", self.duration()),
+            1 => format!(" offset -{}", self.duration()),
+            2 => format!(" @ {}", self.random.below(1800)),
+            3 => " @ start()".to_owned(),
+            4 => format!(" @ end() offset {}", self.duration()),
+            _ => String::new(),
+        }
+    }
+
+    fn duration(&mut self) -> &'static str {
+        self.random.pick(&["1m", "90s", "2m", "5m", "7m", "10m", "59s"])
+    }
+
+    fn range(&mut self, depth: usize) -> String {
+        if depth > 0 && self.random.one_in(3) {
+            let inner = match self.random.below(3) {
+                0 => self.selector(),
+                _ => self.wrapped(depth - 1),
+            };
+            let step = self.random.pick(&["", "30s", "1m", "47s"]);
+            let modifiers = self.modifiers();
+            return format!("{inner}[{}:{step}]{modifiers}", self.duration());
+        }
+        let selector = self.plain_selector();
+        let modifiers = self.modifiers();
+        format!("{selector}[{}]{modifiers}", self.duration())
+    }
+
+    fn range_call(&mut self, depth: usize) -> String {
+        let range = self.range(depth);
+        match self.random.below(12) {
+            0 => format!("quantile_over_time({}, {range})", self.random.pick(&["0.5", "0.9", "0", "1", "2"])),
+            1 => format!("predict_linear({range}, {})", self.random.pick(&["60", "3600", "-60"])),
+            2 => format!("double_exponential_smoothing({range}, 0.5, {})", self.random.pick(&["0.1", "0.9"])),
+            _ => format!("{}({range})", self.random.pick(RANGE_FUNCTIONS)),
+        }
+    }
+
+    fn grouping(&mut self) -> &'static str {
+        self.random.pick(&[
+            "",
+            " by (x)",
+            " by (y)",
+            " by (x, y)",
+            " without (x)",
+            " without (y, le)",
+            " by (le)",
+        ])
+    }
+
+    fn aggregation(&mut self, depth: usize) -> String {
+        let grouping = self.grouping();
+        let vector = self.vector(depth);
+        match self.random.below(13) {
+            0 => format!("quantile{grouping} ({}, {vector})", self.random.pick(&["0.5", "0.1", "1"])),
+            // Values become labels: they must not depend on the order of summing.
+            1 => format!("count_values{grouping} (\"v\", {})", self.selector()),
+            // Which series are the first depends on the order of evaluation, which is known of selectors only.
+            2 => format!("limitk{grouping} ({}, {})", self.random.below(4), self.selector()),
+            // Ties would be decided by the order of evaluation: whole sets only.
+            3 => format!("topk{grouping} (100, {vector})"),
+            4 => format!("bottomk{grouping} (100, {vector})"),
+            _ => format!("{}{grouping} ({vector})", self.random.pick(AGGREGATIONS)),
+        }
+    }
+
+    fn binary(&mut self, depth: usize) -> String {
+        let comparison = self.random.one_in(3);
+        let mut op = self.random.pick(if comparison { COMPARISONS } else { ARITHMETIC }).to_owned();
+        if comparison && self.random.one_in(3) {
+            op.push_str(" bool");
+        }
+        let matching = match self.random.below(10) {
+            0 => " on (x, y)",
+            1 => " on (x)",
+            2 => " ignoring (y)",
+            3 => " on (x) group_left ()",
+            4 => " on (x) group_right ()",
+            5 => " on (x) group_left (y)",
+            6 => " on (x, y) fill (0)",
+            7 => " ignoring (le) fill_left (1)",
+            8 => " on (x, y) group_left () fill_right (2)",
+            _ => "",
+        };
+        let (mut lhs, mut rhs) = (self.wrapped(depth), self.wrapped(depth));
+        // Aggregates on the "one" side make most joins succeed.
+        if matching.contains("group_left") && !matching.contains("x, y") {
+            rhs = format!("sum by (x) ({rhs})");
+        } else if matching.contains("group_right") {
+            lhs = format!("sum by (x) ({lhs})");
+        } else if matching.contains("(x)") {
+            (lhs, rhs) = (format!("max by (x) ({lhs})"), format!("max by (x) ({rhs})"));
+        } else if matching.contains("x, y") || matching.contains("(y)") {
+            (lhs, rhs) = (format!("max by (x, y) ({lhs})"), format!("max by (x, y) ({rhs})"));
+        }
+        format!("{lhs} {op}{matching} {rhs}")
+    }
+
+    fn set_operation(&mut self, depth: usize) -> String {
+        let op = self.random.pick(&["and", "or", "unless"]);
+        let matching = self.random.pick(&["", "", " on (x)", " ignoring (y)", " on ()"]);
+        format!("{} {op}{matching} {}", self.wrapped(depth), self.wrapped(depth))
+    }
+
+    fn with_scalar(&mut self, depth: usize) -> String {
+        let comparison = self.random.one_in(2);
+        let mut op = self.random.pick(if comparison { COMPARISONS } else { ARITHMETIC }).to_owned();
+        if comparison && self.random.one_in(3) {
+            op.push_str(" bool");
+        }
+        let (vector, scalar) = (self.wrapped(depth), self.scalar(depth));
+        if self.random.one_in(3) {
+            format!("{scalar} {op} {vector}")
+        } else {
+            format!("{vector} {op} {scalar}")
+        }
+    }
+
+    fn number(&mut self) -> &'static str {
+        self.random.pick(&["0", "1", "2.5", "-3", "10", "50", "Inf", "NaN"])
+    }
+
+    fn scalar(&mut self, depth: usize) -> String {
+        match self.random.below(8) {
+            0 => "time()".to_owned(),
+            1 if depth > 0 => format!("scalar({})", self.vector(depth - 1)),
+            2 => format!("({} + {})", self.number(), self.number()),
+            3 => "pi()".to_owned(),
+            _ => self.number().to_owned(),
+        }
+    }
+}

@@ -1,0 +1,358 @@
+//! A second evaluator: literal, one step at a time, without any code of the engine.
+//!
+//! It follows the language's definition as directly as possible: every expression is evaluated anew at every time,
+//! windows are collected sample by sample, labels are maps. Floats only.
+
+use std::collections::BTreeSet;
+
+use gyre_promql::syntax::ast::{AtModifier, Call, Expr, VectorSelector};
+use gyre_promql::syntax::{DurationValue, Function, MatchOp, UnaryOp, ValueType};
+
+use crate::data::{LabelMap, STALE, Series};
+use crate::over_time;
+
+/// A sample: labels, value, and whether the name is to be dropped at the end.
+#[derive(Clone, Debug)]
+pub struct Sample {
+    pub labels: LabelMap,
+    pub value: f64,
+    pub drop_name: bool,
+}
+
+/// The value of an expression at one time.
+#[derive(Clone, Debug)]
+pub enum Value {
+    Scalar(f64),
+    Vector(Vec<Sample>),
+}
+
+/// Evaluation over one query.
+pub struct Naive<'d> {
+    pub data: &'d [Series],
+    pub start_ms: i64,
+    pub end_ms: i64,
+    pub delayed_name_removal: bool,
+}
+
+const LOOKBACK_MS: i64 = 300_000;
+const DEFAULT_STEP_MS: i64 = 60_000;
+const SAME_LABELSET: &str = "vector cannot contain metrics with the same labelset";
+
+pub type Evaluated<T> = Result<T, String>;
+
+impl Naive<'_> {
+    /// The values at `times`, final labels included.
+    pub fn query(&self, expr: &Expr, times: &[i64]) -> Evaluated<Vec<Value>> {
+        self.check(expr, times)?;
+        let mut values = self.eval(expr, times)?;
+        for value in &mut values {
+            let Value::Vector(samples) = value else { continue };
+            for sample in samples.iter_mut() {
+                if self.delayed_name_removal && sample.drop_name {
+                    sample.labels = nameless(&sample.labels);
+                }
+            }
+            unique(samples)?;
+        }
+        Ok(values)
+    }
+
+    /// Fails where a function over a range gives two series the same labels, even if at different times: evaluation
+    /// at a single time would not notice.
+    fn check(&self, expr: &Expr, times: &[i64]) -> Evaluated<()> {
+        if let Expr::Call(call) = expr
+            && call.func.signature().args.contains(&ValueType::Matrix)
+        {
+            return self.range_call(call, times).map(drop);
+        }
+        expr.children().try_for_each(|child| self.check(child, times))
+    }
+
+    /// The values at each of `times`.
+    pub fn eval(&self, expr: &Expr, times: &[i64]) -> Evaluated<Vec<Value>> {
+        if let Expr::Call(call) = expr
+            && call.func.signature().args.contains(&ValueType::Matrix)
+        {
+            return self.range_call(call, times);
+        }
+        times.iter().map(|&time| self.at(expr, time)).collect()
+    }
+
+    pub fn at(&self, expr: &Expr, time: i64) -> Evaluated<Value> {
+        Ok(match expr {
+            Expr::Number(number) => Value::Scalar(number.value),
+            Expr::Paren(paren) => self.at(&paren.expr, time)?,
+            Expr::Vector(selector) => Value::Vector(self.select(selector, time, |_, value| value)),
+            Expr::Unary(unary) => match self.at(&unary.expr, time)? {
+                value if unary.op == UnaryOp::Plus => value,
+                Value::Scalar(value) => Value::Scalar(-value),
+                Value::Vector(samples) => self.mapped(samples, |value| Some(-value))?,
+            },
+            Expr::Aggregate(aggregate) => Value::Vector(self.aggregate(aggregate, time)?),
+            Expr::Binary(binary) => self.binary(binary, time)?,
+            Expr::Call(call) if call.func.signature().args.contains(&ValueType::Matrix) => {
+                self.range_call(call, &[time])?.remove(0)
+            }
+            Expr::Call(call) => self.call(call, time)?,
+            Expr::String(_) | Expr::Matrix(_) | Expr::Subquery(_) => return Err("not a value".to_owned()),
+        })
+    }
+
+    pub fn vector(&self, expr: &Expr, time: i64) -> Evaluated<Vec<Sample>> {
+        match self.at(expr, time)? {
+            Value::Vector(samples) => Ok(samples),
+            Value::Scalar(_) => Err("a vector was expected".to_owned()),
+        }
+    }
+
+    pub fn scalar(&self, expr: &Expr, time: i64) -> Evaluated<f64> {
+        match self.at(expr, time)? {
+            Value::Scalar(value) => Ok(value),
+            Value::Vector(_) => Err("a scalar was expected".to_owned()),
+        }
+    }
+
+    fn pinned(&self, at: Option<AtModifier>, time: i64) -> i64 {
+        match at {
+            None => time,
+            Some(AtModifier::TimestampMs(time)) => time,
+            Some(AtModifier::Start) => self.start_ms,
+            Some(AtModifier::End) => self.end_ms,
+        }
+    }
+
+    fn matching(&self, selector: &VectorSelector) -> impl Iterator<Item = &Series> {
+        let matchers = selector.matchers.clone();
+        self.data.iter().filter(move |series| {
+            matchers.iter().all(|matcher| {
+                let name = matcher.name.to_str_lossy();
+                let value = series.labels.get(&*name).map_or("", String::as_str);
+                let wanted = matcher.value.to_str_lossy();
+                // Patterns here are alternatives of literals, or everything.
+                let in_pattern = || wanted == ".*" || wanted.split('|').any(|wanted| wanted == value);
+                match matcher.op {
+                    MatchOp::Equal => value == wanted,
+                    MatchOp::NotEqual => value != wanted,
+                    MatchOp::Regexp => in_pattern(),
+                    MatchOp::NotRegexp => !in_pattern(),
+                }
+            })
+        })
+    }
+
+    pub fn select(
+        &self,
+        selector: &VectorSelector,
+        time: i64,
+        value: impl Fn(i64, f64) -> f64,
+    ) -> Vec<Sample> {
+        let reference = self.pinned(selector.at, time) - ms(&selector.offset);
+        let mut samples = Vec::new();
+        for series in self.matching(selector) {
+            let newest = series.samples.iter().rfind(|(time, _)| *time <= reference);
+            if let Some(&(time, found)) = newest
+                && time > reference - LOOKBACK_MS
+                && found.to_bits() != STALE.to_bits()
+            {
+                samples.push(Sample {
+                    labels: series.labels.clone(),
+                    value: value(time, found),
+                    drop_name: false,
+                });
+            }
+        }
+        samples
+    }
+
+    /// The windows of a range expression: per series, the samples of each time, and the bounds of each range.
+    fn windows(&self, expr: &Expr, times: &[i64]) -> Evaluated<(Vec<Windows>, i64)> {
+        match expr {
+            Expr::Paren(paren) => self.windows(&paren.expr, times),
+            Expr::Matrix(matrix) => {
+                let range = ms(&matrix.range);
+                let ends: Vec<i64> = times
+                    .iter()
+                    .map(|&time| self.pinned(matrix.selector.at, time) - ms(&matrix.selector.offset))
+                    .collect();
+                let windows = self.matching(&matrix.selector).map(|series| {
+                    let sample = Sample { labels: series.labels.clone(), value: 0.0, drop_name: false };
+                    (sample, ends.iter().map(|&end| window(&series.samples, end, range)).collect())
+                });
+                Ok((windows.collect(), range))
+            }
+            Expr::Subquery(subquery) => {
+                let range = ms(&subquery.range);
+                let step = if subquery.step.is_zero() { DEFAULT_STEP_MS } else { ms(&subquery.step) };
+                let end_of = |time: i64| self.pinned(subquery.at, time) - ms(&subquery.offset);
+                let ends: Vec<i64> = times.iter().map(|&time| end_of(time)).collect();
+                // All multiples of the step inside any window.
+                let first = ends.iter().min().copied().unwrap_or(0) - range;
+                let last = ends.iter().max().copied().unwrap_or(0);
+                let mut inner: Vec<i64> = Vec::new();
+                let mut time = first / step * step - step;
+                while time <= last {
+                    if time > first {
+                        inner.push(time);
+                    }
+                    time += step;
+                }
+                self.check(&subquery.expr, &inner)?;
+                let values = if inner.is_empty() { Vec::new() } else { self.eval(&subquery.expr, &inner)? };
+                let mut all: Vec<(Sample, Vec<(i64, f64)>)> = Vec::new();
+                for (&time, value) in inner.iter().zip(values) {
+                    let Value::Vector(samples) = value else { continue };
+                    for sample in samples {
+                        let point = (time, sample.value);
+                        match all.iter_mut().find(|(known, _)| known.labels == sample.labels) {
+                            Some((_, points)) => points.push(point),
+                            None => all.push((sample, vec![point])),
+                        }
+                    }
+                }
+                let windows = all.into_iter().map(|(sample, points)| {
+                    let windows = ends.iter().map(|&end| window(&points, end, range)).collect();
+                    (sample, windows)
+                });
+                Ok((windows.collect(), range))
+            }
+            _ => Err("not a range".to_owned()),
+        }
+    }
+
+    fn range_call(&self, call: &Call, times: &[i64]) -> Evaluated<Vec<Value>> {
+        let at = call.args.iter().position(|arg| arg.value_type() == ValueType::Matrix).unwrap_or(0);
+        let (series, range) = self.windows(&call.args[at], times)?;
+        let mut results: Vec<Vec<Sample>> = vec![Vec::new(); times.len()];
+        let keeps_name = matches!(call.func, Function::LastOverTime | Function::FirstOverTime);
+        let mut seen: BTreeSet<LabelMap> = BTreeSet::new();
+        for (mut sample, windows) in series {
+            if !keeps_name {
+                sample.drop_name = true;
+                if !self.delayed_name_removal {
+                    sample.labels = nameless(&sample.labels);
+                }
+            }
+            let mut any = false;
+            for (step, window) in windows.iter().enumerate() {
+                if window.samples.is_empty() {
+                    continue;
+                }
+                let mut params = Vec::new();
+                for (i, arg) in call.args.iter().enumerate() {
+                    if i != at {
+                        params.push(self.scalar(arg, times[step])?);
+                    }
+                }
+                let value = over_time::value(call.func, window, range, times[step], &params)?;
+                if let Some(value) = value {
+                    any = true;
+                    results[step].push(Sample { value, ..sample.clone() });
+                }
+            }
+            if any && !self.delayed_name_removal && call.func != Function::AbsentOverTime {
+                // Series with the same labels are an error even if they never meet.
+                if !seen.insert(sample.labels.clone()) {
+                    return Err(SAME_LABELSET.to_owned());
+                }
+            }
+        }
+        if call.func == Function::AbsentOverTime {
+            let labels = absent_labels(&call.args[0]);
+            let absent = |samples: &Vec<Sample>| {
+                let sample = Sample { labels: labels.clone(), value: 1.0, drop_name: true };
+                Value::Vector(if samples.is_empty() { vec![sample] } else { Vec::new() })
+            };
+            return Ok(results.iter().map(absent).collect());
+        }
+        Ok(results.into_iter().map(Value::Vector).collect())
+    }
+
+    /// Applies a function to each value and drops the name.
+    pub fn mapped(&self, samples: Vec<Sample>, change: impl Fn(f64) -> Option<f64>) -> Evaluated<Value> {
+        let mut results = Vec::new();
+        for sample in samples {
+            let Some(value) = change(sample.value) else { continue };
+            let labels = if self.delayed_name_removal { sample.labels } else { nameless(&sample.labels) };
+            results.push(Sample { labels, value, drop_name: true });
+        }
+        if !self.delayed_name_removal {
+            unique(&results)?;
+        }
+        Ok(Value::Vector(results))
+    }
+}
+
+/// A series without value, and its windows.
+type Windows = (Sample, Vec<Window>);
+
+/// Samples of a window, and its bounds.
+pub struct Window {
+    pub samples: Vec<(i64, f64)>,
+    pub start: i64,
+    pub end: i64,
+}
+
+fn window(samples: &[(i64, f64)], end: i64, range: i64) -> Window {
+    let inside = samples
+        .iter()
+        .filter(|(time, value)| *time > end - range && *time <= end && value.to_bits() != STALE.to_bits());
+    Window { samples: inside.copied().collect(), start: end - range, end }
+}
+
+fn ms(duration: &DurationValue) -> i64 {
+    duration.fixed_ns().expect("no duration expressions are generated") / 1_000_000
+}
+
+pub fn nameless(labels: &LabelMap) -> LabelMap {
+    let mut labels = labels.clone();
+    labels.remove("__name__");
+    labels
+}
+
+pub fn set(sample: &mut Sample, name: &str, value: &str) {
+    if value.is_empty() {
+        sample.labels.remove(name);
+    } else {
+        sample.labels.insert(name.to_owned(), value.to_owned());
+    }
+    if name == "__name__" {
+        sample.drop_name = false;
+    }
+}
+
+pub fn unique(samples: &[Sample]) -> Evaluated<()> {
+    let labels: BTreeSet<&LabelMap> = samples.iter().map(|sample| &sample.labels).collect();
+    if labels.len() == samples.len() { Ok(()) } else { Err(SAME_LABELSET.to_owned()) }
+}
+
+pub fn clamp(value: f64, low: f64, high: f64) -> f64 {
+    let min = |a: f64, b: f64| {
+        if a == f64::NEG_INFINITY || b == f64::NEG_INFINITY {
+            f64::NEG_INFINITY
+        } else if a.is_nan() || b.is_nan() {
+            f64::NAN
+        } else if a < b || (a == b && a.is_sign_negative()) {
+            a
+        } else {
+            b
+        }
+    };
+    -min(-low, -min(high, value))
+}
+
+pub fn absent_labels(expr: &Expr) -> LabelMap {
+    let matchers = match expr.unwrap_parens() {
+        Expr::Vector(selector) => &selector.matchers,
+        Expr::Matrix(matrix) => &matrix.selector.matchers,
+        _ => return LabelMap::new(),
+    };
+    let mut labels = LabelMap::new();
+    for matcher in matchers {
+        let name = matcher.name.to_str_lossy().into_owned();
+        let count = matchers.iter().filter(|other| other.name == matcher.name).count();
+        if name != "__name__" && matcher.op == MatchOp::Equal && count == 1 && !matcher.value.is_empty() {
+            labels.insert(name, matcher.value.to_str_lossy().into_owned());
+        }
+    }
+    labels
+}
