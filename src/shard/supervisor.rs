@@ -319,9 +319,12 @@ impl Shards {
 }
 
 fn count_series(head: &Head, tenant: &TenantState) {
+    if tenant.limits.max_series_per_metric == 0 {
+        return tenant.add_recovered_series(head.series_count() as u64);
+    }
     for series in (0..head.series_count() as u32).map(SeriesRef) {
         let metric = head.labels(series).find(|(name, _)| *name == METRIC_NAME);
-        tenant.add_recovered_series(metric.map_or("", |(_, value)| value).as_bytes());
+        tenant.add_recovered_series_of(metric.map_or("", |(_, value)| value).as_bytes());
     }
 }
 

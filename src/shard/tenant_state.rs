@@ -74,12 +74,15 @@ impl TenantState {
         Ok(())
     }
 
-    /// Counts a series that was found on disk, whatever the limits say now.
-    pub fn add_recovered_series(&self, metric: &[u8]) {
-        self.series.fetch_add(1, Ordering::Relaxed);
-        if self.limits.max_series_per_metric > 0 {
-            let mut by_metric = self.by_metric.lock().unwrap_or_else(PoisonError::into_inner);
-            *by_metric.entry(metric.into()).or_default() += 1;
-        }
+    /// Counts series that were found on disk, whatever the limits say now.
+    pub fn add_recovered_series(&self, count: u64) {
+        self.series.fetch_add(count, Ordering::Relaxed);
+    }
+
+    /// Counts a series of a metric that was found on disk, where metrics are limited.
+    pub fn add_recovered_series_of(&self, metric: &[u8]) {
+        self.add_recovered_series(1);
+        let mut by_metric = self.by_metric.lock().unwrap_or_else(PoisonError::into_inner);
+        *by_metric.entry(metric.into()).or_default() += 1;
     }
 }
