@@ -41,6 +41,15 @@ impl Compensation {
         }
     }
 
+    /// The loss as a histogram of its own, to be added to another sum. `sum` is the one it belongs to.
+    pub fn to_histogram(&self, sum: &FloatHistogram) -> FloatHistogram {
+        let mut lost = sum.clone();
+        (lost.zero_count, lost.count, lost.sum) = (self.zero_count, self.count, self.sum);
+        lost.positive.counts_mut().copy_from_slice(&self.positive);
+        lost.negative.counts_mut().copy_from_slice(&self.negative);
+        lost
+    }
+
     /// Multiplies everything.
     pub fn mul(&mut self, factor: f64) {
         self.each(|value| *value *= factor);

@@ -55,11 +55,13 @@ impl HistogramSum {
         Ok(())
     }
 
-    /// Adds another sum.
+    /// Adds another sum, and what rounding lost of it.
     pub fn merge(&mut self, other: Self) -> Result<(), IncompatibleSchemas> {
-        let (sum, seen) = other.finish();
-        self.add(&sum)?;
-        self.seen.merge(seen);
+        self.add(&other.sum)?;
+        if let Some(lost) = other.compensation {
+            self.add(&lost.to_histogram(&other.sum))?;
+        }
+        self.seen.merge(other.seen);
         Ok(())
     }
 
@@ -124,28 +126,32 @@ impl HistogramAverage {
 
     /// Combines two means, weighted by their counts.
     pub fn merge(&mut self, other: Self) -> Result<(), IncompatibleSchemas> {
-        let seen = other.seen;
-        let (own_count, other_count) = (self.count, other.count);
+        let (own_count, count) = (self.count, self.count + other.count);
+        self.seen.merge(other.seen);
         if !self.is_running_mean && !other.is_running_mean {
-            let mut total = other.total;
-            if let Some(compensation) = &other.compensation {
-                total.add_compensation(compensation);
+            let mut total = self.total.clone();
+            let mut compensation = self.compensation.clone().unwrap_or_else(|| Compensation::new(&total));
+            self.seen.combined(total.kahan_add(&other.total, &mut compensation)?);
+            if let Some(lost) = &other.compensation {
+                total.kahan_add(&lost.to_histogram(&other.total), &mut compensation)?;
             }
-            self.add(&total)?;
-            self.count = own_count + other_count;
-        } else {
-            let count = own_count + other_count;
-            let (mut mean, _) = self.clone().finish();
-            let (mut other_mean, _) = other.finish();
-            mean.mul(own_count / count);
-            other_mean.mul(other_count / count);
-            mean.add(&other_mean)?;
-            self.total = mean;
-            self.compensation = None;
-            self.is_running_mean = true;
-            self.count = count;
+            if !total.has_overflow() {
+                self.total = total;
+                self.compensation = Some(compensation);
+                self.count = count;
+                return Ok(());
+            }
         }
-        self.seen.merge(seen);
+        let other_share = other.count / count;
+        let (mut mean, _) = self.clone().finish();
+        let (mut other_mean, _) = other.finish();
+        mean.mul(own_count / count);
+        other_mean.mul(other_share);
+        self.seen.combined(mean.add(&other_mean)?);
+        self.total = mean;
+        self.compensation = None;
+        self.is_running_mean = true;
+        self.count = count;
         Ok(())
     }
 
