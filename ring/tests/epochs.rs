@@ -4,7 +4,9 @@ mod common;
 
 use common::{count, member};
 use gyre_ring::diff::{Change, changes};
-use gyre_ring::{Chain, Epoch, EpochDocument, Incarnation, Member, NodeId, ShardIndex, Span, TenantId};
+use gyre_ring::{
+    BootId, Chain, Epoch, EpochDocument, Incarnation, Member, NodeId, Proposer, ShardIndex, Span, TenantId,
+};
 
 fn proposer() -> Proposer {
     Proposer { node: NodeId::new("a").expect("a node id"), proposal: BootId(1) }
