@@ -8,10 +8,12 @@ use std::time::Duration;
 
 use gyre_ring::diff::{Change, changes};
 use gyre_ring::{BootId, Chain, ClusterId, Epoch, EpochDocument, HashSeed, Member, Proposer, ShardCount};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 use super::ClusterState;
-use super::bootstrap::{Alarm, Bucket, Own, Refusal, Situation, Step, Waiting, claimed, decide, newest_told};
+use super::bootstrap::{
+    Alarm, Bucket, Data, Own, Refusal, Situation, Step, Waiting, claimed, decide, newest_told,
+};
 use super::epochs::{EpochError, EpochStore, Outcome};
 use super::identity::ClusterFacts;
 use super::local::{LocalCopies, LocalError};
@@ -163,6 +165,25 @@ impl Joining {
         self.is_chain_checked = false;
     }
 
+    /// Takes a document from a peer: a refused request comes back with it, so that epochs spread while the bucket is
+    /// away. It may be acted upon when this returns; one that does not follow those known here is looked for in the
+    /// bucket.
+    pub fn learn(&mut self, document: EpochDocument) -> Result<(), ClusterError> {
+        let next = self.chain.newest().map_or(1, |newest| newest.epoch.0 + 1);
+        let known = self.chain.documents().find(|known| known.epoch == document.epoch);
+        if self.facts.is_some() && document.epoch.0 == next {
+            self.act_upon(document)?;
+            self.is_compared = false;
+            self.is_chain_checked = false;
+        } else if document.epoch.0 > next {
+            self.is_chain_checked = false;
+        } else if known.is_some_and(|known| *known != document) {
+            let (epoch, by) = (document.epoch.0, document.proposer.node);
+            tracing::error!(epoch, %by, "a peer acts upon another document of this number than this node");
+        }
+        Ok(())
+    }
+
     /// Takes one step. An error is final; a bucket that does not answer is none.
     pub async fn step(&mut self, view: &View) -> Result<Progress, ClusterError> {
         let now = self.parts.env.monotonic();
@@ -217,15 +238,6 @@ impl Joining {
 
     async fn look_at_cluster(&mut self, view: &View) -> Result<(), ClusterError> {
         let found = self.parts.store.cluster().await?;
-        if let (Some(_), Some(newest), false) = (found, self.chain.newest(), self.is_compared) {
-            let stored = self.parts.store.load(newest.epoch).await?;
-            // The cluster's id is compared first: with another cluster the documents differ anyway.
-            if found == self.facts && stored.as_ref() != Some(newest) {
-                let bucket = self.parts.store.bucket_name().to_owned();
-                return Err(Refusal::OtherDocument { bucket, epoch: newest.epoch }.into());
-            }
-            self.is_compared = true;
-        }
         if self.retry_after > RETRY_MIN {
             tracing::info!("object store answers again");
             self.retry_after = RETRY_MIN;
@@ -237,7 +249,10 @@ impl Joining {
 
     async fn create_cluster(&mut self) -> Result<(), ClusterError> {
         let random = || self.parts.env.random();
-        let seed = self.parts.own.seed_of_data.unwrap_or_else(|| HashSeed(random() as u64));
+        let seed = match self.parts.own.data {
+            Data::OfSeed(seed) => seed,
+            _ => HashSeed(random() as u64),
+        };
         let facts = ClusterFacts { cluster: ClusterId(random()), seed };
         let stored = self.parts.store.create_cluster(&facts).await?;
         if stored == facts {
@@ -248,6 +263,14 @@ impl Joining {
     }
 
     async fn look_at_epochs(&mut self, view: &View) -> Result<(), ClusterError> {
+        if let (Some(newest), false) = (self.chain.newest(), self.is_compared) {
+            // What came from copies or peers has to be what the bucket has.
+            if self.parts.store.load(newest.epoch).await?.as_ref() != Some(newest) {
+                let bucket = self.parts.store.bucket_name().to_owned();
+                return Err(Refusal::OtherDocument { bucket, epoch: newest.epoch }.into());
+            }
+            self.is_compared = true;
+        }
         let told = self.facts.and_then(|facts| newest_told(view, facts));
         let next = self.chain.newest().map_or(Epoch(1), |newest| Epoch(newest.epoch.0 + 1));
         for document in self.parts.store.load_chain(next).await? {
@@ -343,10 +366,11 @@ pub struct Published {
     pub alarms: Vec<Alarm>,
 }
 
-/// Joins a cluster and stays in it. Returns only when the node must stop.
+/// Joins a cluster and stays in it. Documents that peers sent come through `told`. Returns only when the node must stop.
 pub async fn run(
     mut joining: Joining,
     membership: &dyn Membership,
+    told: &mut mpsc::Receiver<EpochDocument>,
     published: &watch::Sender<Published>,
 ) -> ClusterError {
     let mut views = membership.views();
@@ -369,8 +393,14 @@ pub async fn run(
             polled = now;
             joining.look_again();
         }
-        // No change, or no sender any more: time passes all the same.
-        let _ = tokio::time::timeout(TICK, views.changed()).await;
+        tokio::select! {
+            Ok(()) = views.changed() => {}
+            Some(document) = told.recv() => if let Err(error) = joining.learn(document) {
+                return error;
+            },
+            // Time passes all the same.
+            () = tokio::time::sleep(TICK) => {}
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::ClusterState;
 
 /// Tenants that are shown; there may be any number.
-pub const TENANTS_SHOWN_MAX: usize = 1_000;
+pub const TENANTS_SHOWN_MAX: usize = 200;
 
 /// The ring, as one node sees it. This is the JSON of `/ring`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -6,7 +6,7 @@ use gyre_ring::{Member, NodeId, Role, ShardCount, Weight, Zone};
 use gyre_tsdb::disk::OsDisk;
 
 use super::data_dir::DataDir;
-use crate::cluster::bootstrap::Own;
+use crate::cluster::bootstrap::{Data, Own};
 use crate::cluster::epochs::{EpochError, EpochStore};
 use crate::cluster::local::LocalCopies;
 use crate::cluster::start::{ClusterError, Joining, Parts, compare_when_back, start_alone};
@@ -41,7 +41,12 @@ pub(super) async fn join(
         // Nobody is told, so nobody can mistake this run for another.
         generation: 0,
         rpc: String::new(),
-        seed_of_data: facts.seed,
+        data: match facts.seed {
+            Some(seed) => Data::OfSeed(seed),
+            // The log is made behind the first epoch.
+            None if local.cluster()?.is_none() && data_dir.has_data() => Data::OfForgottenCluster,
+            None => Data::OfCluster,
+        },
     };
     let ordinary = ShardCount::new(SHARDS_PER_TENANT).expect("a power of two");
     start_alone(Parts {

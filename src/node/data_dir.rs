@@ -18,6 +18,9 @@ const FORMAT_VERSION: u32 = 1;
 const FACTS: &str = "node.json";
 const LOCK: &str = "LOCK";
 
+/// The folder of the logs.
+pub const WAL: &str = "wal";
+
 /// Lanes (and arbiters) of a node, at most.
 const LANES_MAX: usize = 16;
 
@@ -114,6 +117,11 @@ impl DataDir {
             Err(source) => return Err(io(&facts_path)(source)),
         };
         Ok(DataDir { path: path.to_owned(), facts, _lock: lock })
+    }
+
+    /// Whether a node has stored anything here.
+    pub fn has_data(&self) -> bool {
+        self.path.join(WAL).is_dir()
     }
 }
 

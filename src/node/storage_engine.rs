@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use actix_rt::Arbiter;
 use gyre_tsdb::disk::OsDisk;
 
+use super::data_dir::WAL;
 use crate::cluster::ClusterState;
 use crate::env::SharedEnv;
 use crate::shard::lane::Lane;
@@ -85,7 +86,7 @@ impl StorageEngine {
         let disk = Arc::new(OsDisk);
         let layout = Layout {
             disk: disk.clone(),
-            wal: path.join("wal"),
+            wal: path.join(WAL),
             shards: path.join("shards"),
             seed: cluster.facts.seed,
         };

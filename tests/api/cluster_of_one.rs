@@ -132,6 +132,22 @@ fn a_data_directory_from_before_there_were_clusters_keeps_its_data() {
 }
 
 #[test]
+fn data_whose_seed_nobody_knows_any_more_is_not_buried_under_a_new_one() {
+    let scene = Scene::new();
+    let server = scene.start("data", &[]);
+    let t_ms = write(&server, 10);
+    server.terminate();
+    fs::rename(scene.path("data/cluster"), scene.path("copies")).unwrap();
+    fs::rename(scene.path("data/bucket"), scene.path("bucket")).unwrap();
+    let said = scene.refused("data", &[]);
+    assert!(said.contains("holds data but has lost its folder \"cluster\""), "{said}");
+    // The copies are what belongs into the bucket.
+    fs::remove_dir_all(scene.path("data/bucket")).unwrap();
+    fs::rename(scene.path("copies"), scene.path("data/bucket")).unwrap();
+    assert_eq!(found(&scene.start("data", &[]), t_ms), "10");
+}
+
+#[test]
 fn a_wiped_node_is_a_new_incarnation_and_says_what_is_gone() {
     let scene = Scene::new();
     let flags = ["--node.id=n", &scene.bucket()];

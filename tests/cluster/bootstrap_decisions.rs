@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use gyre::cluster::bootstrap::{
-    Alarm, Bucket, DUPLICATE_AFTER, LISTEN_MAX, Own, Refusal, Situation, Step, Waiting, decide,
+    Alarm, Bucket, DUPLICATE_AFTER, Data, LISTEN_MAX, Own, Refusal, Situation, Step, Waiting, decide,
 };
 use gyre::cluster::identity::ClusterFacts;
 use gyre::cluster::membership::{Peer, View};
@@ -33,7 +33,12 @@ impl Scene {
     fn new() -> Self {
         Scene {
             alone: false,
-            own: Own { member: member("a", 1), generation: 5, rpc: "a:9010".to_owned(), seed_of_data: None },
+            own: Own {
+                member: member("a", 1),
+                generation: 5,
+                rpc: "a:9010".to_owned(),
+                data: Data::OfCluster,
+            },
             local: Some(OURS),
             bucket: Bucket::Of(OURS),
             documents: Vec::new(),
@@ -256,9 +261,9 @@ fn wrong_buckets_are_refused_and_both_sides_named() {
     assert!(fresh.refused().contains("b at b:9010 is in cluster"));
     // Data that is older than its cluster, in front of another cluster's bucket.
     let mut old = Scene { local: None, alone: true, bucket: Bucket::Of(THEIRS), ..Scene::new() };
-    old.own.seed_of_data = Some(HashSeed(1));
+    old.own.data = Data::OfSeed(HashSeed(1));
     assert!(old.refused().contains("before it joined any cluster"));
-    old.own.seed_of_data = Some(THEIRS.seed);
+    old.own.data = Data::OfSeed(THEIRS.seed);
     assert_eq!(old.decide(), Step::KeepCluster(THEIRS));
 }
 

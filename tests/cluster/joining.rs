@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use gyre::cluster::bootstrap::{Own, Refusal};
+use gyre::cluster::bootstrap::{Data, Own, Refusal};
 use gyre::cluster::epochs::EpochStore;
 use gyre::cluster::local::LocalCopies;
 use gyre::cluster::membership::{Announcement, Peer, View};
@@ -62,7 +62,7 @@ impl Node {
             member: member(name, incarnation),
             generation: 0,
             rpc: format!("{name}:9010"),
-            seed_of_data: None,
+            data: Data::OfCluster,
         };
         let disk = disk();
         let joining = Joining::open(parts(&own, &disk, bucket.clone(), env.clone(), false)).unwrap();
@@ -192,6 +192,41 @@ fn nodes_in_any_order_with_any_faults_come_to_one_chain() {
 }
 
 #[test]
+fn documents_from_peers_are_acted_upon_while_the_bucket_is_away_and_compared_when_it_is_back() {
+    run(async {
+        let faulty = Faulty::new(|_, _| Fault::None);
+        let bucket = faulty.bucket(DEADLINE);
+        let env = Arc::new(TestEnv::new(1));
+        let own = Own { member: member("a", 1), generation: 0, rpc: String::new(), data: Data::OfCluster };
+        let disk = disk();
+        let parts = || parts(&own, &disk, bucket.clone(), env.clone(), true);
+        let mut joined = start_alone(parts()).await.unwrap();
+        let one = joined.chain().newest().unwrap().clone();
+        let two = one.next(proposer(9), vec![member("a", 1), member("b", 2)]).unwrap();
+        let three = two.next(proposer(9), vec![member("a", 1)]).unwrap();
+        faulty.set_plan(|_, _| Fault::Before);
+        // A later one that does not follow cannot be acted upon; one that is known is nothing new.
+        for (document, newest) in [(&three, 1), (&two, 2), (&one, 2), (&three, 3)] {
+            joined.learn(document.clone()).unwrap();
+            assert_eq!(joined.chain().newest().unwrap().epoch, Epoch(newest));
+        }
+        disk.crash(|_, _| 0);
+        let mut joined = start_alone(parts()).await.unwrap();
+        assert_eq!(joined.chain().newest(), Some(&three), "it was durable");
+        // The bucket has never heard of them: somebody is in the wrong cluster.
+        faulty.set_plan(|_, _| Fault::None);
+        env.pass(Duration::from_secs(60));
+        let error = loop {
+            match joined.step(&View::default()).await {
+                Ok(_) => {}
+                Err(error) => break error,
+            }
+        };
+        assert!(error.to_string().contains("epoch 3 in bucket test://bucket is another document"), "{error}");
+    });
+}
+
+#[test]
 fn a_wiped_node_alone_makes_the_next_epoch() {
     run(async {
         let bucket = Bucket::new("test://bucket", Arc::new(InMemory::new()), DEADLINE);
@@ -200,7 +235,7 @@ fn a_wiped_node_alone_makes_the_next_epoch() {
             member: member("a", incarnation),
             generation: 0,
             rpc: String::new(),
-            seed_of_data: None,
+            data: Data::OfCluster,
         };
         let first = disk();
         let joined = start_alone(parts(&own(1), &first, bucket.clone(), env.clone(), true)).await.unwrap();
@@ -227,7 +262,7 @@ fn a_member_starts_while_the_bucket_is_away_and_compares_when_it_is_back() {
         let faulty = Faulty::new(|_, _| Fault::None);
         let bucket = faulty.bucket(DEADLINE);
         let env = Arc::new(TestEnv::new(1));
-        let own = Own { member: member("a", 1), generation: 0, rpc: String::new(), seed_of_data: None };
+        let own = Own { member: member("a", 1), generation: 0, rpc: String::new(), data: Data::OfCluster };
         let disk = disk();
         let parts = || parts(&own, &disk, bucket.clone(), env.clone(), true);
         start_alone(parts()).await.unwrap();

@@ -41,8 +41,19 @@ pub struct Own {
     pub generation: u64,
     /// Where it serves other nodes, host:port.
     pub rpc: String,
-    /// The seed that the data in its data directory was made with, if that is older than its cluster.
-    pub seed_of_data: Option<HashSeed>,
+    /// What is in its data directory.
+    pub data: Data,
+}
+
+/// What the data in a data directory was made with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Data {
+    /// There is none, or the data directory knows its cluster.
+    OfCluster,
+    /// A seed of its own, before it joined any cluster.
+    OfSeed(HashSeed),
+    /// A cluster's seed, but the data directory has forgotten which.
+    OfForgottenCluster,
 }
 
 /// What the bucket said when it was last asked for the cluster.
@@ -135,6 +146,9 @@ fn cluster(s: &Situation<'_>) -> Result<ClusterFacts, Step> {
         (Bucket::Empty { claimed: then }, None) if claimed.map(|(_, now)| now) != then => {
             Err(Step::LookAtCluster)
         }
+        (Bucket::Empty { .. }, None) if s.own.data == Data::OfForgottenCluster => {
+            Err(Step::Refuse(Refusal::ForgottenCluster { bucket: bucket() }))
+        }
         (Bucket::Empty { .. }, None) => match claimed {
             Some((_, expected)) => {
                 Err(Step::Refuse(Refusal::NoClusterInBucket { bucket: bucket(), expected }))
@@ -143,8 +157,8 @@ fn cluster(s: &Situation<'_>) -> Result<ClusterFacts, Step> {
             None if !s.alone && !has_heard(s) => Err(Step::Wait(Waiting::Others)),
             None => Err(Step::CreateCluster),
         },
-        (Bucket::Of(found), None) => match (s.own.seed_of_data, claimed) {
-            (Some(seed), _) if seed != found.seed => {
+        (Bucket::Of(found), None) => match (s.own.data, claimed) {
+            (Data::OfSeed(seed), _) if seed != found.seed => {
                 Err(Step::Refuse(Refusal::OtherData { bucket: bucket(), found }))
             }
             (_, Some((peer, other))) if other != found.cluster => {

@@ -34,6 +34,15 @@ pub enum Refusal {
         /// The cluster of the data directory or of the peers.
         expected: ClusterId,
     },
+    /// Nobody knows the seed of the data any more.
+    #[error(
+        "bucket {bucket} belongs to no cluster, and the data directory holds data but has lost its folder \"cluster\": \
+         without the cluster's seed the data cannot be read; put either of them back"
+    )]
+    ForgottenCluster {
+        /// The bucket.
+        bucket: String,
+    },
     /// The data is older than its cluster, and was made for another one.
     #[error(
         "bucket {bucket} belongs to cluster {found}, but the data directory holds data that was made before it joined \

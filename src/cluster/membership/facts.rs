@@ -1,4 +1,7 @@
-//! A node's facts as gossip carries them: short texts under fixed keys, and back.
+//! A node's facts as gossip carries them: a name, short texts under fixed keys, and back.
+//!
+//! The name holds the incarnation too. Gossip tells runs of a name apart by a number that must grow, and a node that
+//! lost its disk begins to count anew: under the same name it would not be heard before it had outlived its past.
 //!
 //! The texts come from whoever can send a datagram. Each is checked by the type it becomes; what does not fit makes
 //! the peer *garbled*, which is shown and otherwise ignored.
@@ -12,7 +15,6 @@ use super::{Announcement, Peer};
 /// The most bytes of a fact. Gossip's own limit is 65,535, and one that is longer would block all that follow it.
 const FACT_BYTES_MAX: usize = 300;
 
-const INCARNATION: &str = "incarnation";
 const RPC: &str = "rpc";
 const ZONE: &str = "zone";
 const WEIGHT: &str = "weight";
@@ -21,11 +23,15 @@ const READY: &str = "ready";
 const CLUSTER: &str = "cluster";
 const EPOCH: &str = "epoch";
 
+/// The name that a node gossips under.
+pub fn name(member: &Member) -> String {
+    member.replica().to_string()
+}
+
 /// The facts that stay as they are while a node runs.
 pub fn fixed(member: &Member, rpc: &str) -> Vec<(String, String)> {
     let roles: Vec<&str> = member.roles.iter().map(|role| role.as_str()).collect();
     let pairs = [
-        (INCARNATION, member.incarnation.to_string()),
         (RPC, rpc.to_owned()),
         (ZONE, member.zone.to_string()),
         (WEIGHT, member.weight.get().to_string()),
@@ -44,33 +50,25 @@ pub fn changing(announcement: &Announcement) -> Vec<(&'static str, String)> {
 
 /// Reads a peer's facts. `None`: not all have arrived yet. The error says what is wrong with them.
 pub fn read<'a>(
-    node: &str,
+    name: &str,
     generation: u64,
     alive: bool,
     get: impl Fn(&str) -> Option<&'a str>,
 ) -> Result<Option<Peer>, String> {
-    let facts = [INCARNATION, RPC, ZONE, WEIGHT, ROLES].map(&get);
-    let [Some(incarnation), Some(rpc), Some(zone), Some(weight), Some(roles)] = facts else {
+    let facts = [RPC, ZONE, WEIGHT, ROLES].map(&get);
+    let [Some(rpc), Some(zone), Some(weight), Some(roles)] = facts else {
         return Ok(None);
     };
-    let long = [
-        Some(incarnation),
-        Some(rpc),
-        Some(zone),
-        Some(weight),
-        Some(roles),
-        get(READY),
-        get(CLUSTER),
-        get(EPOCH),
-    ];
+    let long = [Some(rpc), Some(zone), Some(weight), Some(roles), get(READY), get(CLUSTER), get(EPOCH)];
     if let Some(fact) = long.into_iter().flatten().find(|fact| fact.len() > FACT_BYTES_MAX) {
         return Err(format!("a fact of {} bytes, {FACT_BYTES_MAX} are the most", fact.len()));
     }
     let wrong = |what: &str, text: &str| format!("{what} {text:?}");
+    let (node, incarnation) = name.rsplit_once('#').ok_or_else(|| "a name without incarnation".to_owned())?;
+    let incarnation = Incarnation::try_from(incarnation.to_owned());
     let member = Member {
         node: NodeId::new(node).ok_or_else(|| "a node id that is none".to_owned())?,
-        incarnation: Incarnation::try_from(incarnation.to_owned())
-            .map_err(|error| labelled(INCARNATION, error))?,
+        incarnation: incarnation.map_err(|error| labelled("incarnation", error))?,
         zone: Zone::new(zone).ok_or_else(|| wrong(ZONE, zone))?,
         weight: weight.parse().ok().and_then(Weight::new).ok_or_else(|| wrong(WEIGHT, weight))?,
         roles: read_roles(roles).ok_or_else(|| wrong(ROLES, roles))?,
@@ -142,13 +140,13 @@ mod tests {
         fixed(&member(), "host-1:9010").into_iter().chain(changing).collect()
     }
 
-    fn read_map(node: &str, facts: &BTreeMap<String, String>) -> Result<Option<Peer>, String> {
-        read(node, 3, true, |key| facts.get(key).map(String::as_str))
+    fn read_map(name: &str, facts: &BTreeMap<String, String>) -> Result<Option<Peer>, String> {
+        read(name, 3, true, |key| facts.get(key).map(String::as_str))
     }
 
     #[test]
     fn facts_arrive_as_they_were_told() {
-        let peer = read_map("a", &facts()).unwrap().unwrap();
+        let peer = read_map(&name(&member()), &facts()).unwrap().unwrap();
         assert_eq!(peer.member, member());
         assert_eq!((peer.generation, peer.rpc.as_str(), peer.ready), (3, "host-1:9010", true));
         assert_eq!((peer.cluster, peer.newest_epoch), (Some(ClusterId(9)), Some(Epoch(12))));
@@ -159,20 +157,19 @@ mod tests {
         for (key, _) in fixed(&member(), "h:1") {
             let mut some = facts();
             some.remove(&key);
-            assert_eq!(read_map("a", &some), Ok(None), "{key}");
+            assert_eq!(read_map(&name(&member()), &some), Ok(None), "{key}");
         }
         let mut quiet = facts();
         for key in [READY, CLUSTER, EPOCH] {
             quiet.remove(key);
         }
-        let peer = read_map("a", &quiet).unwrap().unwrap();
+        let peer = read_map(&name(&member()), &quiet).unwrap().unwrap();
         assert_eq!((peer.ready, peer.cluster, peer.newest_epoch), (false, None, None));
     }
 
     #[test]
     fn what_makes_no_sense_is_named() {
         for (key, value) in [
-            (INCARNATION, "5"),
             (RPC, "host"),
             (RPC, "host:0"),
             (RPC, "ho st:1"),
@@ -186,22 +183,30 @@ mod tests {
         ] {
             let mut wrong = facts();
             wrong.insert(key.to_owned(), value.to_owned());
-            let error = read_map("a", &wrong).unwrap_err();
+            let error = read_map(&name(&member()), &wrong).unwrap_err();
             assert!(error.starts_with(key), "{key}={value}: {error}");
         }
-        assert!(read_map("../a", &facts()).unwrap_err().contains("node id"));
+        let zeros = "0".repeat(32);
+        for (name, says) in [
+            ("a", "without incarnation"),
+            ("a#5", "incarnation \"5\""),
+            (&format!("../a#{zeros}"), "node id"),
+        ] {
+            let error = read_map(name, &facts()).unwrap_err();
+            assert!(error.contains(says), "{name}: {error}");
+        }
         let mut long = facts();
         long.insert(ZONE.to_owned(), "z".repeat(70_000));
-        assert!(read_map("a", &long).unwrap_err().contains("70000 bytes"));
+        assert!(read_map(&name(&member()), &long).unwrap_err().contains("70000 bytes"));
     }
 
     proptest! {
         #[test]
-        fn no_text_makes_it_panic(node: String, key in 0usize..8, value: String) {
-            let keys = [INCARNATION, RPC, ZONE, WEIGHT, ROLES, READY, CLUSTER, EPOCH];
+        fn no_text_makes_it_panic(name: String, key in 0usize..7, value: String) {
+            let keys = [RPC, ZONE, WEIGHT, ROLES, READY, CLUSTER, EPOCH];
             let mut wrong = facts();
             wrong.insert(keys[key].to_owned(), value);
-            if let Ok(Some(peer)) = read_map(&node, &wrong) {
+            if let Ok(Some(peer)) = read_map(&name, &wrong) {
                 prop_assert!(peer.rpc.len() <= FACT_BYTES_MAX);
             }
         }

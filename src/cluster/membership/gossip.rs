@@ -4,7 +4,9 @@
 //! under one name, whatever their cluster, so that one that came to the wrong cluster is seen and named instead of being
 //! ignored. Facts are few, since all of a node's must fit into a datagram.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -79,7 +81,7 @@ impl Gossip {
     pub async fn start(config: GossipConfig) -> Result<Self, GossipError> {
         let GossipConfig { member, generation, rpc, listen, advertise, seeds, interval } = config;
         let chitchat = ChitchatConfig {
-            chitchat_id: ChitchatId::new(member.node.as_str(), generation, advertise),
+            chitchat_id: ChitchatId::new(facts::name(&member), generation, advertise),
             cluster_id: NAME.to_owned(),
             gossip_interval: interval,
             listen_addr: listen,
@@ -129,12 +131,18 @@ async fn follow(
 ) {
     let mut live = handle.with_chitchat(|chitchat| chitchat.live_nodes_watcher()).await;
     let mut tick = tokio::time::interval(interval);
+    let mut ended = pin!(handle.termination_watcher());
     loop {
         tokio::select! {
             // Facts and deaths of nodes; the tick is for the dead, of whose facts nobody is told.
             changed = live.changed() => if changed.is_err() { return },
             _ = tick.tick() => {}
             changed = announced.changed() => if changed.is_err() { return },
+            result = &mut ended => {
+                let error = result.err().map(|error| format!("{error:#}")).unwrap_or_default();
+                tracing::error!(error, "gossip has stopped; new epochs are found by asking the bucket");
+                return;
+            }
         }
         let pairs = facts::changing(&announced.borrow_and_update());
         let view = handle
@@ -156,7 +164,7 @@ async fn follow(
 }
 
 fn view(chitchat: &Chitchat) -> View {
-    let live: std::collections::BTreeSet<&ChitchatId> = chitchat.live_nodes().collect();
+    let live: BTreeSet<&ChitchatId> = chitchat.live_nodes().collect();
     let mut view = View::default();
     let others = chitchat.node_states().iter().filter(|(id, _)| *id != chitchat.self_chitchat_id());
     for (id, state) in others.take(PEERS_MAX) {
