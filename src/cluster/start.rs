@@ -383,7 +383,11 @@ pub async fn run(
         };
         membership.announce(joining.announcement());
         let (waiting, alarms) = match progress {
-            Progress::Went => continue,
+            Progress::Went => {
+                // A store that answers at once must not keep the thread from everybody else.
+                tokio::task::yield_now().await;
+                continue;
+            }
             Progress::Waiting(waiting) => (Some(waiting), Vec::new()),
             Progress::Serving(alarms) => (None, alarms),
         };

@@ -273,6 +273,12 @@ fn a_node_alone_does_not_join_others() {
     scene.alone = true;
     let said = scene.refused();
     assert!(said.contains("of node b, this node is a") && said.contains("--node.id b"), "{said}");
+    // Nor does it serve as one of several.
+    scene.documents = vec![first(1, vec![member("a", 1), member("b", 2)])];
+    assert!(scene.refused().contains("epoch 1 lists other members too, node b"));
+    scene.serving = true;
+    assert!(matches!(scene.refusal(), Refusal::NotAlone { .. }), "the documents say so");
+    scene.serving = false;
     // But it may come back with a new disk.
     scene.documents = vec![first(1, vec![member("a", 100)])];
     assert_eq!(scene.decide(), Step::Propose(vec![member("a", 1)]));

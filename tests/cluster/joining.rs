@@ -35,6 +35,11 @@ fn disk() -> SimDisk {
     disk
 }
 
+/// Node `a`, told of no others.
+fn alone(incarnation: u128) -> Own {
+    Own { member: member("a", incarnation), generation: 0, rpc: String::new(), data: Data::OfCluster }
+}
+
 /// A node as its machine has it: a disk, and a process if it runs.
 struct Node {
     own: Own,
@@ -197,7 +202,7 @@ fn documents_from_peers_are_acted_upon_while_the_bucket_is_away_and_compared_whe
         let faulty = Faulty::new(|_, _| Fault::None);
         let bucket = faulty.bucket(DEADLINE);
         let env = Arc::new(TestEnv::new(1));
-        let own = Own { member: member("a", 1), generation: 0, rpc: String::new(), data: Data::OfCluster };
+        let own = alone(1);
         let disk = disk();
         let parts = || parts(&own, &disk, bucket.clone(), env.clone(), true);
         let mut joined = start_alone(parts()).await.unwrap();
@@ -231,25 +236,19 @@ fn a_wiped_node_alone_makes_the_next_epoch() {
     run(async {
         let bucket = Bucket::new("test://bucket", Arc::new(InMemory::new()), DEADLINE);
         let env = Arc::new(TestEnv::new(1));
-        let own = |incarnation| Own {
-            member: member("a", incarnation),
-            generation: 0,
-            rpc: String::new(),
-            data: Data::OfCluster,
-        };
         let first = disk();
-        let joined = start_alone(parts(&own(1), &first, bucket.clone(), env.clone(), true)).await.unwrap();
+        let joined = start_alone(parts(&alone(1), &first, bucket.clone(), env.clone(), true)).await.unwrap();
         assert_eq!(joined.chain().newest().unwrap().epoch, Epoch(1));
         let facts = joined.facts();
         let second = disk();
-        let joined = start_alone(parts(&own(2), &second, bucket.clone(), env.clone(), true)).await.unwrap();
+        let joined = start_alone(parts(&alone(2), &second, bucket.clone(), env.clone(), true)).await.unwrap();
         assert_eq!(joined.facts(), facts, "the cluster stays, and its seed");
         let documents: Vec<_> = joined.chain().documents().cloned().collect();
         assert_eq!(documents.len(), 2);
-        let node = own(2).member.node;
+        let node = alone(2).member.node;
         assert_eq!(changes(&documents[0], &documents[1]), [Change::NewIncarnation(node)]);
         // The old disk, should it come back, is not served any more.
-        match start_alone(parts(&own(1), &first, bucket, env, true)).await {
+        match start_alone(parts(&alone(1), &first, bucket, env, true)).await {
             Err(ClusterError::Refused(Refusal::Replaced { epoch: Epoch(2), .. })) => {}
             other => panic!("{:?}", other.map(|joined| joined.chain().clone())),
         }
@@ -262,7 +261,7 @@ fn a_member_starts_while_the_bucket_is_away_and_compares_when_it_is_back() {
         let faulty = Faulty::new(|_, _| Fault::None);
         let bucket = faulty.bucket(DEADLINE);
         let env = Arc::new(TestEnv::new(1));
-        let own = Own { member: member("a", 1), generation: 0, rpc: String::new(), data: Data::OfCluster };
+        let own = alone(1);
         let disk = disk();
         let parts = || parts(&own, &disk, bucket.clone(), env.clone(), true);
         start_alone(parts()).await.unwrap();
@@ -270,9 +269,9 @@ fn a_member_starts_while_the_bucket_is_away_and_compares_when_it_is_back() {
         let mut joined = start_alone(parts()).await.unwrap();
         assert!(joined.is_bucket_down());
         assert_eq!(joined.chain().newest().unwrap().epoch, Epoch(1));
-        // Another node's document has come meanwhile.
+        // A document has come meanwhile.
         faulty.set_plan(|_, _| Fault::None);
-        let next = joined.chain().newest().unwrap().next(proposer(9), vec![member("a", 1), member("b", 2)]);
+        let next = joined.chain().newest().unwrap().next(proposer(9), vec![member("a", 1)]);
         EpochStore::new(bucket.clone()).create(&next.unwrap()).await.unwrap();
         env.pass(Duration::from_secs(60));
         while joined.is_bucket_down() || joined.chain().newest().unwrap().epoch != Epoch(2) {

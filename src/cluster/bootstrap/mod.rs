@@ -187,6 +187,9 @@ fn epochs(s: &Situation<'_>, facts: ClusterFacts) -> Step {
     if let Some(refusal) = replaced(s) {
         return Step::Refuse(refusal);
     }
+    if let Some(refusal) = not_alone(s) {
+        return Step::Refuse(refusal);
+    }
     let told = told(s, facts);
     if !s.serving
         && let Some(alarm) = told.iter().find(|alarm| alarm.is_about_this_node(s))
@@ -274,6 +277,15 @@ fn replaced(s: &Situation<'_>) -> Option<Refusal> {
         by: now.incarnation,
         own: own.incarnation,
     })
+}
+
+/// Whether a node that was told of no others is a member among others: it could neither reach them nor do without.
+fn not_alone(s: &Situation<'_>) -> Option<Refusal> {
+    let newest = s.chain.newest().filter(|_| s.alone)?;
+    newest.member(&s.own.member.node)?;
+    let others = newest.members.iter().map(|member| &member.node).filter(|node| **node != s.own.member.node);
+    let others: Vec<_> = others.cloned().collect();
+    (!others.is_empty()).then_some(Refusal::NotAlone { epoch: newest.epoch, others })
 }
 
 /// Whether somebody acts on a document that is not known here.

@@ -85,6 +85,14 @@ pub enum Refusal {
         /// This node.
         own: NodeId,
     },
+    /// The node is a member among others, and was told of none.
+    #[error("epoch {} lists other members too, {}, and this node was started without any to talk to", epoch.0, list(others))]
+    NotAlone {
+        /// The document.
+        epoch: Epoch,
+        /// The others.
+        others: Vec<NodeId>,
+    },
     /// Another node has the incarnation of this data directory.
     #[error(
         "epoch {} in bucket {bucket} lists this data directory as node {listed}, this node is {own}: the data directory \
