@@ -141,6 +141,13 @@ impl Joining {
         Some(ClusterState { facts, own: self.parts.own.member.replica(), chain: self.chain.clone() })
     }
 
+    /// Whether the newest document known lists this node with this data directory.
+    fn is_member(&self) -> bool {
+        let own = &self.parts.own.member;
+        let listed = self.chain.newest().and_then(|newest| newest.member(&own.node));
+        self.facts.is_some() && listed.is_some_and(|member| member.incarnation == own.incarnation)
+    }
+
     /// What the bucket is called in messages.
     pub fn bucket_name(&self) -> &str {
         self.parts.store.bucket_name()
@@ -184,7 +191,8 @@ impl Joining {
         Ok(())
     }
 
-    /// Takes one step. An error is final; a bucket that does not answer is none.
+    /// Takes one step. An error is final; a bucket that does not answer is none, nor is any
+    /// other trouble with it for a member.
     pub async fn step(&mut self, view: &View) -> Result<Progress, ClusterError> {
         let now = self.parts.env.monotonic();
         if self.bucket == Bucket::Down && now >= self.retry_at {
@@ -222,7 +230,9 @@ impl Joining {
         };
         match taken {
             Ok(()) => Ok(Progress::Went),
-            Err(ClusterError::Epochs(error)) if error.is_retryable() => {
+            // A member needs nothing of the bucket but new epochs. It goes on also without the right to read it, or with
+            // a document there that only a later version understands.
+            Err(ClusterError::Epochs(error)) if error.is_retryable() || self.is_member() => {
                 tracing::warn!(%error, serving = self.serving, "object store does not answer; epochs stand still");
                 self.bucket = Bucket::Down;
                 // What was asked of it may have happened.

@@ -21,6 +21,8 @@ pub enum Fault {
     None,
     /// It fails before it does anything.
     Before,
+    /// It is not allowed.
+    Denied,
     /// It is done, and then fails.
     After,
     /// It is done, and then said to conflict: S3 does this to a retry of its own client.
@@ -81,10 +83,15 @@ fn broken() -> Error {
     Error::Generic { store: "test", source: "connection reset".into() }
 }
 
+fn denied(path: &Path) -> Error {
+    Error::PermissionDenied { path: path.to_string(), source: "403".into() }
+}
+
 async fn finish<T>(fault: Fault, path: &Path, result: Result<T>) -> Result<T> {
     match fault {
         Fault::None => result,
         Fault::Before | Fault::After => Err(broken()),
+        Fault::Denied => Err(denied(path)),
         Fault::Conflict => Err(Error::AlreadyExists { path: path.to_string(), source: "409".into() }),
         Fault::Hang => std::future::pending().await,
     }
@@ -94,8 +101,10 @@ async fn finish<T>(fault: Fault, path: &Path, result: Result<T>) -> Result<T> {
 impl ObjectStore for Faulty {
     async fn put_opts(&self, path: &Path, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
         let fault = self.next(true, path);
-        if fault == Fault::Before {
-            return Err(broken());
+        match fault {
+            Fault::Before => return Err(broken()),
+            Fault::Denied => return Err(denied(path)),
+            _ => {}
         }
         let result = self.inner().put_opts(path, payload, options).await;
         finish(fault, path, result).await

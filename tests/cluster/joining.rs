@@ -14,8 +14,9 @@ use gyre::cluster::store::Bucket;
 use gyre_ring::diff::{Change, changes};
 use gyre_ring::{Chain, Epoch, Incarnation, ShardCount};
 use gyre_tsdb::disk::{Disk, SimDisk};
-use object_store::ObjectStore;
 use object_store::memory::InMemory;
+use object_store::path::Path as ObjectPath;
+use object_store::{ObjectStore, ObjectStoreExt};
 use tokio::runtime::Builder;
 
 use crate::faulty::{Fault, Faulty};
@@ -194,6 +195,46 @@ fn nodes_in_any_order_with_any_faults_come_to_one_chain() {
         println!("run {run_number}: SEED={}", seed + run_number);
         run(simulate(seed + run_number));
     }
+}
+
+#[test]
+fn without_the_right_to_read_the_bucket_a_member_goes_on_and_a_new_node_says_so() {
+    run(async {
+        let faulty = Faulty::new(|_, _| Fault::None);
+        let bucket = faulty.bucket(DEADLINE);
+        let env = Arc::new(TestEnv::new(1));
+        let member_disk = disk();
+        let start = |disk: &SimDisk, incarnation| {
+            start_alone(parts(&alone(incarnation), disk, bucket.clone(), env.clone(), true))
+        };
+        start(&member_disk, 1).await.unwrap();
+        faulty.set_plan(|_, _| Fault::Denied);
+        let joined = start(&member_disk, 1).await.unwrap();
+        assert!(joined.is_bucket_down());
+        let error = start(&disk(), 2).await.map(|joined| joined.facts()).unwrap_err();
+        assert!(!error.is_retryable());
+        assert!(error.to_string().contains("test://bucket/cluster.json: refused: "), "{error}");
+        assert!(error.to_string().contains("403"), "{error}");
+    });
+}
+
+#[test]
+fn a_document_of_a_later_version_stops_no_member() {
+    run(async {
+        let inner = Arc::new(InMemory::new());
+        let bucket = Bucket::new("test://bucket", inner.clone(), DEADLINE);
+        let env = Arc::new(TestEnv::new(1));
+        let member_disk = disk();
+        let start = |disk: &SimDisk, incarnation| {
+            start_alone(parts(&alone(incarnation), disk, bucket.clone(), env.clone(), true))
+        };
+        start(&member_disk, 1).await.unwrap();
+        let later = ObjectPath::from("epochs/00000000000000000002.json");
+        inner.put(&later, "{\"version\": 2}".into()).await.unwrap();
+        assert_eq!(start(&member_disk, 1).await.unwrap().chain().newest().unwrap().epoch, Epoch(1));
+        let error = start(&disk(), 2).await.map(|joined| joined.facts()).unwrap_err();
+        assert!(error.to_string().contains("upgrade this node first"), "{error}");
+    });
 }
 
 #[test]
