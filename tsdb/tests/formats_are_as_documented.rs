@@ -103,7 +103,10 @@ fn filled() -> (SimDisk, Content) {
         let value = |s: i64| ((step * 7 + s * 13) as f64).sqrt().to_bits();
         let mut batch: Vec<_> =
             (0..8 + step / 10).map(|s| (format!("m{s}"), step * 15_000, value(s))).collect();
+        batch.extend((0..4).map(|s| (format!("h{s}"), step * 15_000, step as u64 * (s + 1))));
+        batch.push(("x".to_owned(), step * 15_000, step as u64 / 10 * 10 + u64::from(step % 20 < 10)));
         if step % 7 == 6 {
+            batch.push(("h2".to_owned(), step * 15_000 - 10_001, 1 << 50 | step as u64));
             batch.push(("m1".to_owned(), step * 15_000 - 20_001, value(99)));
         }
         shard.append(&batch);
