@@ -7,8 +7,9 @@ use gyre_promql::labels::Labels;
 use gyre_promql::storage::{
     SampleBuffer, SelectRequest, SeriesBatch, SeriesSet, Storage, StorageError, StorageErrorKind,
 };
-use gyre_tsdb::{SeriesBatch as ShardBatch, SeriesRef};
+use gyre_tsdb::{Decoded, SeriesBatch as ShardBatch, SeriesRef};
 
+use super::histograms::float_histogram;
 use super::matchers;
 use crate::actor::Gone;
 use crate::shard::read::{Read, SERIES_PER_READ, Select, TimeRange};
@@ -120,8 +121,16 @@ impl SeriesBatch for ReadySeries {
         buffer: &mut SampleBuffer,
     ) -> Result<(), StorageError> {
         let data = &self.batch.series()[series];
-        let (times, values) = (&mut buffer.float_timestamps, &mut buffer.floats);
-        self.batch.decode(data, (mint_ms, maxt_ms), times, values, &mut self.scratch).map_err(|error| {
+        let (times, histograms) = (&mut buffer.histogram_timestamps, &mut buffer.histograms);
+        let mut to = Decoded {
+            times: &mut buffer.float_timestamps,
+            values: &mut buffer.floats,
+            histogram: &mut |t_ms, sample| {
+                times.push(t_ms);
+                histograms.push(Arc::new(float_histogram(sample)));
+            },
+        };
+        self.batch.decode(data, (mint_ms, maxt_ms), &mut to, &mut self.scratch).map_err(|error| {
             let message = format!("series {}: {error}", self.labels[series]);
             StorageError::new(StorageErrorKind::Internal, message)
         })

@@ -127,7 +127,8 @@ fn what_is_known_of_counter_resets_is_what_prometheus_querier_says() {
         assert_eq!(head.append_histogram(series, t, &sample), Appended::InOrder);
     }
     use CounterReset::{Gauge, NotReset, Unknown};
-    let all = [(1, Unknown), (2, NotReset), (3, Unknown), (4, NotReset), (5, Gauge), (6, Unknown), (7, Unknown)];
+    let all =
+        [(1, Unknown), (2, NotReset), (3, Unknown), (4, NotReset), (5, Gauge), (6, Unknown), (7, Unknown)];
     assert_eq!(hints(&head, series, 0, 9), all);
     assert_eq!(hints(&head, series, 2, 3), all[1..3], "also where the range begins within a chunk");
     // A late sample comes between two of which one followed from the other.
@@ -163,7 +164,8 @@ fn histograms_too_large_for_ten_in_a_chunk_are_kept() {
 #[test]
 fn the_test_s_histograms_are_of_all_kinds() {
     assert!(is_histogram("h1", 0) && is_histogram("x", 1) && !is_histogram("x", 2) && !is_histogram("m", 1));
-    let some: Vec<_> = (0..300u64).map(|i| histogram(i.wrapping_mul(0x9e37_79b9_7f4a_7c15) | STEPS)).collect();
+    let some: Vec<_> =
+        (0..300u64).map(|i| histogram(i.wrapping_mul(0x9e37_79b9_7f4a_7c15) | STEPS)).collect();
     for kind in [gyre_tsdb::histogram::Kind::Integer, gyre_tsdb::histogram::Kind::Float] {
         assert!(some.iter().any(|h| h.kind == kind && !h.bounds.is_empty()));
         assert!(some.iter().any(|h| h.kind == kind && h.counter_reset == CounterReset::Gauge));

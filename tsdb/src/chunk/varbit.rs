@@ -10,9 +10,8 @@ const WIDTHS: [u32; 9] = [0, 3, 6, 9, 12, 18, 25, 56, 64];
 
 /// Appends a signed integer.
 pub(super) fn put_int(sink: &mut impl BitSink, value: i64) {
-    let fits = |width: u32| {
-        width == 64 || (-((1i64 << (width - 1)) - 1)..=1i64 << (width - 1)).contains(&value)
-    };
+    let fits =
+        |width: u32| width == 64 || (-((1i64 << (width - 1)) - 1)..=1i64 << (width - 1)).contains(&value);
     put(sink, value as u64, if value == 0 { 0 } else { ones_for(fits) });
 }
 

@@ -77,7 +77,8 @@ impl Late {
 
     /// Whether the buffered histograms are due to be sealed.
     pub(super) fn histograms_are_full(&self) -> bool {
-        let bytes = || self.histograms.iter().map(|(_, histogram)| histogram.chunk_bytes_max()).sum::<usize>();
+        let bytes =
+            || self.histograms.iter().map(|(_, histogram)| histogram.chunk_bytes_max()).sum::<usize>();
         self.histograms.len() >= BUFFER_SAMPLES_MAX || bytes() >= BUFFER_HISTOGRAM_BYTES_MAX
     }
 

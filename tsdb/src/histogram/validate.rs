@@ -66,7 +66,9 @@ pub enum Invalid {
     )]
     CountTooSmall(u64, u64),
     /// Larger than a chunk can be.
-    #[error("histogram is too large: it may take {0} bytes encoded, and at most {SAMPLE_BYTES_MAX} are allowed")]
+    #[error(
+        "histogram is too large: it may take {0} bytes encoded, and at most {SAMPLE_BYTES_MAX} are allowed"
+    )]
     TooLarge(usize),
 }
 

@@ -146,8 +146,7 @@ impl LaneEncoder {
         self.name_stream(stream, stream_name);
         let (batch, frame) = (&self.batch, self.frame);
         let histograms = batch.histograms.bytes();
-        let kind =
-            if histograms.is_empty() { RecordType::Batch } else { RecordType::BatchWithHistograms };
+        let kind = if histograms.is_empty() { RecordType::Batch } else { RecordType::BatchWithHistograms };
         put_record(&mut self.pending, kind, |out| {
             varint::put_u64(out, u64::from(stream.0));
             out.extend_from_slice(&name.boot.to_le_bytes());

@@ -7,13 +7,13 @@ use std::path::Path;
 use std::sync::Arc;
 
 use gyre_tsdb::disk::{Disk, SimDisk};
+use gyre_tsdb::histogram::Histogram;
 use gyre_tsdb::labels::{self, Labels};
 use gyre_tsdb::snapshot::{self, SnapshotBegin, SnapshotEnd, SnapshotWriter};
 use gyre_tsdb::wal::{
     BatchName, DecodedSample, LaneEncoder, Piece, Replay, ReplayReport, StreamId, WalError, WalPosition,
     WalWriter, replay,
 };
-use gyre_tsdb::histogram::Histogram;
 use gyre_tsdb::{Appended, Decoded, Head, SeriesBatch, SeriesRef};
 use histograms::{histogram, is_histogram};
 
@@ -134,8 +134,7 @@ impl Shard {
                 assert!(sample.same_data(&histogram(sample.sum)), "not what was appended: {sample:?}");
                 seeds.push((t, sample.sum));
             };
-            let mut to =
-                Decoded { times: &mut times, values: &mut values, histogram: &mut seed };
+            let mut to = Decoded { times: &mut times, values: &mut values, histogram: &mut seed };
             batch.decode(series, (i64::MIN, i64::MAX), &mut to, &mut scratch).unwrap();
             let name = batch.labels(series).get("__name__").unwrap().to_owned();
             let total = times.len() + seeds.len();

@@ -168,8 +168,7 @@ impl Fields {
         if sample.is_stale() {
             return Ok(t_ms);
         }
-        let sides =
-            [(&mut self.positive, &mut sample.positive), (&mut self.negative, &mut sample.negative)];
+        let sides = [(&mut self.positive, &mut sample.positive), (&mut self.negative, &mut sample.negative)];
         for (fields, side) in sides {
             let (mut left_before, mut left) = (0u64, 0u64);
             for (field, count) in fields.iter_mut().zip(&mut side.counts) {

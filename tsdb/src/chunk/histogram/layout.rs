@@ -133,7 +133,8 @@ mod tests {
 
     #[test]
     fn custom_bounds_come_back_in_both_forms() {
-        for (bound, bits) in [(0.0, 5), (0.005, 5), (0.25, 13), (33_554.43, 32), (33_554.431, 65), (-1.0, 65)] {
+        for (bound, bits) in [(0.0, 5), (0.005, 5), (0.25, 13), (33_554.43, 32), (33_554.431, 65), (-1.0, 65)]
+        {
             let mut sink = VecSink::default();
             put_bound(&mut sink, bound);
             assert_eq!(sink.bits(), bits, "{bound}");
