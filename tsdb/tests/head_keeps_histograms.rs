@@ -75,6 +75,7 @@ proptest! {
             }
         }
         prop_assert_eq!(shard.content(), model);
+        prop_assert_eq!((shard.lost, &shard.report.damage[..]), (0, &[][..]));
     }
 }
 

@@ -53,45 +53,16 @@ impl OpenHistograms {
 
     /// Appends a sample newer than all before; gives the chunk that is full, if one is.
     pub(super) fn append(&mut self, t_ms: i64, sample: &Histogram) -> Option<FullChunk> {
-        let fit = if sample.kind == self.encoder.kind() {
-            self.encoder.fit(sample)
-        } else {
-            // Nothing is known about a reset between integers and floats.
-            return Some(self.replace(OpenHistograms::begin(t_ms, sample)));
-        };
-        if self.is_full(t_ms, sample) {
-            let header = match fit {
-                Fit::New(header) => header,
-                Fit::Same | Fit::Wider { .. } if self.encoder.counter_reset() == CounterReset::Gauge => {
-                    CounterReset::Gauge
-                }
-                Fit::Same | Fit::Wider { .. } => CounterReset::NotReset,
-            };
-            return Some(self.cut(header, t_ms, sample));
-        }
-        match fit {
-            Fit::Same => self.encoder.push(t_ms, sample),
-            Fit::New(header) => return Some(self.cut(header, t_ms, sample)),
-            Fit::Wider { positive, negative, chunk, histogram } => {
-                if chunk {
-                    let wide = self.encoder.widened(&positive, &negative).ok();
-                    let room = CHUNK_BYTES_MAX - sample.chunk_bytes_max();
-                    match wide.filter(|wide| wide.bytes().len() <= room) {
-                        Some(wide) => self.encoder = wide,
-                        None => return Some(self.cut(CounterReset::Unknown, t_ms, sample)),
-                    }
-                }
-                if histogram {
-                    let mut sample = sample.clone();
-                    sample.positive = sample.positive.spread(&positive);
-                    sample.negative = sample.negative.spread(&negative);
-                    self.encoder.push(t_ms, &sample);
-                } else {
-                    self.encoder.push(t_ms, sample);
-                }
+        let fit = self.encoder.fit(sample);
+        let fit = match fit {
+            Fit::Same | Fit::Wider { .. } if self.is_full(t_ms, sample) => {
+                Fit::New(self.encoder.header_of_next())
             }
-        }
-        None
+            fit => fit,
+        };
+        let header = self.encoder.append_as(fit, t_ms, sample).err()?;
+        let next = Self::around(Encoder::begin(header, t_ms, sample), t_ms);
+        Some(std::mem::replace(self, next).close())
     }
 
     /// Prometheus's rule, and one more for samples so large that ten of them fit into no chunk.
@@ -107,14 +78,6 @@ impl OpenHistograms {
         }
         (t_ms >= self.end_ms || bytes >= 2 * TARGET_BYTES)
             && (self.encoder.samples() >= SAMPLES_MIN || t_ms >= window_end(self.begin_ms))
-    }
-
-    fn cut(&mut self, header: CounterReset, t_ms: i64, sample: &Histogram) -> FullChunk {
-        self.replace(Self::around(Encoder::begin(header, t_ms, sample), t_ms))
-    }
-
-    fn replace(&mut self, next: OpenHistograms) -> FullChunk {
-        std::mem::replace(self, next).close()
     }
 
     /// Ends the chunk.

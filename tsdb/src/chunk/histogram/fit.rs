@@ -8,7 +8,7 @@ use crate::histogram::{CounterReset, Histogram, Kind, Side, Span};
 
 /// How a histogram fits behind the last one of a chunk.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Fit {
+pub(crate) enum Fit {
     /// It has the chunk's buckets.
     Same,
     /// Both fit into this layout.

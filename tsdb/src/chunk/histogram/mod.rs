@@ -7,7 +7,7 @@
 //! - `layout`: the part that stands once.
 //! - `fields`: how one number of a sample follows from its predecessor.
 //! - [`Encoder`]: appends samples; opens a chunk again. [`decode`]: reads them.
-//! - [`Fit`]: whether a sample may follow in a chunk at all, and which buckets must be added first.
+//! - `fit`: whether a sample may follow in a chunk at all, and which buckets must be added first.
 //!
 //! Traps: a stale marker writes no buckets, and only stale markers may follow it in its chunk. The buckets of
 //! an integer sample are differences to their left neighbours, and what is written are differences of
@@ -22,7 +22,7 @@ mod layout;
 
 pub use decoder::decode;
 pub use encoder::Encoder;
-pub use fit::Fit;
+pub(crate) use fit::Fit;
 
 use super::{BitReader, CHUNK_BYTES_MAX};
 use crate::histogram::{CounterReset, Kind};
