@@ -3,7 +3,12 @@
 //! Every query is evaluated off the sample boundaries: Debian's Prometheus 2.42 still has ranges closed on the left.
 //! Two node_exporters give counters and gauges, Prometheus's own page gives histograms.
 
+#[path = "../support/histograms.rs"]
+mod histogram_messages;
+mod histograms;
 mod queries;
+#[path = "../support/remote_write.rs"]
+mod remote_write;
 mod scene;
 
 use std::path::Path;
