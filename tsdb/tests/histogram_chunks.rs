@@ -9,7 +9,7 @@ mod histograms;
 
 use gyre_tsdb::chunk::ChunkError;
 use gyre_tsdb::chunk::histogram::{Encoder, decode, first_time};
-use gyre_tsdb::histogram::{CounterReset, Histogram, Kind, STALE_NAN, Side, Span};
+use gyre_tsdb::histogram::{CUSTOM_BUCKETS_SCHEMA, CounterReset, Histogram, Kind, STALE_NAN, Side, Span};
 use histograms::{STEPS, histogram, is_histogram};
 use proptest::prelude::*;
 
@@ -95,6 +95,47 @@ proptest! {
             let _ = decoded(&bytes, chunk.kind());
         }
     }
+}
+
+#[test]
+fn a_chunk_with_custom_bounds_is_written_as_the_format_says() {
+    // Put together by hand from Prometheus's description of the format.
+    let bits = [
+        "0000000000000010 10000000", // two samples, after a counter reset
+        "00000000",                  // zero threshold 0
+        "1110 111001011",            // schema -53
+        "10001 10010 0",             // one positive span: length 2, offset 0
+        "0",                         // no negative spans
+        "10010",                     // two bounds
+        "1110 111110101",            // 0.5, as 500 + 1
+        "11110 100111000101",        // 2.5, as 2500 + 1
+        "11110 001111101000",        // 1000 ms
+        "10011 0",                   // count 3, zero count 0
+        "0100000000010000000000000000000000000000000000000000000000000000", // sum 4.0
+        "10001 10001",               // buckets: 1, then 1 more
+        // The second sample, at 3000 ms: 2000 ms later; count 5: 2 more; the sum is the same.
+        "11110 011111010000 10010 0 0",
+        // Buckets 1 and 4: the difference between both grew by 2.
+        "0 10010",
+    ];
+    let bits: Vec<u8> = bits.concat().bytes().filter(|bit| *bit != b' ').map(|bit| bit - b'0').collect();
+    let byte = |bits: &[u8]| bits.iter().enumerate().fold(0, |byte, (at, bit)| byte | bit << (7 - at));
+    let expected: Vec<u8> = bits.chunks(8).map(byte).collect();
+
+    let sample = |counts: [u64; 2]| Histogram {
+        schema: CUSTOM_BUCKETS_SCHEMA,
+        count: counts.iter().sum(),
+        sum: 4f64.to_bits(),
+        positive: Side { spans: vec![Span { offset: 0, length: 2 }], counts: counts.to_vec() },
+        bounds: [0.5, 2.5].into(),
+        ..Histogram::default()
+    };
+    let mut chunk = Encoder::begin(CounterReset::Reset, 1000, &sample([1, 2]));
+    chunk.append(3000, &sample([1, 4])).unwrap();
+    assert_eq!(chunk.bytes(), expected);
+    let read = decoded(&expected, Kind::Integer).unwrap();
+    assert_eq!(read[0], (1000, sample([1, 2])));
+    assert_eq!(read[1], (3000, Histogram { counter_reset: CounterReset::NotReset, ..sample([1, 4]) }));
 }
 
 #[test]

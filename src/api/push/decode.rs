@@ -310,12 +310,6 @@ impl Reader<'_> {
                     if self.samples.len() > SAMPLES_PER_REQUEST_MAX {
                         return Err(DecodeError::TooMany { what: "samples", max: SAMPLES_PER_REQUEST_MAX });
                     }
-                    if self.histograms.len() > HISTOGRAMS_PER_REQUEST_MAX {
-                        return Err(DecodeError::TooMany {
-                            what: "histograms",
-                            max: HISTOGRAMS_PER_REQUEST_MAX,
-                        });
-                    }
                 }
                 METADATA => {
                     let index = self.metadata.len();
@@ -337,6 +331,10 @@ impl Reader<'_> {
                 }
                 .map_err(in_request)?,
             }
+        }
+        // No more than one too many were kept, so there is time until the end.
+        if self.histograms.len() > HISTOGRAMS_PER_REQUEST_MAX {
+            return Err(DecodeError::TooMany { what: "histograms", max: HISTOGRAMS_PER_REQUEST_MAX });
         }
         Ok(())
     }
@@ -370,17 +368,7 @@ impl Reader<'_> {
                     validate_exemplar(message.len_delimited("exemplars")?)?;
                     self.exemplars += 1;
                 }
-                HISTOGRAMS => {
-                    let histogram = message.len_delimited("histograms")?;
-                    validate_histogram(histogram)?;
-                    let begin = histogram.offset();
-                    if self.histograms.len() <= HISTOGRAMS_PER_REQUEST_MAX {
-                        self.histograms.push(HistogramSlice {
-                            series: self.series.len() as u32,
-                            message: begin as u32..(begin + histogram.rest().len()) as u32,
-                        });
-                    }
-                }
+                HISTOGRAMS => self.histogram(message.len_delimited("histograms")?)?,
                 other => match other >> 3 {
                     1 => message.wrong_wire_type("labels", other, WireType::Len)?,
                     2 => message.wrong_wire_type("samples", other, WireType::Len)?,
@@ -398,6 +386,23 @@ impl Reader<'_> {
             labels: labels.start as u32..labels.end as u32,
             samples: first_sample as u32..self.samples.len() as u32,
         });
+        Ok(())
+    }
+}
+
+impl Reader<'_> {
+    // Out of the way of floats, which are most of what comes.
+    #[cold]
+    fn histogram(&mut self, message: Scanner<'_>) -> Result<(), WireError> {
+        validate_histogram(message)?;
+        let begin = message.offset();
+        // As with samples, one past the limit is enough.
+        if self.histograms.len() <= HISTOGRAMS_PER_REQUEST_MAX {
+            self.histograms.push(HistogramSlice {
+                series: self.series.len() as u32,
+                message: begin as u32..(begin + message.rest().len()) as u32,
+            });
+        }
         Ok(())
     }
 }

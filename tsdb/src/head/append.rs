@@ -97,10 +97,10 @@ impl Head {
     pub fn append(&mut self, series: SeriesRef, t_ms: i64, value: u64) -> Appended {
         let state = &mut self.series[series.0 as usize];
         let encoder = &state.encoder;
-        if state.newest == Newest::Histogram {
-            return self.append_after_histograms(series, t_ms, value);
+        if state.newest != Newest::Float {
+            return self.append_after_no_float(series, t_ms, value);
         }
-        if state.has_samples() && t_ms <= encoder.t_ms {
+        if t_ms <= encoder.t_ms {
             if t_ms == encoder.t_ms {
                 return if value == encoder.value { Appended::Again } else { Appended::Conflict };
             }
@@ -151,10 +151,14 @@ impl Head {
         Appended::InOrder
     }
 
-    /// Appends a float to a series whose newest sample is a histogram.
+    /// Appends a float to a series that is empty, or whose newest sample is a histogram.
     #[cold]
-    fn append_after_histograms(&mut self, series: SeriesRef, t_ms: i64, value: u64) -> Appended {
-        let newest_ms = self.series[series.0 as usize].encoder.t_ms;
+    fn append_after_no_float(&mut self, series: SeriesRef, t_ms: i64, value: u64) -> Appended {
+        let state = &self.series[series.0 as usize];
+        if state.newest == Newest::None {
+            return self.push_float(series, t_ms, value);
+        }
+        let newest_ms = state.encoder.t_ms;
         if t_ms < newest_ms {
             return self.append_late(series, t_ms, Value::Float(value));
         }
