@@ -16,6 +16,8 @@ use gyre_ring::BatchId;
 use gyre_tsdb::labels::{Labels, METRIC_NAME};
 use gyre_tsdb::wal::{BatchName, LaneEncoder, StreamId};
 use gyre_tsdb::{Appended, CreateError, Head, SeriesRef};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 use super::histogram::{self, Admitted};
 use super::tenant_state::{SeriesLimit, TenantState};
@@ -393,7 +395,7 @@ impl Appender<'_> {
         if matches!(refusal, Refusal::TooNew { .. }) {
             return refusal.to_string();
         }
-        let (tenant, time) = (&self.tenant.id, Rfc3339(t_ms));
+        let (tenant, time) = (&self.tenant.id, GoTime(t_ms));
         format!("user={tenant}: err: {refusal}. timestamp={time}, series={}", SeriesText(labels))
     }
 
@@ -505,26 +507,15 @@ impl fmt::Display for SeriesText<'_> {
 }
 
 /// A time as Go's RFC 3339 prints it in UTC, to the second; milliseconds where that leaves the calendar.
-struct Rfc3339(i64);
+struct GoTime(i64);
 
-impl fmt::Display for Rfc3339 {
+impl fmt::Display for GoTime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let seconds = self.0.div_euclid(1000);
-        let (days, second) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
-        // Days since 0000-03-01 in eras of 400 years; the civil calendar's usual arithmetic.
-        let shifted = days + 719_468;
-        let (era, day) = (shifted.div_euclid(146_097), shifted.rem_euclid(146_097));
-        let year_of_era = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
-        let day_of_year = day - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-        let month_from_march = (5 * day_of_year + 2) / 153;
-        let day_of_month = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-        let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
-        let year = era * 400 + year_of_era + i64::from(month <= 2);
-        if !(0..=9999).contains(&year) {
-            return write!(f, "{}ms", self.0);
+        let time = OffsetDateTime::from_unix_timestamp(self.0.div_euclid(1000));
+        match time.ok().and_then(|time| time.format(&Rfc3339).ok()) {
+            Some(text) => f.write_str(&text),
+            None => write!(f, "{}ms", self.0),
         }
-        let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
-        write!(f, "{year:04}-{month:02}-{day_of_month:02}T{hour:02}:{minute:02}:{second:02}Z")
     }
 }
 
@@ -541,7 +532,7 @@ mod tests {
             (-1, "1969-12-31T23:59:59Z"),
             (i64::MAX, "9223372036854775807ms"),
         ] {
-            assert_eq!(Rfc3339(t_ms).to_string(), text);
+            assert_eq!(GoTime(t_ms).to_string(), text);
         }
     }
 }

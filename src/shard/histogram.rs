@@ -9,8 +9,7 @@ use super::append::Refusal;
 use crate::api::push::histogram::decode;
 use crate::tenant::canonical::quote_series;
 
-/// Bytes of one histogram's message. Cortex's default of `-validation.max-native-histogram-size-bytes`; it keeps
-/// every sample within what a chunk can hold.
+/// Bytes of one histogram's message. Cortex's default of `-validation.max-native-histogram-size-bytes`.
 pub const MESSAGE_BYTES_MAX: usize = 16 << 10;
 
 /// A histogram that may be stored.
@@ -30,6 +29,10 @@ pub(super) fn admit(message: &[u8], buckets_max: usize, labels: &[u8]) -> Result
     let invalid = |error: String| Refusal::HistogramInvalid { error, series: quote_series(labels) };
     // The request was scanned by the same rules, so a fault is not expected here.
     let (t_ms, mut histogram) = decode(message).map_err(|error| invalid(error.fault.to_string()))?;
+    if histogram.is_stale() {
+        // What else it says does not count.
+        histogram = Histogram { counter_reset: histogram.counter_reset, ..Histogram::stale(histogram.kind) };
+    }
     let schema = histogram.schema;
     if schema != CUSTOM_BUCKETS_SCHEMA && !(SCHEMA_MIN..=SCHEMA_MAX).contains(&schema) {
         return Err(Refusal::HistogramSchema { schema, series: quote_series(labels) });
@@ -38,5 +41,6 @@ pub(super) fn admit(message: &[u8], buckets_max: usize, labels: &[u8]) -> Result
     if buckets_max > 0 && !histogram.reduce_to_buckets(buckets_max) {
         return Err(Refusal::HistogramBuckets { limit: buckets_max, series: quote_series(labels) });
     }
+    histogram.check_size().map_err(|error| invalid(error.to_string()))?;
     Ok(Admitted { t_ms, is_reduced: histogram.schema != schema, histogram })
 }

@@ -4,7 +4,7 @@ use gyre::api::push::decode::WriteBatch;
 use gyre::api::push::histogram::decode as decode_histogram;
 use gyre::api::push::pool::BatchPool;
 use gyre::tenant::canonical::raw_labels;
-use gyre_tsdb::histogram::{CounterReset, Kind, Side};
+use gyre_tsdb::histogram::{CounterReset, Kind, Side, Span};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use prost::Message;
@@ -205,8 +205,8 @@ struct Sparse {
     words: [u64; 4],
     schema: i32,
     reset_hint: i32,
-    /// Offsets and lengths, counts; negative side first.
-    sides: [(Vec<(i32, u32)>, Vec<u64>); 2],
+    /// Negative side first.
+    sides: [Side; 2],
     bounds: Vec<u64>,
 }
 
@@ -220,7 +220,8 @@ fn sparse_of_prost(h: &oracle::Histogram) -> Sparse {
             sum as u64
         });
         let words = if is_float { bits(counts) } else { added.collect() };
-        (spans.iter().map(|span| (span.offset, span.length)).collect(), words)
+        let span = |span: &oracle::BucketSpan| Span { offset: span.offset, length: span.length };
+        Side { spans: spans.iter().map(span).collect(), counts: words }
     };
     let count = match h.count {
         Some(oracle::Count::Int(count)) => count,
@@ -248,9 +249,6 @@ fn sparse_of_prost(h: &oracle::Histogram) -> Sparse {
 
 fn sparse_of_ours(message: &[u8]) -> Sparse {
     let (t_ms, h) = decode_histogram(message).expect("the request was scanned");
-    let side = |side: &Side| {
-        (side.spans.iter().map(|span| (span.offset, span.length)).collect(), side.counts.clone())
-    };
     Sparse {
         t_ms,
         is_float: h.kind == Kind::Float,
@@ -262,7 +260,7 @@ fn sparse_of_ours(message: &[u8]) -> Sparse {
             CounterReset::NotReset => 2,
             CounterReset::Gauge => 3,
         },
-        sides: [side(&h.negative), side(&h.positive)],
+        sides: [h.negative, h.positive],
         bounds: h.bounds.iter().map(|bound| bound.to_bits()).collect(),
     }
 }

@@ -161,8 +161,10 @@ fn histograms_in_a_log_written_by_hand_are_read_as_documented() {
     assert_eq!(all_of(&shard, "m"), (vec![(1000, 1.0)], vec![]));
 }
 
+type Samples<T> = Vec<(i64, T)>;
+
 /// Floats and histograms of a series.
-fn all_of(shard: &Shard, name: &str) -> (Vec<(i64, f64)>, Vec<(i64, Histogram)>) {
+fn all_of(shard: &Shard, name: &str) -> (Samples<f64>, Samples<Histogram>) {
     let mut batch = SeriesBatch::default();
     for series in shard.head.select(&[Matcher::equal("__name__", name)]) {
         shard.head.read(series, i64::MIN, i64::MAX, &mut batch);

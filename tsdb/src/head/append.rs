@@ -129,7 +129,8 @@ impl Head {
         }
     }
 
-    /// Appends a histogram, which must be [valid](Histogram::validate), unless it is there.
+    /// Appends a histogram unless it is there. It must be [valid](Histogram::validate) and [not too
+    /// large](Histogram::check_size).
     pub fn append_histogram(&mut self, series: SeriesRef, t_ms: i64, histogram: &Histogram) -> Appended {
         let state = &self.series[series.0 as usize];
         if state.has_samples() && t_ms <= state.encoder.t_ms {

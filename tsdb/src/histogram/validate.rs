@@ -94,7 +94,8 @@ pub enum InvalidSide {
 }
 
 impl Histogram {
-    /// Checks everything that storing and querying rely on. A stale marker is always valid.
+    /// Checks everything that storing and querying rely on but the [size](Self::check_size). A stale marker is
+    /// always valid.
     pub fn validate(&self) -> Result<(), Invalid> {
         if self.is_stale() {
             return Ok(());
@@ -118,7 +119,11 @@ impl Histogram {
             return Err(Invalid::NegativeCount(self.kind.value(self.count)));
         }
         self.check_counts(&self.positive).map_err(|error| Invalid::Side("positive", error))?;
-        self.check_sum_of_buckets()?;
+        self.check_sum_of_buckets()
+    }
+
+    /// Checks that a chunk can hold it.
+    pub fn check_size(&self) -> Result<(), Invalid> {
         let bytes = self.chunk_bytes_max();
         if bytes > SAMPLE_BYTES_MAX { Err(Invalid::TooLarge(bytes)) } else { Ok(()) }
     }
@@ -189,7 +194,7 @@ impl Histogram {
     /// No sample of this layout is longer in a chunk, layout included.
     pub(crate) fn chunk_bytes_max(&self) -> usize {
         let spans = self.positive.spans.len() + self.negative.spans.len();
-        64 + 10 * self.buckets() + 16 * spans + 9 * self.bounds.len()
+        96 + 10 * self.buckets() + 16 * spans + 9 * self.bounds.len()
     }
 }
 
