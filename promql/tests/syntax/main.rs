@@ -9,4 +9,5 @@ mod property;
 mod robustness;
 mod round_trip;
 mod series;
+mod spans;
 mod support;
