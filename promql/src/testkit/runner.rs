@@ -12,11 +12,13 @@ use crate::value::Value;
 pub struct FileReport {
     /// Evaluations.
     pub evals: usize,
+    /// Those of them that are range queries; the others are instant queries.
+    pub range_evals: usize,
     /// Evaluations that were as expected, in all their variants.
     pub passed: usize,
     /// The others.
     pub failures: Vec<EvalFailure>,
-    /// Queries run, variants included.
+    /// Queries run: each evaluation as written, and its variants.
     pub queries: usize,
 }
 
@@ -41,6 +43,7 @@ pub fn run_script(script: &str, target: &mut dyn Target) -> Result<FileReport, S
             Command::Load(series) => target.load(&series).map_err(fail)?,
             Command::Eval(eval) => {
                 report.evals += 1;
+                report.range_evals += usize::from(eval.is_range);
                 let mut runner = Runner { eval: &eval, target, queries: 0 };
                 let outcome = runner.run();
                 report.queries += runner.queries;
