@@ -99,12 +99,19 @@ impl Series {
 
     /// The float samples, in time order: milliseconds and value.
     pub fn floats(&self) -> impl Iterator<Item = (i64, f64)> + '_ {
+        self.floats_from(0)
+    }
+
+    /// The float samples but for the first `skipped`, in time order: milliseconds and value.
+    pub fn floats_from(&self, skipped: usize) -> impl Iterator<Item = (i64, f64)> + '_ {
         let (on_grid, listed) = match &self.floats {
+            // There are no more of these than steps.
             FloatPoints::OnGrid { grid, row } => {
-                (Some(row.floats().map(|(step, value)| (grid.timestamp(step), value))), None)
+                (Some(row.floats().skip(skipped).map(|(step, value)| (grid.timestamp(step), value))), None)
             }
             FloatPoints::Listed { timestamps_ms, values } => {
-                (None, Some(timestamps_ms.iter().copied().zip(values.iter().copied())))
+                let at = skipped.min(values.len());
+                (None, Some(timestamps_ms[at..].iter().copied().zip(values[at..].iter().copied())))
             }
         };
         on_grid.into_iter().flatten().chain(listed.into_iter().flatten())

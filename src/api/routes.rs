@@ -1,9 +1,12 @@
 //! Which path leads where. A route's name is its `route` in `cortex_request_duration_seconds`.
 
-use actix_web::HttpResponse;
+use actix_web::body::MessageBody;
+use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::StatusCode;
-use actix_web::middleware::Compress;
+use actix_web::http::header::CONTENT_ENCODING;
+use actix_web::middleware::{Compress, Next, from_fn};
 use actix_web::web::{self, ServiceConfig};
+use actix_web::{Error, HttpResponse};
 
 use super::response::text_error;
 use super::{push, query, rules, status};
@@ -16,12 +19,15 @@ const PUSH_PATHS: [(&str, &str); 3] =
     [("/api/v1/push", "api_v1_push"), ("/api/prom/push", "api_prom_push"), ("/api/v1/write", "api_v1_write")];
 
 /// All route names, so that a label can be made without allocating.
-const ROUTES: [&str; 20] = [
+const ROUTES: [&str; 23] = [
     "api_v1_push",
     "api_prom_push",
     "api_v1_write",
     "api_v1_query",
     "api_v1_query_range",
+    "api_v1_query_exemplars",
+    "api_v1_format_query",
+    "api_v1_parse_query",
     "api_v1_series",
     "api_v1_labels",
     "api_v1_label_values",
@@ -63,13 +69,31 @@ pub(super) fn configure(config: &mut ServiceConfig) {
         config.service(
             web::scope(&format!("{prefix}/api/v1"))
                 .wrap(Compress::default())
+                .wrap(from_fn(unlabel_identity))
                 .service(web::resource("/rules").name("api_v1_rules").get(rules::groups))
                 .service(web::resource("/alerts").name("api_v1_alerts").get(rules::alerts))
                 .configure(configure_queries),
         );
     }
-    config.service(web::scope("/api/v1").wrap(Compress::default()).configure(configure_queries));
+    config.service(
+        web::scope("/api/v1")
+            .wrap(Compress::default())
+            .wrap(from_fn(unlabel_identity))
+            .configure(configure_queries),
+    );
     config.default_service(web::to(not_found));
+}
+
+/// `Content-Encoding: identity` keeps the compression away from small answers; clients need not see it.
+async fn unlabel_identity(
+    request: ServiceRequest,
+    next: Next<impl MessageBody>,
+) -> Result<ServiceResponse<impl MessageBody>, Error> {
+    let mut response = next.call(request).await?;
+    if response.headers().get(CONTENT_ENCODING).is_some_and(|encoding| encoding == "identity") {
+        response.headers_mut().remove(CONTENT_ENCODING);
+    }
+    Ok(response)
 }
 
 async fn not_found() -> HttpResponse {
@@ -82,14 +106,32 @@ fn configure_queries(config: &mut ServiceConfig) {
         .service(
             web::resource("/query")
                 .name("api_v1_query")
-                .get(query::instant::handle)
-                .post(query::instant::handle),
+                .get(query::expression::instant)
+                .post(query::expression::instant),
         )
         .service(
             web::resource("/query_range")
                 .name("api_v1_query_range")
-                .get(query::range::handle)
-                .post(query::range::handle),
+                .get(query::expression::range)
+                .post(query::expression::range),
+        )
+        .service(
+            web::resource("/query_exemplars")
+                .name("api_v1_query_exemplars")
+                .get(query::language::exemplars)
+                .post(query::language::exemplars),
+        )
+        .service(
+            web::resource("/format_query")
+                .name("api_v1_format_query")
+                .get(query::language::format)
+                .post(query::language::format),
+        )
+        .service(
+            web::resource("/parse_query")
+                .name("api_v1_parse_query")
+                .get(query::language::parse)
+                .post(query::language::parse),
         )
         .service(
             web::resource("/series")

@@ -2,11 +2,10 @@
 
 use std::time::Duration;
 
-use gyre_promql::value::Value;
-use gyre_promql::{CancelToken, QueryError as EngineError, QueryErrorKind, QueryResult};
+use gyre_promql::{CancelToken, QueryErrorKind};
 use gyre_ring::TenantId;
 
-use super::{Answer, InstantQuery, Node, QueryError, QueryOptions, RangeQuery};
+use super::{Answer, Evaluated, Node, QueryError, QueryRequest, QueryStats, QueryTimes};
 use crate::query::pool::PoolError;
 use crate::query::storage::ShardStorage;
 
@@ -14,42 +13,13 @@ use crate::query::storage::ShardStorage;
 const ANNOTATIONS_MAX: usize = 1000;
 
 impl Node {
-    /// Evaluates an expression at one time.
-    pub async fn query(&self, tenant: &TenantId, query: InstantQuery) -> Result<Answer<Value>, QueryError> {
-        let InstantQuery { expr, time_ms, options } = query;
-        self.evaluate(tenant, expr, options, move |engine, storage, expr, options| {
-            engine.instant(storage, expr, time_ms, options)
-        })
-        .await
-    }
-
-    /// Evaluates an expression at many times.
-    pub async fn query_range(
+    /// Evaluates an expression.
+    pub async fn query(
         &self,
         tenant: &TenantId,
-        query: RangeQuery,
-    ) -> Result<Answer<Value>, QueryError> {
-        let RangeQuery { expr, start_ms, end_ms, step_ms, options } = query;
-        self.evaluate(tenant, expr, options, move |engine, storage, expr, options| {
-            engine.range(storage, expr, start_ms, end_ms, step_ms, options)
-        })
-        .await
-    }
-
-    async fn evaluate(
-        &self,
-        tenant: &TenantId,
-        expr: String,
-        options: QueryOptions,
-        run: impl FnOnce(
-            &gyre_promql::Engine,
-            &ShardStorage,
-            &str,
-            &gyre_promql::QueryOptions,
-        ) -> Result<QueryResult, EngineError>
-        + Send
-        + 'static,
-    ) -> Result<Answer<Value>, QueryError> {
+        request: QueryRequest,
+    ) -> Result<Answer<Evaluated>, QueryError> {
+        let QueryRequest { expr, times, options } = request;
         let shards = self.storage.shards.clone();
         let storage = ShardStorage::new(shards.clone(), shards.get(tenant));
         let cancel = CancelToken::default();
@@ -59,11 +29,24 @@ impl Node {
             timeout: Some(milliseconds(options.timeout_ms)),
             cancel: cancel.clone(),
         };
-        let engine = self.engine.clone();
+        let (engine, env) = (self.engine.clone(), self.env.clone());
+        let asked = env.monotonic();
         let query = move || {
-            let result = run(&engine, &storage, &expr, &options)?;
+            let begun = env.monotonic();
+            let text = expr.as_str();
+            let result = match times {
+                QueryTimes::Instant { time_ms } => engine.instant(&storage, text, time_ms, &options),
+                QueryTimes::Range { start_ms, end_ms, step_ms } => {
+                    engine.range(&storage, text, start_ms, end_ms, step_ms, &options)
+                }
+            }?;
+            let stats = QueryStats {
+                waiting: begun.saturating_sub(asked),
+                evaluation: env.monotonic().saturating_sub(begun),
+                samples_peak: result.stats.samples_peak,
+            };
             let (warnings, infos) = result.annotations.texts(&expr, ANNOTATIONS_MAX);
-            Ok(Answer { value: result.value, warnings, infos })
+            Ok(Answer { value: Evaluated { value: result.value, stats }, warnings, infos })
         };
         self.queries.run(cancel, query).await.map_err(explain)
     }
