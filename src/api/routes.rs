@@ -6,7 +6,7 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::CONTENT_ENCODING;
 use actix_web::middleware::{Compress, Next, from_fn};
 use actix_web::web::{self, ServiceConfig};
-use actix_web::{Error, HttpResponse};
+use actix_web::{Error, HttpResponse, Route};
 
 use super::response::text_error;
 use super::{push, query, rules, status};
@@ -102,50 +102,33 @@ async fn not_found() -> HttpResponse {
 
 /// The part of Prometheus's API that is the same under every prefix.
 fn configure_queries(config: &mut ServiceConfig) {
+    let asked = |path: &str, name: &str, get: Route, post: Route| {
+        web::resource(path).name(name).route(get).route(post).default_service(web::to(not_allowed))
+    };
+    macro_rules! get_and_post {
+        ($path:literal, $name:literal, $handler:path) => {
+            asked($path, $name, web::get().to($handler), web::post().to($handler))
+        };
+    }
+    macro_rules! get {
+        ($path:literal, $name:literal, $handler:path) => {
+            web::resource($path).name($name).get($handler).default_service(web::to(not_allowed))
+        };
+    }
     config
-        .service(
-            web::resource("/query")
-                .name("api_v1_query")
-                .get(query::expression::instant)
-                .post(query::expression::instant),
-        )
-        .service(
-            web::resource("/query_range")
-                .name("api_v1_query_range")
-                .get(query::expression::range)
-                .post(query::expression::range),
-        )
-        .service(
-            web::resource("/query_exemplars")
-                .name("api_v1_query_exemplars")
-                .get(query::language::exemplars)
-                .post(query::language::exemplars),
-        )
-        .service(
-            web::resource("/format_query")
-                .name("api_v1_format_query")
-                .get(query::language::format)
-                .post(query::language::format),
-        )
-        .service(
-            web::resource("/parse_query")
-                .name("api_v1_parse_query")
-                .get(query::language::parse)
-                .post(query::language::parse),
-        )
-        .service(
-            web::resource("/series")
-                .name("api_v1_series")
-                .get(query::series::handle)
-                .post(query::series::handle),
-        )
-        .service(
-            web::resource("/labels")
-                .name("api_v1_labels")
-                .get(query::labels::names)
-                .post(query::labels::names),
-        )
-        .service(web::resource("/label/{name}/values").name("api_v1_label_values").get(query::labels::values))
-        .service(web::resource("/metadata").name("api_v1_metadata").get(query::metadata::handle))
-        .service(web::resource("/status/buildinfo").name("api_v1_status_buildinfo").get(status::buildinfo));
+        .service(get_and_post!("/query", "api_v1_query", query::expression::instant))
+        .service(get_and_post!("/query_range", "api_v1_query_range", query::expression::range))
+        .service(get_and_post!("/query_exemplars", "api_v1_query_exemplars", query::language::exemplars))
+        .service(get_and_post!("/format_query", "api_v1_format_query", query::language::format))
+        .service(get_and_post!("/parse_query", "api_v1_parse_query", query::language::parse))
+        .service(get_and_post!("/series", "api_v1_series", query::series::handle))
+        .service(get_and_post!("/labels", "api_v1_labels", query::labels::names))
+        .service(get!("/label/{name}/values", "api_v1_label_values", query::labels::values))
+        .service(get!("/metadata", "api_v1_metadata", query::metadata::handle))
+        .service(get!("/status/buildinfo", "api_v1_status_buildinfo", status::buildinfo));
+}
+
+/// As Prometheus's router answers a method that a path does not have.
+async fn not_allowed() -> HttpResponse {
+    text_error(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed")
 }

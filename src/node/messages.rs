@@ -112,6 +112,9 @@ pub enum QueryError {
     /// The expression cannot be parsed.
     #[error("{0}")]
     Parse(String),
+    /// The request asks for more than the tenant may have.
+    #[error("{0}")]
+    BadData(String),
     /// The expression cannot be evaluated.
     #[error("{0}")]
     Execution(String),

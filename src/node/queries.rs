@@ -6,6 +6,7 @@ use gyre_promql::{CancelToken, QueryErrorKind};
 use gyre_ring::TenantId;
 
 use super::{Answer, Evaluated, Node, QueryError, QueryRequest, QueryStats, QueryTimes};
+use crate::query::limits::QueryLimits;
 use crate::query::pool::PoolError;
 use crate::query::storage::ShardStorage;
 
@@ -20,19 +21,33 @@ impl Node {
         request: QueryRequest,
     ) -> Result<Answer<Evaluated>, QueryError> {
         let QueryRequest { expr, times, options } = request;
+        let limits = self.overrides.of(tenant);
+        let limits = QueryLimits {
+            series_max: limits.max_fetched_series_per_query,
+            length_ms_max: limits.max_query_length_ms,
+        };
+        if let QueryTimes::Range { start_ms, end_ms, .. } = times {
+            limits.check_length(start_ms, end_ms).map_err(QueryError::BadData)?;
+        }
         let shards = self.storage.shards.clone();
-        let storage = ShardStorage::new(shards.clone(), shards.get(tenant));
+        let storage = ShardStorage::new(shards.clone(), shards.get(tenant), limits);
         let cancel = CancelToken::default();
         let milliseconds = |ms: i64| Duration::from_millis(ms.max(0) as u64);
-        let options = gyre_promql::QueryOptions {
+        let timeout = milliseconds(options.timeout_ms);
+        if timeout.is_zero() {
+            return Err(QueryError::Timeout("query timed out in query execution".to_owned()));
+        }
+        let mut options = gyre_promql::QueryOptions {
             lookback_delta: options.lookback_ms.map(milliseconds),
-            timeout: Some(milliseconds(options.timeout_ms)),
+            timeout: None,
             cancel: cancel.clone(),
         };
         let (engine, env) = (self.engine.clone(), self.env.clone());
         let asked = env.monotonic();
         let query = move || {
             let begun = env.monotonic();
+            let waiting = begun.saturating_sub(asked);
+            options.timeout = Some(timeout.saturating_sub(waiting));
             let text = expr.as_str();
             let result = match times {
                 QueryTimes::Instant { time_ms } => engine.instant(&storage, text, time_ms, &options),
@@ -41,20 +56,21 @@ impl Node {
                 }
             }?;
             let stats = QueryStats {
-                waiting: begun.saturating_sub(asked),
+                waiting,
                 evaluation: env.monotonic().saturating_sub(begun),
                 samples_peak: result.stats.samples_peak,
             };
             let (warnings, infos) = result.annotations.texts(&expr, ANNOTATIONS_MAX);
             Ok(Answer { value: Evaluated { value: result.value, stats }, warnings, infos })
         };
-        self.queries.run(cancel, query).await.map_err(explain)
+        self.queries.run(timeout, cancel, query).await.map_err(explain)
     }
 }
 
 fn explain(error: PoolError) -> QueryError {
     match error {
         PoolError::Full => QueryError::TooManyRequests("too many outstanding requests".to_owned()),
+        PoolError::Waited => QueryError::Timeout("query timed out in query queue".to_owned()),
         PoolError::Panicked => QueryError::Internal("the query failed unexpectedly; see the log".to_owned()),
         PoolError::Query(error) => {
             let text = error.to_string();

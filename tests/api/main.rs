@@ -13,6 +13,7 @@ mod decode;
 mod decode_against_prost;
 mod query_answers;
 mod query_language;
+mod query_limits;
 mod query_parameters;
 mod query_streaming;
 mod status_pages;

@@ -117,7 +117,8 @@ fn parameters_may_be_posted_and_the_body_comes_first() {
         "bad_data",
         r#"invalid parameter "limit": strconv.Atoi: parsing "x": invalid syntax"#,
     );
-    assert_eq!(post("/api/prom/api/v1/label/job/values", "").status, 405);
+    let not_allowed = post("/api/prom/api/v1/label/job/values", "");
+    assert_eq!((not_allowed.status, not_allowed.text().as_str()), (405, "Method Not Allowed\n"));
 }
 
 #[test]

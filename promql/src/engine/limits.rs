@@ -76,7 +76,7 @@ impl Tracker {
         }
         if held_bytes > self.bytes_max {
             return Err(QueryError::execution(format!(
-                "query would use more than {} bytes of memory (the limit on bytes per query)",
+                "query would use more than {} bytes of memory, the limit on bytes per query (--query.bytes-max)",
                 self.bytes_max
             )));
         }

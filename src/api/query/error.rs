@@ -54,7 +54,7 @@ impl ApiError {
             Self::FormTooLarge { .. } => ("bad_data", 413),
             Self::FormSlow => ("bad_data", 408),
             Self::Query(error) => match error {
-                QueryError::Parse(_) => ("bad_data", 400),
+                QueryError::Parse(_) | QueryError::BadData(_) => ("bad_data", 400),
                 QueryError::Execution(_) => ("execution", 422),
                 QueryError::Timeout(_) => ("timeout", 503),
                 QueryError::Canceled(_) => ("canceled", 499),
