@@ -22,17 +22,20 @@ pub enum Feature {
     BinopFillModifiers,
     /// Counters are known by their `__type__` label, not by their name.
     TypeAndUnitLabels,
+    /// Statistics of each step of a query. Always on: only queries that ask for them pay.
+    PerStepStats,
     /// `rate` and the like use the time at which a counter started.
     UseStartTimestamps,
 }
 
 /// All names, in the order in which they are shown.
-const NAMES: [(&str, Feature); 7] = [
+const NAMES: [(&str, Feature); 8] = [
     ("promql-experimental-functions", Feature::ExperimentalFunctions),
     ("promql-delayed-name-removal", Feature::DelayedNameRemoval),
     ("promql-duration-expr", Feature::DurationExpr),
     ("promql-extended-range-selectors", Feature::ExtendedRangeSelectors),
     ("promql-binop-fill-modifiers", Feature::BinopFillModifiers),
+    ("promql-per-step-stats", Feature::PerStepStats),
     ("type-and-unit-labels", Feature::TypeAndUnitLabels),
     ("use-start-timestamps", Feature::UseStartTimestamps),
 ];

@@ -55,6 +55,8 @@ pub struct QueryOptions {
     pub timeout_ms: i64,
     /// How far back to look for a sample, if not the default.
     pub lookback_ms: Option<i64>,
+    /// Whether to count the samples that it looks at.
+    pub count_samples: bool,
 }
 
 /// What a query came to.
@@ -67,7 +69,7 @@ pub struct Evaluated {
 }
 
 /// What a query took.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct QueryStats {
     /// Time it waited for its turn.
     pub waiting: Duration,
@@ -75,6 +77,8 @@ pub struct QueryStats {
     pub evaluation: Duration,
     /// Most samples it held at a time.
     pub samples_peak: u64,
+    /// Samples that each of its steps looked at, if asked for.
+    pub samples_per_step: Vec<u64>,
 }
 
 /// What an answer says that a limit cut short. Prometheus's words.

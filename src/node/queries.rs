@@ -41,6 +41,7 @@ impl Node {
             lookback_delta: options.lookback_ms.map(milliseconds),
             timeout: None,
             cancel: cancel.clone(),
+            count_samples: options.count_samples,
         };
         let (engine, env) = (self.engine.clone(), self.env.clone());
         let asked = env.monotonic();
@@ -59,6 +60,7 @@ impl Node {
                 waiting,
                 evaluation: env.monotonic().saturating_sub(begun),
                 samples_peak: result.stats.samples_peak,
+                samples_per_step: result.stats.samples_per_step,
             };
             let (warnings, infos) = result.annotations.texts(&expr, ANNOTATIONS_MAX);
             Ok(Answer { value: Evaluated { value: result.value, stats }, warnings, infos })
@@ -73,7 +75,10 @@ fn explain(error: PoolError) -> QueryError {
         PoolError::Waited => QueryError::Timeout("query timed out in query queue".to_owned()),
         PoolError::Panicked => QueryError::Internal("the query failed unexpectedly; see the log".to_owned()),
         PoolError::Query(error) => {
-            let text = error.to_string();
+            let mut text = error.to_string();
+            if text.ends_with("(the limit on bytes per query)") {
+                text.push_str("; raise it with --query.bytes-max");
+            }
             match error.kind {
                 QueryErrorKind::BadData => QueryError::Parse(text),
                 QueryErrorKind::Execution => QueryError::Execution(text),

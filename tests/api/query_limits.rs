@@ -51,7 +51,8 @@ fn bytes_held_at_a_time_are_limited() {
         refused(
             422,
             "execution",
-            "query would use more than 500 bytes of memory, the limit on bytes per query (--query.bytes-max)"
+            "query would use more than 500 bytes of memory (the limit on bytes per query); raise it with \
+             --query.bytes-max"
         )
     );
 }
@@ -105,8 +106,8 @@ fn no_time_is_no_answer() {
             "{timeout}"
         );
     }
-    // A hundred million evaluations.
-    let much = "query=count_over_time(vector(1)[100000000s:1s])&timeout=20ms";
+    // Three million evaluations.
+    let much = "query=count_over_time(vector(1)[3000000s:1s])&timeout=1ms";
     let (status, kind, text) = error(&server, "query", much);
     assert_eq!((status, kind.as_str()), (503, "timeout"), "{text}");
 }
@@ -122,8 +123,8 @@ fn the_length_of_a_query_and_its_depth_are_limited() {
     let (status, _, text) = error(&server, "query", &deep);
     assert_eq!(status, 400);
     assert!(text.ends_with("expression nests deeper than 400 levels"), "{text}");
-    let large = "query=up{a=~\"(((.{1000}){1000}){1000})\"}";
+    let large = r#"query=up{a=~"\\p{L}{1000}"}"#;
     let (status, _, text) = error(&server, "query", large);
     assert_eq!(status, 400);
-    assert!(text.contains("error parsing regexp: "), "{text}");
+    assert!(text.ends_with(r"expression too large: `\p{L}{1000}` needs more than 16777216 bytes"), "{text}");
 }

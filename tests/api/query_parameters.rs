@@ -188,6 +188,11 @@ fn statistics_are_shown_to_those_who_ask() {
         for name in ["evalTotalTime", "execQueueTime", "execTotalTime"] {
             assert!(timings[name].as_f64().is_some_and(|seconds| seconds >= 0.0), "{asked}: {answer}");
         }
+        let samples = &answer["data"]["stats"]["samples"];
+        assert_eq!(
+            (samples["totalQueryableSamples"].as_u64(), samples["peakSamples"].is_u64()),
+            (Some(0), true)
+        );
         let is_known = asked != "1";
         assert_eq!(answer.get("warnings").is_none(), is_known, "{answer}");
     }

@@ -98,6 +98,13 @@ impl Comparison {
             let mut is_empty = false;
             for call in self.calls(expr) {
                 let expected = self.compare(&call, &call, RELATIVE_TOLERANCE);
+                match self.scene.samples(&call) {
+                    Ok((there, here)) if there == here => {}
+                    Ok((there, here)) => self
+                        .failures
+                        .push(format!("{call:?} looks at {here} samples, in Prometheus at {there}")),
+                    Err(error) => self.failures.push(format!("{call:?}: {error}")),
+                }
                 is_empty |= expected.is_some_and(|expected| expected.is_empty());
             }
             // What compares nothing proves nothing: only the ones meant to be empty may be.

@@ -218,7 +218,7 @@ pub const EXPRESSIONS: &[&str] = &[
     "vector(1) or up",
     "node_load1 >= node_load5 or node_load1 < node_load5",
     "node_load1 <= bool node_load5",
-    "10 > node_load1",
+    "10000 > node_load1",
     "node_load1 == node_load1",
     // Labels.
     r#"label_replace(up, "port", "$1", "instance", ".*:(.*)")"#,

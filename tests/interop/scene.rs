@@ -78,6 +78,18 @@ impl Scene {
         call.ask(&self.gyre, &mut self.gyre.connect())
     }
 
+    /// How many samples Prometheus says that a query looked at, and how many gyre says.
+    pub fn samples(&self, call: &Call) -> Result<(u64, u64)> {
+        let samples = |server: &Server| {
+            let body = call.send_with_stats(server, &mut server.connect(), "true")?;
+            let json: serde_json::Value =
+                serde_json::from_str(&body).map_err(|error| Error::malformed("an answer", error))?;
+            let samples = json["data"]["stats"]["samples"]["totalQueryableSamples"].as_u64();
+            samples.ok_or_else(|| Error::malformed("statistics", body))
+        };
+        Ok((samples(&self.prometheus)?, samples(&self.gyre)?))
+    }
+
     fn wait_for_scrapes(&mut self, scrapes: usize) -> Result<()> {
         let give_up = Instant::now() + SCRAPE_LIMIT;
         let series = wait(give_up, "scrapes", || {

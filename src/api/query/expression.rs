@@ -57,7 +57,8 @@ async fn answer(
     answer.warnings.extend(stats_warning(form.get("stats")));
     let mut behind = Vec::new();
     if !form.get("stats").is_empty() {
-        stats::write_member(&mut behind, &answer.value.stats);
+        let steps = (form.get("stats") == "all").then_some(times);
+        stats::write_member(&mut behind, &answer.value.stats, steps);
     }
     Ok(answer.map(|Evaluated { value, .. }| QueryData::new(value, behind)))
 }
@@ -99,7 +100,7 @@ fn parse_options(form: &Form, api: &Api) -> Result<QueryOptions, ApiError> {
             Some(lookback_ns / 1_000_000).filter(|lookback_ms| *lookback_ms > 0)
         }
     };
-    Ok(QueryOptions { timeout_ms, lookback_ms })
+    Ok(QueryOptions { timeout_ms, lookback_ms, count_samples: !form.get("stats").is_empty() })
 }
 
 /// Cuts a value to so many series; true if there were more.
