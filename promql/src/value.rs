@@ -41,6 +41,27 @@ pub enum Value {
     Matrix(Vec<Series>),
 }
 
+impl Value {
+    /// Bytes it holds, about: shared histograms and labels count in full.
+    pub fn size_bytes(&self) -> usize {
+        match self {
+            Self::Scalar { .. } => size_of::<Self>(),
+            Self::String { value, .. } => value.len(),
+            Self::Vector(samples) => samples
+                .iter()
+                .map(|sample| {
+                    let histogram = match &sample.value {
+                        SampleValue::Float(_) => 0,
+                        SampleValue::Histogram(histogram) => histogram.size_bytes(),
+                    };
+                    size_of::<Sample>() + sample.labels.size_bytes() + histogram
+                })
+                .sum(),
+            Self::Matrix(series) => series.iter().map(Series::size_bytes).sum(),
+        }
+    }
+}
+
 /// One sample of an instant vector.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sample {
@@ -120,6 +141,16 @@ impl Series {
     /// The histogram samples, in time order: milliseconds and value.
     pub fn histograms(&self) -> &[(i64, Arc<FloatHistogram>)] {
         &self.histograms
+    }
+
+    /// Bytes it holds.
+    fn size_bytes(&self) -> usize {
+        let floats = match &self.floats {
+            FloatPoints::OnGrid { row, .. } => row.steps() * size_of::<f64>() + row.steps() / 8,
+            FloatPoints::Listed { values, .. } => values.len() * (size_of::<i64>() + size_of::<f64>()),
+        };
+        let histograms = self.histograms.iter().map(|(_, histogram)| 16 + histogram.size_bytes());
+        size_of::<Self>() + self.labels.size_bytes() + floats + histograms.sum::<usize>()
     }
 
     /// Number of float samples.

@@ -1,39 +1,17 @@
 //! Prometheus's own test scripts, all of them, against the engine over a storage in memory.
 
-use std::fs;
-use std::path::PathBuf;
+mod corpus;
+
 use std::sync::Arc;
 
 use gyre_promql::memory::MemoryStorage;
 use gyre_promql::testkit::{EngineTarget, FileReport, run_script, test_engine_options};
 use gyre_promql::{Engine, EngineOptions, ScopedThreads};
 
-/// The scripts, by name. `None`, and a note, where there are none.
-fn corpus() -> Option<Vec<(String, String)>> {
-    let default = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../shared/promqltest");
-    let folder = std::env::var_os("GYRE_PROMQLTEST_DIR").map_or(default, PathBuf::from);
-    let Ok(entries) = fs::read_dir(&folder) else {
-        let reason = format!("skipped: no promqltest corpus in {}", folder.display());
-        assert!(std::env::var_os("GYRE_REQUIRE_ALL").is_none(), "{reason}");
-        println!("{reason}");
-        return None;
-    };
-    let mut files: Vec<PathBuf> = entries
-        .map(|entry| entry.expect("the folder can be listed").path())
-        .filter(|path| path.extension().is_some_and(|extension| extension == "test"))
-        .collect();
-    files.sort();
-    assert!(!files.is_empty(), "no scripts in {}", folder.display());
-    let read = |path: PathBuf| {
-        let name = path.file_stem().expect("a file name").to_string_lossy().into_owned();
-        (name, fs::read_to_string(path).expect("a script can be read"))
-    };
-    Some(files.into_iter().map(read).collect())
-}
-
 /// Runs all scripts, prints a table, and returns the names of those with failures.
 fn run(new_target: impl Fn() -> EngineTarget) -> Vec<String> {
-    let Some(scripts) = corpus() else { return Vec::new() };
+    let default = concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/promqltest");
+    let Some(scripts) = corpus::scripts(default) else { return Vec::new() };
     let mut total = FileReport::default();
     let mut incomplete = Vec::new();
     println!("| file | evals | passed | queries |");

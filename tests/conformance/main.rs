@@ -3,6 +3,8 @@
 //!
 //! The scripts are looked for in `GYRE_PROMQLTEST_DIR`.
 
+#[path = "../../promql/tests/corpus/mod.rs"]
+mod corpus;
 #[path = "../support/remote_write.rs"]
 mod remote_write;
 
@@ -11,7 +13,6 @@ mod exclusions;
 mod target;
 
 use std::fs;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use bench::server::{Gyre, ManagedFolder, Product, Server, clean_up_on_signals};
@@ -28,31 +29,10 @@ query: {max_samples: 10000}
 limits: {out_of_order_time_window: 100y, enforce_metric_name: false}
 ";
 
-/// The scripts, by name. `None`, and a note, where there are none.
-fn corpus() -> Option<Vec<(String, String)>> {
-    let default = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/promqltest");
-    let folder = std::env::var_os("GYRE_PROMQLTEST_DIR").map_or(default, PathBuf::from);
-    let Ok(entries) = fs::read_dir(&folder) else {
-        let reason = format!("skipped: no promqltest corpus in {}", folder.display());
-        assert!(std::env::var_os("GYRE_REQUIRE_ALL").is_none(), "{reason}");
-        println!("{reason}");
-        return None;
-    };
-    let mut files: Vec<PathBuf> = entries
-        .map(|entry| entry.expect("the folder can be listed").path())
-        .filter(|path| path.extension().is_some_and(|extension| extension == "test"))
-        .collect();
-    files.sort();
-    let read = |path: PathBuf| {
-        let name = path.file_stem().expect("a file name").to_string_lossy().into_owned();
-        (name, fs::read_to_string(path).expect("a script can be read"))
-    };
-    Some(files.into_iter().map(read).collect())
-}
-
 #[test]
 fn the_program_passes_prometheus_scripts() -> bench::Result<()> {
-    let Some(scripts) = corpus() else { return Ok(()) };
+    let default = concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/promqltest");
+    let Some(scripts) = corpus::scripts(default) else { return Ok(()) };
     clean_up_on_signals()?;
     let folder = ManagedFolder::create_in(&std::env::temp_dir())?;
     let config = folder.path().join("gyre.yaml");

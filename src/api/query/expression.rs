@@ -60,7 +60,9 @@ async fn answer(
         let steps = (form.get("stats") == "all").then_some(times);
         stats::write_member(&mut behind, &answer.value.stats, steps);
     }
-    Ok(answer.map(|Evaluated { value, .. }| QueryData::new(value, behind)))
+    let share = api.sending.share(answer.value.value.size_bytes());
+    let share = share.ok_or(ApiError::TooMuchToSend { max: api.sending.max() })?;
+    Ok(answer.map(|Evaluated { value, .. }| QueryData::new(value, behind, Some(share))))
 }
 
 fn parse_instant(form: &Form, api: &Api) -> Result<QueryTimes, ApiError> {

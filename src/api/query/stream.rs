@@ -2,8 +2,8 @@
 //!
 //! An answer's text is several times the size of what it is made from, and a client may read it slowly. So it is
 //! written in pieces of about [`PIECE_BYTES`]: the next one when the server's buffer has room for it. What has been
-//! written is dropped at once. When the client goes away the rest is dropped, and when it stops reading for
-//! [`STALL_LIMIT`] as well, since whoever opens connections without reading them could fill the memory otherwise.
+//! written is dropped at once. When the client goes away the rest is dropped. So it is when the client stops reading for
+//! [`STALL_LIMIT`], or is not done after [`SEND_LIMIT`]: whoever asks for much and hardly reads must not fill the memory.
 //!
 //! An answer that fits into one piece is sent whole, with its length.
 
@@ -17,6 +17,7 @@ use actix_web::body::{BodySize, MessageBody};
 use actix_web::http::StatusCode;
 use actix_web::http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderValue};
 use actix_web::web::Bytes;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::json::{Annotations, envelope};
 use crate::api::response;
@@ -27,6 +28,43 @@ pub const PIECE_BYTES: usize = 64 << 10;
 const COMPRESS_BYTES_MIN: usize = 1 << 10;
 /// How long a client may read nothing.
 const STALL_LIMIT: Duration = Duration::from_secs(60);
+/// How long it may take to read all.
+const SEND_LIMIT: Duration = Duration::from_secs(600);
+
+/// The results that are being sent. Each is within its query's limit; together they are within this one.
+#[derive(Debug)]
+pub struct SendingBytes {
+    /// A permit is a KiB.
+    permits: Arc<Semaphore>,
+    max: usize,
+}
+
+/// A share of [`SendingBytes`], given back when dropped.
+#[derive(Debug)]
+pub struct SendingShare {
+    _permit: OwnedSemaphorePermit,
+}
+
+impl SendingBytes {
+    /// Allows `max` bytes.
+    pub fn new(max: u64) -> Self {
+        let max = usize::try_from(max).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);
+        Self { permits: Arc::new(Semaphore::new(max >> 10)), max }
+    }
+
+    /// A share for a result of so many bytes. One that is larger than all that is allowed may be sent alone. `None` if
+    /// there is not enough left.
+    pub fn share(&self, bytes: usize) -> Option<SendingShare> {
+        let permits = u32::try_from(bytes.min(self.max) >> 10).unwrap_or(u32::MAX);
+        let permit = self.permits.clone().try_acquire_many_owned(permits).ok()?;
+        Some(SendingShare { _permit: permit })
+    }
+
+    /// Bytes allowed.
+    pub fn max(&self) -> usize {
+        self.max
+    }
+}
 
 /// The data of an answer.
 pub trait Data {
@@ -182,20 +220,22 @@ impl MessageBody for Body {
     }
 }
 
-/// The client did not read for so long that its answer was dropped.
+/// The client took so long that its answer was dropped.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
-#[error("the client has not read its answer for {} seconds", STALL_LIMIT.as_secs())]
+#[error("a client reads its answer too slowly")]
 struct Stalled;
 
-/// Drops what is still to be sent if nobody asks for it for [`STALL_LIMIT`].
+/// Drops what is still to be sent if nobody asks for it for [`STALL_LIMIT`], and after [`SEND_LIMIT`].
 async fn give_up_if_stalled(rest: Weak<Mutex<Option<Rest>>>) {
     let mut asked_before = 0;
+    let mut waited = Duration::ZERO;
     loop {
         tokio::time::sleep(STALL_LIMIT).await;
+        waited += STALL_LIMIT;
         let Some(rest) = rest.upgrade() else { return };
         let mut rest = rest.lock().unwrap_or_else(PoisonError::into_inner);
         match rest.as_ref().map(|rest| rest.asked) {
-            Some(asked) if asked != asked_before => asked_before = asked,
+            Some(asked) if asked != asked_before && waited < SEND_LIMIT => asked_before = asked,
             _ => {
                 tracing::warn!("{Stalled}; it is given up");
                 *rest = None;
@@ -262,6 +302,19 @@ mod tests {
             false
         });
         assert_eq!(Arc::strong_count(&held), 1, "a client that leaves takes its answer with it");
+    }
+
+    #[test]
+    fn all_results_that_are_being_sent_share_a_limit() {
+        let sending = SendingBytes::new(10 << 10);
+        let first = sending.share(6 << 10).unwrap();
+        assert!(sending.share(5 << 10).is_none());
+        let second = sending.share(4 << 10).unwrap();
+        drop((first, second));
+        let huge = sending.share(1 << 40).unwrap();
+        assert!(sending.share(1 << 10).is_none());
+        drop(huge);
+        assert!(sending.share(10 << 10).is_some());
     }
 
     #[test]

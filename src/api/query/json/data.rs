@@ -5,7 +5,7 @@ use std::vec::IntoIter;
 use gyre_promql::value::{Sample, Series, Value};
 
 use super::value::{SeriesWriter, write_sample, write_scalar, write_text};
-use crate::api::query::stream::Data;
+use crate::api::query::stream::{Data, SendingShare};
 
 /// The value of a query and what follows it.
 pub struct QueryData {
@@ -13,6 +13,8 @@ pub struct QueryData {
     result: Parts,
     /// What comes behind the result, from its comma on.
     behind: Vec<u8>,
+    /// Given back when all is sent.
+    _share: Option<SendingShare>,
 }
 
 enum State {
@@ -34,13 +36,13 @@ enum Parts {
 
 impl QueryData {
     /// A value, followed by `behind`: nothing, or more keys with a comma in front.
-    pub fn new(value: Value, behind: Vec<u8>) -> Self {
+    pub fn new(value: Value, behind: Vec<u8>, share: Option<SendingShare>) -> Self {
         let result = match value {
             Value::Vector(samples) => Parts::Vector(samples.into_iter()),
             Value::Matrix(series) => Parts::Matrix { series: series.into_iter(), open: None },
             single => Parts::Single(single),
         };
-        Self { state: State::Begin, result, behind }
+        Self { state: State::Begin, result, behind, _share: share }
     }
 
     fn begin(&mut self, out: &mut Vec<u8>) {
@@ -128,7 +130,7 @@ mod tests {
 
     fn data(value: Value) -> String {
         let mut out = Vec::new();
-        let mut data = QueryData::new(value, Vec::new());
+        let mut data = QueryData::new(value, Vec::new(), None);
         while data.write_some(&mut out) {}
         String::from_utf8(out).unwrap()
     }
@@ -179,7 +181,7 @@ mod tests {
         let series = Series::listed(labels, times, values, histograms);
         let empty = Series::listed(Labels::empty(), vec![], vec![], vec![]);
         let mut whole = Vec::new();
-        let mut data = QueryData::new(Value::Matrix(vec![series, empty]), b",\"stats\":{}".to_vec());
+        let mut data = QueryData::new(Value::Matrix(vec![series, empty]), b",\"stats\":{}".to_vec(), None);
         let mut longest = 0;
         loop {
             let before = whole.len();
