@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use gyre::cluster::bootstrap::{
-    Alarm, Bucket, DUPLICATE_AFTER, Data, LISTEN_MAX, Own, Refusal, Situation, Step, Waiting, decide,
+    Alarm, Bucket, DUPLICATE_AFTER, Data, LISTEN_MAX, Own, REPLACE_AFTER, Refusal, Situation, Step, Waiting,
+    decide,
 };
 use gyre::cluster::identity::ClusterFacts;
 use gyre::cluster::membership::{Peer, View};
@@ -191,12 +192,18 @@ fn a_wiped_node_comes_back_as_another_incarnation() {
     let mut scene = with_members(vec![member("a", 100), member("b", 2), member("c", 3)]);
     scene.peers = vec![ready("b", 2), ready("c", 3)];
     let back = Step::Propose(vec![member("b", 2), member("c", 3), member("a", 1)]);
+    // Nothing has been heard of the one that is listed; that takes a moment also if it lives.
+    assert_eq!(scene.decide(), Step::Wait(Waiting::Namesake));
+    scene.since_start = REPLACE_AFTER;
     assert_eq!(scene.decide(), back);
     // Its earlier run may seem to be alive for a while; at the same address it cannot be.
+    scene.since_start = Duration::ZERO;
     scene.peers.push(ready("a", 100));
     assert_eq!(scene.decide(), back);
     // At another address it may be a moved node or somebody else: time tells.
     scene.peers[2].rpc = "elsewhere:9010".to_owned();
+    assert_eq!(scene.decide(), Step::Wait(Waiting::Namesake));
+    scene.since_start = REPLACE_AFTER;
     assert_eq!(scene.decide(), Step::Wait(Waiting::EarlierRun { rpc: "elsewhere:9010".to_owned() }));
     scene.since_start = DUPLICATE_AFTER;
     let refusal = scene.refused();

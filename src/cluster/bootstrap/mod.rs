@@ -28,6 +28,10 @@ pub use refusal::{Alarm, Refusal, Waiting};
 /// How long a member that starts again listens for others before it serves.
 pub const LISTEN_MAX: Duration = Duration::from_secs(3);
 
+/// How long a node that would replace another data directory of its own listens before it does: the other one may be a
+/// node that lives, and gossip takes some rounds to say so.
+pub const REPLACE_AFTER: Duration = Duration::from_secs(10);
+
 /// How long an earlier run of this node may seem to be alive before it is taken for another node. Longer than the
 /// failure detector needs for a node that was killed.
 pub const DUPLICATE_AFTER: Duration = Duration::from_secs(60);
@@ -249,6 +253,10 @@ fn join(s: &Situation<'_>, facts: ClusterFacts, newest: &EpochDocument, listed: 
     }
     let run_of_listed = |peer: &&Peer| listed.is_some_and(|member| peer.replica() == member.replica());
     // At our own address nobody else can be: that is this node before it lost its disk.
+    let was_here = s.view.peers.iter().filter(run_of_listed).any(|peer| peer.rpc == s.own.rpc);
+    if listed.is_some() && !s.alone && !was_here && s.since_start < REPLACE_AFTER {
+        return Step::Wait(Waiting::Namesake);
+    }
     if let Some(peer) = s.view.alive().filter(run_of_listed).find(|peer| peer.rpc != s.own.rpc) {
         if s.since_start < DUPLICATE_AFTER {
             return Step::Wait(Waiting::EarlierRun { rpc: peer.rpc.clone() });

@@ -234,6 +234,8 @@ pub enum Waiting {
     Bucket,
     /// To hear of others.
     Others,
+    /// To hear whether a member with this node's id lives.
+    Namesake,
     /// An earlier run of this node to be forgotten, or to turn out to be another node.
     EarlierRun {
         /// Where it is or was.
@@ -248,6 +250,7 @@ impl fmt::Display for Waiting {
         match self {
             Waiting::Bucket => f.write_str("waiting for the object store"),
             Waiting::Others => f.write_str("waiting to hear of other nodes"),
+            Waiting::Namesake => f.write_str("waiting to hear whether another node has this node's id"),
             Waiting::EarlierRun { rpc } => {
                 write!(f, "waiting until {rpc}, which has this node's id, is taken for dead")
             }
