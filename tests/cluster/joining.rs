@@ -228,7 +228,7 @@ fn a_running_node_follows_its_views_and_the_documents_that_peers_send() {
         assert_eq!(membership.announced().newest_epoch, None, "nobody else is in the cluster yet");
         see(membership.announced().cluster);
         let newest = |now: &Published| Some(now.state.as_ref()?.chain.newest()?.clone());
-        let one = newest(&*published.wait_for(|now| now.state.is_some()).await.unwrap()).unwrap();
+        let one = newest(&published.wait_for(|now| now.state.is_some()).await.unwrap()).unwrap();
         assert_eq!((one.epoch, &one.members), (Epoch(1), &vec![member("a", 1), member("b", 2)]));
         assert_eq!(membership.announced().newest_epoch, Some(Epoch(1)));
         // Another joins; its document comes with a refused request.
