@@ -3,6 +3,7 @@
 pub mod actor;
 pub mod api;
 pub mod cli;
+pub mod cluster;
 pub mod config;
 pub mod env;
 pub mod node;
