@@ -86,6 +86,8 @@ pub enum RpcError {
     Ended {
         /// The peer.
         peer: Replica,
+        /// Whether the request had been sent.
+        outcome: Outcome,
     },
     /// The request is larger than any peer takes.
     #[error("the request for {peer} cannot be sent: {reason}")]
@@ -155,11 +157,11 @@ impl RpcError {
             | RpcError::PeerOverloaded { .. }
             | RpcError::GoingAway { .. }
             | RpcError::Unreachable { .. }
-            | RpcError::Ended { .. }
             | RpcError::TooLarge { .. }
             | RpcError::UnknownMethod { .. } => Outcome::NotExecuted,
             RpcError::ConnectionLost { outcome, .. }
             | RpcError::Deadline { outcome, .. }
+            | RpcError::Ended { outcome, .. }
             | RpcError::Failed { outcome, .. } => *outcome,
         }
     }

@@ -123,7 +123,7 @@ impl LaneQueue {
             return PendingCall::failed(self, self.unreachable(error.clone()));
         }
         if state.task == Task::Closed {
-            return PendingCall::failed(self, self.ended());
+            return PendingCall::failed(self, self.ended(Outcome::NotExecuted));
         }
         let id = state.next;
         state.next.0 += 1;
@@ -254,7 +254,7 @@ impl LaneQueue {
         let calls = state.take_calls();
         drop(state);
         for call in calls {
-            call.end(Err(self.ended()));
+            call.fail(|outcome| self.ended(outcome));
         }
         self.wake.notify_one();
     }
@@ -346,8 +346,8 @@ impl LaneQueue {
         RpcError::Unreachable { peer: self.shared.replica.clone(), error }
     }
 
-    fn ended(&self) -> RpcError {
-        RpcError::Ended { peer: self.shared.replica.clone() }
+    fn ended(&self, outcome: Outcome) -> RpcError {
+        RpcError::Ended { peer: self.shared.replica.clone(), outcome }
     }
 
     /// Each change of the state is complete before the lock goes: a poisoned one is as good.
