@@ -3,11 +3,14 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use gyre::rpc::frame::{CallId, Header, Kind};
 use gyre::rpc::handshake::{Agreement, Grants, HandshakeError, accept, connect};
 use gyre::rpc::{
     ClusterId, ConnectError, Lane, LocalNode, Outcome, RpcError, Secret, ServerConfig, Versions,
 };
 use gyre_ring::{Incarnation, Replica};
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -123,6 +126,55 @@ async fn a_proof_that_is_sent_back_proves_nothing() {
     let call = peer.call(ECHO, Bytes::new(), later());
     let (result, ()) = within(async { tokio::join!(call, impostor) }).await;
     assert!(result.unwrap_err().to_string().contains("different cluster secrets"));
+}
+
+/// A caller that was written from the document alone.
+#[tokio::test]
+async fn the_document_suffices_to_call_a_node() {
+    let hmac = |parts: &[&[u8]]| {
+        let mut mac = Hmac::<Sha256>::new_from_slice(b"correct horse battery staple").unwrap();
+        parts.iter().for_each(|part| mac.update(part));
+        mac.finalize().into_bytes()
+    };
+    let server = TestServer::start().await;
+    let mut stream = TcpStream::connect(server.server.address()).await.unwrap();
+    let [one, two] = [1u128, 2].map(u128::to_le_bytes);
+    let body = [
+        &[1, 0, 1, 0][..],
+        &[0],
+        &[7; 32],
+        b"\x04test",
+        b"\x02aa",
+        &two,
+        b"\x01b",
+        &one,
+        b"of a later version",
+    ]
+    .concat();
+    let first = [&b"GYRERPC\0"[..], &(body.len() as u16).to_le_bytes(), &body].concat();
+    stream.write_all(&first).await.unwrap();
+    let mut second = [0; 10 + 4 + 32 + 5 + 2 + 16];
+    within(stream.read_exact(&mut second)).await.unwrap();
+    assert_eq!(&second[..14], &[&b"GYRERPC\0"[..], &[59, 0], &[1, 0, 1, 0]].concat());
+    assert_eq!(&second[46..], &[&b"\x04test"[..], b"\x01b", &one].concat());
+    stream.write_all(&hmac(&[&first, &second, b"gyre rpc client"])).await.unwrap();
+    let mut fourth = [0; 1 + 4 + 4 + 32];
+    within(stream.read_exact(&mut fourth)).await.unwrap();
+    let (granted, proof) = fourth[1..].split_at(8);
+    assert_eq!((fourth[0], granted), (0, &[0, 0, 16, 0, 0, 4, 0, 0][..]));
+    assert_eq!(proof, &hmac(&[&first, &second, granted, b"gyre rpc server"])[..]);
+
+    // A call of method 1, echo: a minute, a window of 1 MiB, two bytes.
+    let payload = [&60_000u32.to_le_bytes()[..], &(1u32 << 20).to_le_bytes(), &[2, 0, 0, 0], b"hi"].concat();
+    let mut frame = Vec::new();
+    Header { kind: Kind::Request, flags: 0, code: 1, call: CallId(5) }
+        .put(&mut frame, |out| out.extend(payload));
+    stream.write_all(&frame).await.unwrap();
+    let mut expected = Vec::new();
+    Header::new(Kind::Reply, CallId(5)).put(&mut expected, |out| out.extend(b"hi"));
+    let mut reply = vec![0; expected.len()];
+    within(stream.read_exact(&mut reply)).await.unwrap();
+    assert_eq!(reply, expected);
 }
 
 #[tokio::test]

@@ -107,7 +107,7 @@ fn batches() -> impl Strategy<Value = Vec<Batch>> {
     let histograms = prop::collection::vec((t_ms, prop::collection::vec(any::<u8>(), 0..20)), 0..2);
     let series = (0..20u128, samples, histograms).prop_map(|(key, samples, histograms)| {
         let labels = vec![key as u8; key as usize];
-        Given { key: key << 64 | key / 2, labels, samples, histograms }
+        Given { key: (key << 64) | (key / 2), labels, samples, histograms }
     });
     let batch = (0..2, prop::collection::vec(series, 0..30), prop::bool::weighted(0.1));
     let batch = batch.prop_map(|(segment, series, repeats_labels)| Batch {

@@ -114,3 +114,15 @@ async fn a_deadline_holds_for_the_whole_stream() {
     };
     assert!(matches!(error, RpcError::Deadline { .. }), "{error}");
 }
+
+#[tokio::test]
+async fn a_part_that_is_too_long_is_refused_at_its_sender() {
+    let server = TestServer::start().await;
+    let peer = server.peer();
+    let longest = StreamShape { parts: 1, part_bytes: 256 << 10 };
+    let mut parts = stream(&peer, longest).await;
+    assert_eq!(within(parts.next()).await.unwrap().unwrap().len(), 256 << 10);
+    let longer = StreamShape { part_bytes: (256 << 10) + 1, ..longest };
+    let error = within(peer.call(STREAM, longer.to_bytes(), later())).await.unwrap_err().to_string();
+    assert!(error.contains("a part of a reply has 262145 bytes, at most 262144 can be sent"), "{error}");
+}

@@ -117,7 +117,11 @@ impl TestHandler {
                 for part in 0..shape.parts {
                     let mut bytes = vec![part as u8; shape.part_bytes as usize];
                     bytes[..4].copy_from_slice(&part.to_le_bytes());
-                    sink.send(bytes.into()).await.unwrap();
+                    sink.send(bytes.into()).await.map_err(|error| Failure::Failed {
+                        text: error.to_string(),
+                        is_retryable: false,
+                        outcome: Outcome::Unknown,
+                    })?;
                     self.streamed_bytes.fetch_add(shape.part_bytes as usize, Ordering::Relaxed);
                 }
                 Ok(Bytes::from_static(b"that is all"))

@@ -215,21 +215,21 @@ impl Encoder {
         let (mut t_ms, mut position) = (0i64, 0i64);
         let mut rest = samples.as_slice();
         while let Some(first) = rest.first() {
+            let follows =
+                |(expected, sample): (u32, &Staged)| sample.position == expected && sample.t_ms == first.t_ms;
+            let len = (first.position..).zip(rest).take_while(|&pair| follows(pair)).count();
+            let (run, behind) = rest.split_at(len);
+            let ids = &ids[first.position as usize..][..len];
             self.xors.clear();
-            for (expected, sample) in (first.position..).zip(rest) {
-                if sample.position != expected || sample.t_ms != first.t_ms {
-                    break;
-                }
-                let last = &mut last[ids[sample.position as usize] as usize];
-                self.xors.push(std::mem::replace(last, sample.v_bits) ^ sample.v_bits);
-            }
-            let len = self.xors.len();
+            self.xors.extend(run.iter().zip(ids).map(|(sample, &id)| {
+                std::mem::replace(&mut last[id as usize], sample.v_bits) ^ sample.v_bits
+            }));
             put_unsigned(out, len as u64);
             put_signed(out, first.t_ms.wrapping_sub(t_ms));
             put_signed(out, i64::from(first.position) - position);
             put_run(out, &self.xors);
             (t_ms, position) = (first.t_ms, i64::from(first.position) + len as i64);
-            rest = &rest[len..];
+            rest = behind;
         }
     }
 }
