@@ -9,6 +9,7 @@ pub mod env;
 pub mod node;
 pub mod query;
 pub mod replica;
+pub mod rpc;
 pub mod shard;
 pub mod telemetry;
 pub mod tenant;

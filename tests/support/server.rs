@@ -70,14 +70,14 @@ impl Server {
         Self::start_with(&[], None)
     }
 
-    /// Where it serves HTTP.
-    pub fn url(&self) -> String {
-        format!("http://{}", self.address)
-    }
-
     /// The number of its process.
     pub fn pid(&self) -> u32 {
         self.process.id()
+    }
+
+    /// Where it serves HTTP.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
     }
 
     /// A connection to it.
