@@ -32,7 +32,7 @@ impl SampleSource for Scrape {
             // Every other round backwards.
             let number = if self.round % 2 == 0 { place } else { 1999 - place };
             let key = SeriesKey(number * 0x9e37_79b9_7f4a_7c15);
-            out.series(key, b"labels of this series");
+            out.series(key, || b"labels of this series");
             for t_ms in [15_000 * self.round, 15_000 * self.round + 5_000] {
                 out.sample(t_ms, (t_ms as f64 * number as f64).to_bits());
             }

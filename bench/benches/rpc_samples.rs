@@ -40,7 +40,7 @@ impl SampleSource for Part {
 
     fn write_to(&self, out: &mut BatchWriter<'_>) {
         for (series, &key) in self.request.series.iter().zip(&self.keys) {
-            out.series(SeriesKey(key), self.request.label_fields(series));
+            out.series(SeriesKey(key), || self.request.label_fields(series));
             for sample in self.request.samples_of(series) {
                 out.sample(sample.t_ms, sample.v_bits);
             }

@@ -77,7 +77,7 @@ impl Kind {
     }
 }
 
-/// Numbers the calls of a connection, from 1, ever rising.
+/// Numbers the calls of a connection, ever rising. Never 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct CallId(pub u64);
 

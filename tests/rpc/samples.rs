@@ -33,7 +33,7 @@ impl SampleSource for Batch {
 
     fn write_to(&self, out: &mut BatchWriter<'_>) {
         for series in &self.series {
-            out.series(SeriesKey(series.key), &series.labels);
+            out.series(SeriesKey(series.key), || &series.labels);
             for &(t_ms, v_bits) in &series.samples {
                 out.sample(t_ms, v_bits);
             }

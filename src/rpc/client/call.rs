@@ -105,15 +105,15 @@ impl Call {
         state.wake();
     }
 
-    /// The call is over because of an error that depends on whether it was sent.
-    pub(super) fn fail(&self, error: impl FnOnce(Outcome) -> RpcError) {
-        let outcome = self.outcome();
-        self.end(Err(error(outcome)));
-    }
-
-    /// What is known of a request whose answer will not come.
-    pub(super) fn outcome(&self) -> Outcome {
-        if self.state().is_sent { Outcome::Unknown } else { Outcome::NotExecuted }
+    /// The call is over because of an error that depends on whether it was sent; which is decided here: from here on
+    /// it will not be. Whether it was.
+    pub(super) fn fail(&self, error: impl FnOnce(Outcome) -> RpcError) -> bool {
+        let mut state = self.state();
+        state.request = None;
+        let outcome = if state.is_sent { Outcome::Unknown } else { Outcome::NotExecuted };
+        state.end.get_or_insert_with(|| Err(error(outcome)));
+        state.wake();
+        state.is_sent
     }
 
     /// Nobody waits any more.

@@ -147,9 +147,8 @@ impl Writer<'_> {
                 let _ = timeout_at(next_ping, self.lane.wake.notified()).await;
                 continue;
             }
-            let shared = &self.lane.shared;
-            shared.metrics.sent_bytes.inc_by(self.buffer.len() as u64);
-            shared.metrics.queue_bytes.set(shared.budget.used_bytes() as i64);
+            self.lane.shared.metrics.sent_bytes.inc_by(self.buffer.len() as u64);
+            self.lane.show_queue();
             if let Err(error) = write_all(&mut self.stream, &self.buffer, config.silence_max).await {
                 return error.to_string();
             }

@@ -136,7 +136,7 @@ impl LaneQueue {
         }
         drop(state);
         self.wake.notify_one();
-        self.shared.metrics.queue_bytes.set(self.shared.budget.used_bytes() as i64);
+        self.show_queue();
         // The timer belongs to the I/O runtime, so that callers need none of their own.
         let deadline = {
             let _runtime = self.shared.io.enter();
@@ -202,15 +202,17 @@ impl LaneQueue {
 
     /// The deadline of a call is over.
     pub(super) fn expire(&self, call: &Arc<Call>) {
-        if call.outcome() == Outcome::Unknown {
+        let was_sent = call.fail(|outcome| RpcError::Deadline { peer: self.shared.replica.clone(), outcome });
+        if was_sent {
             self.cancel(call.id);
         }
-        call.fail(|outcome| RpcError::Deadline { peer: self.shared.replica.clone(), outcome });
     }
 
     /// Nobody waits for a call any more.
     pub(super) fn abandon(&self, call: &Arc<Call>) {
-        match call.abandon() {
+        let abandoned = call.abandon();
+        self.show_queue();
+        match abandoned {
             Abandoned::Over => {}
             Abandoned::Running => self.cancel(call.id),
             Abandoned::Unsent => {
@@ -241,6 +243,11 @@ impl LaneQueue {
             drop(state);
             self.wake.notify_one();
         }
+    }
+
+    /// Brings the metric up to date.
+    pub(super) fn show_queue(&self) {
+        self.shared.metrics.queue_bytes.set(self.shared.budget.used_bytes() as i64);
     }
 
     pub(super) fn count_error(&self, error: &RpcError) {

@@ -61,3 +61,23 @@ impl Transcript {
         mac
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_proof_holds_for_one_role_one_conversation_and_one_secret() {
+        let transcript = |secret: &[u8], said: &[u8]| {
+            let mut transcript = Transcript::new(&Secret::new(secret).unwrap());
+            transcript.add(said);
+            transcript
+        };
+        let here = transcript(b"0123456789abcdef", b"hello");
+        let proof = here.prove(Role::Client);
+        assert!(here.is_proof(Role::Client, &proof));
+        assert!(!here.is_proof(Role::Server, &proof), "a reflected proof");
+        assert!(!transcript(b"0123456789abcdef", b"hullo").is_proof(Role::Client, &proof));
+        assert!(!transcript(b"0123456789abcdeg", b"hello").is_proof(Role::Client, &proof));
+    }
+}

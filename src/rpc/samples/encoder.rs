@@ -83,12 +83,14 @@ struct Stage {
     histogram_count: usize,
     /// Position and time of the last histogram.
     last_histogram: (i64, i64),
-    /// The id that a series expected next would have, and how many of the last ones were consecutive.
+    /// The series at the end, whose group goes on as long as ids are consecutive.
     group: Group,
-    /// Id behind the last one written.
+    /// Id behind the last group written.
     behind: u32,
+    /// Samples that the current series has so far.
     round: u32,
-    rounds_max: u32,
+    /// Some series has several samples.
+    has_rounds: bool,
     label_bytes_max: usize,
 }
 
@@ -204,8 +206,8 @@ impl Encoder {
     }
 
     fn put_samples(&mut self, stream: usize, out: &mut Vec<u8>) {
-        let Stage { samples, ids, rounds_max, .. } = &mut self.stage;
-        if *rounds_max > 0 {
+        let Stage { samples, ids, has_rounds, .. } = &mut self.stage;
+        if *has_rounds {
             // The first samples of all series, then the second ones: so a target's scrapes are runs again. The
             // order within a series stays.
             samples.sort_unstable_by_key(|sample| (sample.round, sample.position));
@@ -246,9 +248,9 @@ pub struct BatchWriter<'a> {
 }
 
 impl BatchWriter<'_> {
-    /// Begins a series. The samples that follow are its.
+    /// Begins a series. The samples that follow are its. Its labels are asked for if they must travel.
     #[inline]
-    pub fn series(&mut self, key: SeriesKey, labels: &[u8]) {
+    pub fn series<'l>(&mut self, key: SeriesKey, labels: impl FnOnce() -> &'l [u8]) {
         self.stage.round = 0;
         // Where the order is that of the last time, the next series is the one behind.
         let expected = self.stage.group.first + self.stage.group.count;
@@ -257,7 +259,10 @@ impl BatchWriter<'_> {
             self.stage.group.count += 1;
             self.stage.ids.push(expected);
         } else {
-            self.series_out_of_order(key, labels);
+            let is_new = self.series_out_of_order(key);
+            if is_new {
+                self.stage.put_new(key, labels());
+            }
         }
     }
 
@@ -265,10 +270,11 @@ impl BatchWriter<'_> {
     #[inline]
     pub fn sample(&mut self, t_ms: i64, v_bits: u64) {
         let Some(position) = self.position() else { return };
-        let round = self.stage.round;
-        self.stage.samples.push(Staged { position, round, t_ms, v_bits });
-        self.stage.rounds_max = self.stage.rounds_max.max(round);
-        self.stage.round += 1;
+        let stage = &mut *self.stage;
+        let round = stage.round;
+        stage.round += 1;
+        stage.has_rounds |= round > 0;
+        stage.samples.push(Staged { position, round, t_ms, v_bits });
     }
 
     /// A native histogram sample of the current series: the bytes of one remote-write `Histogram` message, and
@@ -291,7 +297,8 @@ impl BatchWriter<'_> {
         position.map(|position| position as u32)
     }
 
-    fn series_out_of_order(&mut self, key: SeriesKey, labels: &[u8]) {
+    /// Looks the series up by its key. Whether it is new.
+    fn series_out_of_order(&mut self, key: SeriesKey) -> bool {
         let hash = |key: u128| key as u64;
         let Stream { keys, last, ids } = &mut *self.stream;
         let is_it = |id: &u32| keys[*id as usize] == key.0;
@@ -319,11 +326,7 @@ impl BatchWriter<'_> {
         }
         stage.group.count += 1;
         stage.ids.push(id);
-        if new {
-            stage.series.extend_from_slice(&key.0.to_le_bytes());
-            put_bytes(&mut stage.series, labels);
-            stage.label_bytes_max = stage.label_bytes_max.max(labels.len());
-        }
+        new
     }
 }
 
@@ -336,7 +339,14 @@ impl Stage {
         self.histogram_count = 0;
         self.last_histogram = (0, 0);
         self.group = Group::default();
-        (self.behind, self.round, self.rounds_max, self.label_bytes_max) = (0, 0, 0, 0);
+        (self.behind, self.round, self.label_bytes_max) = (0, 0, 0);
+        self.has_rounds = false;
+    }
+
+    fn put_new(&mut self, key: SeriesKey, labels: &[u8]) {
+        self.series.extend_from_slice(&key.0.to_le_bytes());
+        put_bytes(&mut self.series, labels);
+        self.label_bytes_max = self.label_bytes_max.max(labels.len());
     }
 
     /// Writes the head of the group that ends here: in front of its series if they are new.
