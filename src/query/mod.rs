@@ -4,6 +4,7 @@
 //! shard copies what may change and hands out references to what does not, the engine's threads decode.
 
 mod histograms;
+pub mod limits;
 pub mod matchers;
 pub mod pool;
 pub mod storage;

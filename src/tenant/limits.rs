@@ -36,6 +36,10 @@ pub struct Limits {
     pub max_metadata_per_metric: u64,
     /// Bytes of a metadata entry's metric name, help or unit, each.
     pub max_metadata_length: usize,
+    /// Different series that a query may read; 0 is no limit.
+    pub max_fetched_series_per_query: u64,
+    /// How long the time range of a query, and of the samples it reads, may be, in milliseconds; 0 is no limit.
+    pub max_query_length_ms: i64,
 }
 
 impl Default for Limits {
@@ -58,6 +62,8 @@ impl Default for Limits {
             max_metadata_per_user: 8000,
             max_metadata_per_metric: 10,
             max_metadata_length: 1024,
+            max_fetched_series_per_query: 0,
+            max_query_length_ms: 0,
         }
     }
 }
