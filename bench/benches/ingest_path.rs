@@ -8,8 +8,9 @@ use divan::{Bencher, black_box};
 use gyre::api::push::decode::WriteBatch;
 use gyre::api::push::pool::BatchPool;
 use gyre_ring::hash::HashSeed;
-use gyre_tsdb::chunk::xor;
+use gyre_tsdb::chunk::{histogram, xor};
 use gyre_tsdb::disk::SimDisk;
+use gyre_tsdb::histogram::{CounterReset, Histogram, Side, Span};
 use gyre_tsdb::wal::{BatchName, FILE_BYTES, LaneEncoder, StreamId};
 use gyre_tsdb::{Head, SeriesRef, WalBase, labels};
 
@@ -88,6 +89,45 @@ fn append_to_head(bencher: Bencher<'_, '_>) {
             let value = if series % 3 == 0 { 0.0 } else { (t_ms / STEP_MS * i64::from(series)) as f64 };
             black_box(head.append(SeriesRef(series), t_ms, value.to_bits()));
         }
+    });
+}
+
+/// A native histogram of 20 buckets that grows, as a service's latency does.
+fn histogram(step: u64, series: u64) -> Histogram {
+    let counts: Vec<u64> = (0..20).map(|bucket| step * (series % 5 + bucket % 4 * 3)).collect();
+    let positive = Side { spans: vec![Span { offset: -8, length: 20 }], counts };
+    let count = positive.counts.iter().sum();
+    Histogram { schema: 3, count, sum: (step as f64 * 1.7).to_bits(), positive, ..Histogram::default() }
+}
+
+/// Native histograms of known series in time order, chunk cuts included. They are made anew each time.
+#[divan::bench]
+fn append_histograms_to_head(bencher: Bencher<'_, '_>) {
+    let disk = SimDisk::default();
+    let mut head = head(&disk);
+    let mut t_ms = 0;
+    bencher.counter(ItemsCount::new(SAMPLES)).bench_local(|| {
+        t_ms += STEP_MS;
+        for series in 0..SAMPLES as u32 {
+            let histogram = histogram((t_ms / STEP_MS) as u64, u64::from(series));
+            black_box(head.append_histogram(SeriesRef(series), t_ms, &histogram));
+        }
+    });
+}
+
+/// A chunk of 20 native histograms to samples.
+#[divan::bench]
+fn decode_histogram_chunk(bencher: Bencher<'_, '_>) {
+    const SAMPLES: u64 = 20;
+    let mut chunk = histogram::Encoder::begin(CounterReset::Unknown, 0, &histogram(1, 3));
+    for step in 2..=SAMPLES {
+        chunk.append(step as i64 * STEP_MS, &histogram(step, 3)).expect("the histogram grows");
+    }
+    bencher.counter(ItemsCount::new(SAMPLES)).bench_local(|| {
+        let look = |_: i64, sample: &Histogram| {
+            black_box(sample);
+        };
+        histogram::decode(chunk.bytes(), chunk.kind(), look).expect("the chunk was just encoded");
     });
 }
 

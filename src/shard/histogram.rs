@@ -5,7 +5,7 @@
 
 use gyre_tsdb::histogram::{CUSTOM_BUCKETS_SCHEMA, Histogram, SCHEMA_MAX, SCHEMA_MIN};
 
-use super::append::Refusal;
+use super::refusal::Refusal;
 use crate::api::push::histogram::decode;
 use crate::tenant::canonical::quote_series;
 

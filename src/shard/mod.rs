@@ -14,6 +14,7 @@ mod histogram;
 pub mod lane;
 pub mod read;
 pub mod recover;
+pub mod refusal;
 pub mod segment_name;
 pub mod snapshot;
 pub mod spill;

@@ -41,6 +41,11 @@ impl VecSink {
         self.bytes
     }
 
+    /// Bytes of heap held.
+    pub(super) fn heap_bytes(&self) -> usize {
+        self.bytes.capacity()
+    }
+
     /// The bytes, to be patched.
     pub(super) fn bytes_mut(&mut self) -> &mut Vec<u8> {
         &mut self.bytes

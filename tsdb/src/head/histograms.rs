@@ -187,3 +187,53 @@ impl HistogramSeries {
         self.bytes
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::histogram::{Side, Span};
+
+    /// A scraped histogram of 20 buckets, some of which move.
+    fn sample(step: u64) -> Histogram {
+        let counts: Vec<u64> =
+            (0..20).map(|bucket| step * (bucket % 7) + step * step % (bucket + 2)).collect();
+        let counts: Vec<u64> = counts.iter().map(|count| count + step * 30).collect();
+        let positive = Side { spans: vec![Span { offset: -5, length: 20 }], counts };
+        let count = positive.counts.iter().sum();
+        Histogram { schema: 3, count, sum: (step as f64 * 0.37).to_bits(), positive, ..Histogram::default() }
+    }
+
+    fn chunks_of(step_ms: i64, steps: u64) -> Vec<FullChunk> {
+        // In the middle of a window of time.
+        let begin_ms = 1_700_000_000_000 / WINDOW_MS * WINDOW_MS + WINDOW_MS / 3;
+        let sample = |step: u64| (begin_ms + step as i64 * step_ms, Box::new(sample(step)));
+        encode_all(&(0..steps).map(sample).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn chunks_are_cut_at_about_the_target_size_and_never_span_windows() {
+        let chunks = chunks_of(15_000, 3000);
+        let window = |t_ms: i64| t_ms.div_euclid(WINDOW_MS);
+        for pair in chunks.windows(2) {
+            let (chunk, next) = (&pair[0], &pair[1]);
+            assert!(chunk.max_ms < next.min_ms);
+            assert_eq!(window(chunk.min_ms), window(chunk.max_ms));
+            // The division into equal parts may miss the target by half, and the last part of a window may be short.
+            let is_last_of_window = window(next.min_ms) != window(chunk.min_ms);
+            let bytes = chunk.data.len();
+            assert!(bytes <= 2 * TARGET_BYTES + 100, "{bytes} bytes");
+            assert!(bytes >= TARGET_BYTES / 2 || is_last_of_window, "{bytes} bytes");
+        }
+    }
+
+    #[test]
+    fn a_slow_series_has_chunks_of_few_samples_only_at_the_ends_of_windows() {
+        // One sample in ten minutes: twelve in a window, less than the target.
+        let chunks = chunks_of(600_000, 100);
+        let windows = chunks.iter().map(|chunk| chunk.min_ms.div_euclid(WINDOW_MS));
+        let mut windows: Vec<i64> = windows.collect();
+        let all = windows.len();
+        windows.dedup();
+        assert_eq!(windows.len(), all, "one chunk a window");
+    }
+}

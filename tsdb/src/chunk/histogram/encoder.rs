@@ -165,6 +165,6 @@ impl Encoder {
 
     /// Bytes of heap held.
     pub fn heap_bytes(&self) -> usize {
-        self.bytes().len() + self.last.heap_bytes() + self.fields.heap_bytes()
+        self.sink.heap_bytes() + self.last.heap_bytes() + self.fields.heap_bytes()
     }
 }
