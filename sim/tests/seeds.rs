@@ -1,0 +1,67 @@
+//! The simulation in the test suite: seeds with all rules, and each planted bug.
+//!
+//! `GYRE_SIM_SEEDS` sets the number of seeds (default 200), `SEED` runs one.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use gyre_protocol::Rules;
+use gyre_sim::planted::PLANTED;
+use gyre_sim::run;
+
+/// A planted bug must be caught within so many seeds.
+const SEEDS_TO_CATCH_MAX: u64 = 50;
+
+fn setting(name: &str) -> Option<u64> {
+    std::env::var(name).ok()?.parse().ok()
+}
+
+#[test]
+fn no_seed_breaks_a_promise() {
+    let seeds = match setting("SEED") {
+        Some(seed) => seed..seed + 1,
+        None => 1..setting("GYRE_SIM_SEEDS").unwrap_or(200) + 1,
+    };
+    println!("seeds {seeds:?}");
+    on_all_cores(seeds.collect(), |seed| {
+        let report = run(*seed, Rules::ALL).unwrap_or_else(|broken| {
+            panic!("SEED={seed}: {}: {}", broken.invariant, broken.what);
+        });
+        assert!(report.writes >= 1000 && report.faults >= 20, "SEED={seed} does too little: {report:?}");
+    });
+}
+
+/// Does something with all items, as many at a time as there are cores.
+fn on_all_cores<T: Sync>(items: Vec<T>, work: impl Fn(&T) + Sync) {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let next = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..cores {
+            scope.spawn(|| {
+                while let Some(item) = items.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    work(item);
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn a_seed_repeats() {
+    assert_eq!(run(7, Rules::ALL), run(7, Rules::ALL));
+}
+
+#[test]
+fn every_planted_bug_is_caught() {
+    let mut missed = Vec::new();
+    for planted in PLANTED {
+        let caught = (1..=SEEDS_TO_CATCH_MAX).find_map(|seed| Some((seed, run(seed, planted.rules).err()?)));
+        match caught {
+            Some((seed, broken)) => {
+                println!("{}: SEED={seed}, {}: {}", planted.name, broken.invariant, broken.what)
+            }
+            None => missed.push(planted.name),
+        }
+    }
+    assert!(missed.is_empty(), "not caught within {SEEDS_TO_CATCH_MAX} seeds: {missed:?}");
+}
