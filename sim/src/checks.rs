@@ -1,9 +1,9 @@
 //! What must hold. Each check is small and looks at facts (what is on disks, what a read returned), not at what the
 //! code under test believes.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::HashMap;
 
-use crate::message::{Point, Points};
+use crate::message::{Answer, Point, Points};
 
 /// A broken promise.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,7 +21,8 @@ fn violation(invariant: &'static str, what: String) -> Option<Violation> {
 /// All that clients know: what they sent, and what was acknowledged when.
 #[derive(Clone, Debug, Default)]
 pub struct Ledger {
-    sent: BTreeMap<Point, BTreeSet<u64>>,
+    /// Looked up only, never walked: so its order does not matter to a repeated run.
+    sent: HashMap<Point, Vec<u64>>,
     acked: Vec<Ack>,
 }
 
@@ -40,7 +41,7 @@ impl Ledger {
     /// A client sends.
     pub fn sent(&mut self, points: &Points) {
         for (point, value) in points {
-            self.sent.entry(*point).or_default().insert(*value);
+            self.sent.entry(*point).or_default().push(*value);
         }
     }
 
@@ -59,13 +60,13 @@ impl Ledger {
         &self,
         began_us: u64,
         is_asked: impl Fn(&Point) -> bool,
-        read: &Points,
+        read: &Answer,
     ) -> Option<Violation> {
         // Acks are in order of time.
         let before = self.acked.iter().take_while(|ack| ack.at_us < began_us);
         for ack in before.filter(|ack| is_asked(&ack.point)) {
-            match read.get(&ack.point) {
-                Some(value) if *value >= ack.value => {}
+            match value_of(read, &ack.point) {
+                Some(value) if value >= ack.value => {}
                 found => {
                     let (point, value) = (ack.point, ack.value);
                     return violation(
@@ -82,12 +83,17 @@ impl Ledger {
     }
 
     /// **I3**: what is read was sent.
-    pub fn no_phantom(&self, read: &Points) -> Option<Violation> {
+    pub fn no_phantom(&self, read: &Answer) -> Option<Violation> {
         let known =
             |point: &Point, value: &u64| self.sent.get(point).is_some_and(|sent| sent.contains(value));
         let phantom = read.iter().find(|(point, value)| !known(point, value))?;
         violation("I3", format!("read has {phantom:?}, which nobody sent"))
     }
+}
+
+fn value_of(answer: &Answer, point: &Point) -> Option<u64> {
+    let at = answer.binary_search_by_key(point, |(point, _)| *point).ok()?;
+    Some(answer[at].1)
 }
 
 /// **I1**: at the moment of an ack, the batch is durable on a write quorum.
@@ -105,12 +111,12 @@ pub fn still_somewhere(copies: usize, what: impl Fn() -> String) -> Option<Viola
 }
 
 /// **I6**: all nodes answer alike.
-pub fn same_answer(one: &Points, other: &Points) -> Option<Violation> {
+pub fn same_answer(one: &Answer, other: &Answer) -> Option<Violation> {
     if one == other {
         return None;
     }
-    let differing = one.iter().find(|(point, value)| other.get(point) != Some(value));
-    let missing = other.iter().find(|(point, _)| !one.contains_key(point));
+    let differing = one.iter().find(|(point, value)| value_of(other, point) != Some(*value));
+    let missing = other.iter().find(|(point, _)| value_of(one, point).is_none());
     violation("I6", format!("two nodes answer differently: {:?}", differing.or(missing)))
 }
 

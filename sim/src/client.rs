@@ -8,7 +8,7 @@ use gyre_protocol::{
 };
 use gyre_ring::{BatchId, BatchNumber, NodeId, Replica, Segment, SeriesKey, Span};
 
-use crate::message::{Batch, Body, Message, Points};
+use crate::message::{Answer, Batch, Body, Message, Points};
 use crate::node::{Effect, Node};
 use crate::rng::Rng;
 
@@ -70,7 +70,7 @@ pub enum Finished {
         /// The shard's number of bits.
         bits: u32,
         /// The answer.
-        points: Points,
+        points: Answer,
     },
     /// The client is told that there is no complete answer.
     ReadFailed,
@@ -79,6 +79,18 @@ pub enum Finished {
 /// Whether two keys agree in their top bits.
 pub fn same_shard(a: u128, b: u128, bits: u32) -> bool {
     bits == 0 || a >> (128 - bits) == b >> (128 - bits)
+}
+
+/// Points of several segments as one answer; the greater of two values for one point stays.
+fn merge<'a>(data: impl Iterator<Item = &'a Points>, is_asked: impl Fn(u128) -> bool) -> Answer {
+    let mut answer: Answer = data
+        .flatten()
+        .filter(|(point, _)| is_asked(point.0))
+        .map(|(point, value)| (*point, *value))
+        .collect();
+    answer.sort_unstable_by_key(|(point, value)| (*point, std::cmp::Reverse(*value)));
+    answer.dedup_by_key(|(point, _)| *point);
+    answer
 }
 
 impl Node {
@@ -278,16 +290,11 @@ impl Node {
                 self.ops.insert(number, Op::Read(op));
             }
             Some(ReadOutcome::Complete(chosen)) => {
-                let mut points = Points::new();
-                let bits = op.asked.iter().filter(|span| span.ended.is_none());
+                let newest = op.asked.iter().filter(|span| span.ended.is_none());
                 let bits =
-                    bits.map(|span| span.segment.shard.count.get().trailing_zeros()).max().unwrap_or(0);
-                for data in chosen.keys().filter_map(|segment| op.data.get(segment)) {
-                    for (point, value) in data.iter().filter(|(point, _)| same_shard(point.0, op.key, bits)) {
-                        let stored = points.entry(*point).or_insert(*value);
-                        *stored = (*stored).max(*value);
-                    }
-                }
+                    newest.map(|span| span.segment.shard.count.get().trailing_zeros()).max().unwrap_or(0);
+                let data = chosen.keys().filter_map(|segment| op.data.get(segment));
+                let points = merge(data.map(Arc::as_ref), |key| same_shard(key, op.key, bits));
                 let (began_us, key) = (op.began_us, op.key);
                 effects.push(Effect::Finished(Finished::Read { began_us, key, bits, points }));
             }

@@ -12,6 +12,9 @@ pub type Point = (u128, u64);
 /// Points and their values; of two values for one point the greater stays.
 pub type Points = BTreeMap<Point, u64>;
 
+/// What a read returns: points in order, each once.
+pub type Answer = Vec<(Point, u64)>;
+
 /// A batch: its name and what it holds.
 #[derive(Clone, Debug)]
 pub struct Batch {

@@ -77,6 +77,8 @@ pub struct Node {
     damaged: BTreeSet<Segment>,
     /// Operations it coordinates.
     pub ops: BTreeMap<u64, Op>,
+    /// Comparisons begun: its segments take turns.
+    repairs: usize,
     pub(crate) next_op: u64,
     pub(crate) next_number: BTreeMap<Segment, u64>,
     pub(crate) rules: Rules,
@@ -98,6 +100,7 @@ impl Node {
             segments: BTreeMap::new(),
             damaged: BTreeSet::new(),
             ops: BTreeMap::new(),
+            repairs: 0,
             next_op: 0,
             next_number: BTreeMap::new(),
             rules,
@@ -437,9 +440,12 @@ impl Node {
     }
 
     /// Compares one of its segments with its peers.
-    pub fn repair(&mut self, rng: &mut Rng, effects: &mut Vec<Effect>) {
-        if !self.spans.is_empty() {
-            let span = rng.pick(&self.spans).clone();
+    pub fn repair(&mut self, effects: &mut Vec<Effect>) {
+        self.repairs += 1;
+        let own = self.replica();
+        let held: Vec<&Span> = self.spans.iter().filter(|span| span.replicas.contains(&own)).collect();
+        if !held.is_empty() {
+            let span = held[self.repairs % held.len()].clone();
             self.compare(&span, effects);
         }
     }

@@ -10,7 +10,7 @@ use crate::disk::Record;
 use crate::message::Documents;
 
 /// When faults are over, so long is waited for everything to come to rest.
-const REST_US: u64 = 90 * SECOND_US;
+const REST_US: u64 = 60 * SECOND_US;
 
 impl Cluster {
     pub(super) fn fault(&mut self) -> Result<(), Violation> {

@@ -16,7 +16,7 @@ use gyre_ring::{
 
 use crate::checks::{Ledger, Violation};
 use crate::client::Finished;
-use crate::message::{Body, Message, Points};
+use crate::message::{Answer, Body, Message};
 use crate::network::Network;
 use crate::node::{Effect, Node};
 use crate::rng::Rng;
@@ -98,7 +98,7 @@ pub struct Cluster {
     lost: BTreeSet<(Segment, BatchId)>,
     series: Vec<u128>,
     next_time: u64,
-    answers: BTreeMap<u128, Points>,
+    answers: BTreeMap<u128, Answer>,
     done: Vec<Finished>,
     report: Report,
 }
@@ -262,7 +262,7 @@ impl Cluster {
                 };
                 self.schedule(pause, Event::Repair { node });
                 if self.nodes[node].up && self.nodes[node].paused_until_us <= self.now_us {
-                    self.nodes[node].repair(&mut self.rng, &mut effects);
+                    self.nodes[node].repair(&mut effects);
                     if self.healed {
                         self.nodes[node].settle(&mut effects);
                     }
