@@ -12,6 +12,7 @@
 pub mod checks;
 mod client;
 pub mod cluster;
+pub mod directed;
 mod disk;
 mod message;
 mod network;

@@ -268,8 +268,7 @@ impl Node {
         let segment = message.segment.clone();
         let meant = is_meant(&self.replica(), &message.replica, self.has_copied_all(&segment), &self.rules);
         let member = self.span(&segment).is_some_and(|span| span.replicas.contains(&message.replica));
-        let damaged = self.rules.damage_ends_membership
-            && self.segments.get(&segment).is_some_and(|local| local.damaged);
+        let damaged = self.rules.damage_ends_membership && self.damaged.contains(&segment);
         if !meant || !member || damaged {
             effects.push(answer(&self.documents, from, &message, Body::NotMember));
             return;

@@ -6,6 +6,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use gyre_protocol::Rules;
+use gyre_sim::directed::SCENARIOS;
 use gyre_sim::planted::PLANTED;
 use gyre_sim::run;
 
@@ -47,6 +48,13 @@ fn on_all_cores<T: Sync>(items: Vec<T>, work: impl Fn(&T) + Sync) {
 }
 
 #[test]
+fn directed_scenarios_end_well() {
+    for scenario in SCENARIOS {
+        assert_eq!((scenario.play)(Rules::ALL), None, "{}", scenario.name);
+    }
+}
+
+#[test]
 fn a_seed_repeats() {
     assert_eq!(run(7, Rules::ALL), run(7, Rules::ALL));
 }
@@ -55,10 +63,16 @@ fn a_seed_repeats() {
 fn every_planted_bug_is_caught() {
     let mut missed = Vec::new();
     for planted in PLANTED {
-        let caught = (1..=SEEDS_TO_CATCH_MAX).find_map(|seed| Some((seed, run(seed, planted.rules).err()?)));
-        match caught {
-            Some((seed, broken)) => {
-                println!("{}: SEED={seed}, {}: {}", planted.name, broken.invariant, broken.what)
+        let directed = SCENARIOS
+            .iter()
+            .find_map(|scenario| Some((scenario.name.to_owned(), (scenario.play)(planted.rules)?)));
+        let random = || {
+            let mut seeds = 1..=SEEDS_TO_CATCH_MAX;
+            seeds.find_map(|seed| Some((format!("SEED={seed}"), run(seed, planted.rules).err()?)))
+        };
+        match directed.or_else(random) {
+            Some((by, broken)) => {
+                println!("{}: {by}: {}: {}", planted.name, broken.invariant, broken.what);
             }
             None => missed.push(planted.name),
         }
