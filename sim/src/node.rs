@@ -47,10 +47,17 @@ pub struct Local {
     append_waiters: BTreeMap<BatchId, Vec<(NodeId, Message)>>,
     seal_waiters: Vec<(NodeId, Message)>,
     data_waiters: Vec<Waiting>,
-    /// The log's records of it are damaged.
-    pub damaged: bool,
     /// Nodes that it has been compared with, and had nothing to pull from.
     compared: BTreeSet<NodeId>,
+}
+
+/// What the log has of a segment.
+#[derive(Default)]
+struct OnDisk {
+    held: BatchSet,
+    sealed: bool,
+    points: Points,
+    batches: BTreeMap<BatchId, Arc<Batch>>,
 }
 
 /// A node.
@@ -131,17 +138,16 @@ impl Node {
         self.up = true;
         self.runs += 1;
         self.next_number.clear();
-        let mut held: BTreeMap<Segment, (BatchSet, bool, Points, BTreeMap<BatchId, Arc<Batch>>)> =
-            BTreeMap::new();
+        let mut held: BTreeMap<Segment, OnDisk> = BTreeMap::new();
         for record in self.disk.safe() {
             match record {
                 Record::Batch(segment, batch) => {
                     let of = held.entry(segment.clone()).or_default();
-                    of.0.insert(batch.id);
-                    apply(&mut of.2, &batch.points, &self.rules);
-                    of.3.insert(batch.id, batch.clone());
+                    of.held.insert(batch.id);
+                    apply(&mut of.points, &batch.points, &self.rules);
+                    of.batches.insert(batch.id, batch.clone());
                 }
-                Record::Seal(segment) => held.entry(segment.clone()).or_default().1 = true,
+                Record::Seal(segment) => held.entry(segment.clone()).or_default().sealed = true,
             }
         }
         // What it has acted upon is on its disk; of later documents it may have heard without writing them down.
@@ -152,11 +158,9 @@ impl Node {
         self.spans = spans(&self.documents, &self.tenant, &self.rules);
         self.segments = held
             .into_iter()
-            .map(|(segment, (set, sealed, points, batches))| {
-                let replica = SegmentReplica::recovered(set, sealed, self.rules);
-                let mut local = Local::new(replica);
+            .map(|(segment, OnDisk { held, sealed, points, batches })| {
+                let mut local = Local::new(SegmentReplica::recovered(held, sealed, self.rules));
                 (local.points, local.batches) = (Arc::new(points), batches);
-                local.damaged = self.damaged.contains(&segment);
                 (segment, local)
             })
             .collect();
@@ -268,8 +272,7 @@ impl Node {
         let segment = message.segment.clone();
         let meant = is_meant(&self.replica(), &message.replica, self.has_copied_all(&segment), &self.rules);
         let member = self.span(&segment).is_some_and(|span| span.replicas.contains(&message.replica));
-        let damaged = self.rules.damage_ends_membership && self.damaged.contains(&segment);
-        if !meant || !member || damaged {
+        if !meant || !member || self.is_damaged(&segment) {
             effects.push(answer(&self.documents, from, &message, Body::NotMember));
             return;
         }
@@ -299,6 +302,11 @@ impl Node {
             }
             _ => {}
         }
+    }
+
+    /// Whether it is no replica of a segment any more, since its log of it is damaged (rule 17).
+    pub fn is_damaged(&self, segment: &Segment) -> bool {
+        self.rules.damage_ends_membership && self.damaged.contains(segment)
     }
 
     /// Whether it has compared a segment with all of its other replicas since it started.
@@ -421,10 +429,10 @@ impl Node {
     }
 
     fn pulled(&mut self, segment: &Segment, batches: Vec<Arc<Batch>>, effects: &mut Vec<Effect>) {
-        let Some(local) = self.segments.get_mut(segment) else { return };
-        if local.damaged && self.rules.damage_ends_membership {
+        if self.is_damaged(segment) {
             return;
         }
+        let Some(local) = self.segments.get_mut(segment) else { return };
         let fresh: Vec<_> =
             batches.into_iter().filter(|batch| local.replica.pulled(batch.id) == Append::Take).collect();
         for batch in fresh {
@@ -505,7 +513,6 @@ impl Local {
             append_waiters: BTreeMap::new(),
             seal_waiters: Vec::new(),
             data_waiters: Vec::new(),
-            damaged: false,
             compared: BTreeSet::new(),
         }
     }

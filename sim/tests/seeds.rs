@@ -1,4 +1,4 @@
-//! The simulation in the test suite: seeds with all rules, and each planted bug.
+//! The simulation in the test suite: seeds with all rules, directed scenarios, and each planted bug.
 //!
 //! `GYRE_SIM_SEEDS` sets the number of seeds (default 200), `SEED` runs one.
 
@@ -17,23 +17,8 @@ fn setting(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
 }
 
-#[test]
-fn no_seed_breaks_a_promise() {
-    let seeds = match setting("SEED") {
-        Some(seed) => seed..seed + 1,
-        None => 1..setting("GYRE_SIM_SEEDS").unwrap_or(200) + 1,
-    };
-    println!("seeds {seeds:?}");
-    on_all_cores(seeds.collect(), |seed| {
-        let report = run(*seed, Rules::ALL).unwrap_or_else(|broken| {
-            panic!("SEED={seed}: {}: {}", broken.invariant, broken.what);
-        });
-        assert!(report.writes >= 1000 && report.faults >= 20, "SEED={seed} does too little: {report:?}");
-    });
-}
-
 /// Does something with all items, as many at a time as there are cores.
-fn on_all_cores<T: Sync>(items: Vec<T>, work: impl Fn(&T) + Sync) {
+fn on_all_cores<T: Sync>(items: &[T], work: impl Fn(&T) + Sync) {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let next = AtomicUsize::new(0);
     std::thread::scope(|scope| {
@@ -45,6 +30,27 @@ fn on_all_cores<T: Sync>(items: Vec<T>, work: impl Fn(&T) + Sync) {
             });
         }
     });
+}
+
+#[test]
+fn no_seed_breaks_a_promise() {
+    let seeds: Vec<u64> = match setting("SEED") {
+        Some(seed) => vec![seed],
+        None => (1..=setting("GYRE_SIM_SEEDS").unwrap_or(200)).collect(),
+    };
+    let broken = Mutex::new(Vec::new());
+    on_all_cores(&seeds, |seed| {
+        let problem = match run(*seed, Rules::ALL) {
+            Err(broken) => format!("SEED={seed}: {}: {}", broken.invariant, broken.what),
+            Ok(report) if report.writes < 1000 || report.faults < 20 => {
+                format!("SEED={seed} does too little: {report:?}")
+            }
+            Ok(_) => return,
+        };
+        broken.lock().expect("nobody panics with it").push(problem);
+    });
+    let broken = broken.into_inner().expect("nobody panics with it");
+    assert!(broken.is_empty(), "{}", broken.join("\n"));
 }
 
 #[test]
@@ -61,8 +67,8 @@ fn a_seed_repeats() {
 
 #[test]
 fn every_planted_bug_is_caught() {
-    let mut missed = Vec::new();
-    for planted in PLANTED {
+    let missed = Mutex::new(Vec::new());
+    on_all_cores(PLANTED, |planted| {
         let directed = SCENARIOS
             .iter()
             .find_map(|scenario| Some((scenario.name.to_owned(), (scenario.play)(planted.rules)?)));
@@ -74,8 +80,9 @@ fn every_planted_bug_is_caught() {
             Some((by, broken)) => {
                 println!("{}: {by}: {}: {}", planted.name, broken.invariant, broken.what);
             }
-            None => missed.push(planted.name),
+            None => missed.lock().expect("nobody panics with it").push(planted.name),
         }
-    }
+    });
+    let missed = missed.into_inner().expect("nobody panics with it");
     assert!(missed.is_empty(), "not caught within {SEEDS_TO_CATCH_MAX} seeds: {missed:?}");
 }

@@ -52,7 +52,8 @@ impl Cluster {
             let holders = span.replicas.iter().filter_map(|replica| {
                 let node = &self.nodes[self.number_of(&replica.node)];
                 let local = node.segments.get(&span.segment)?;
-                (node.incarnation == replica.incarnation && !local.damaged).then_some((replica, local))
+                let is_replica = node.incarnation == replica.incarnation && !node.is_damaged(&span.segment);
+                is_replica.then_some((replica, local))
             });
             let holders: Vec<_> = holders.collect();
             for pair in holders.windows(2) {
