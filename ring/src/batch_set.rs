@@ -59,6 +59,57 @@ impl BatchSet {
         })
     }
 
+    /// The batches of this set that are not in `other`.
+    pub fn difference(&self, other: &BatchSet) -> BatchSet {
+        let mut left = BatchSet::default();
+        for (boot, intervals) in &self.runs {
+            let empty = Vec::new();
+            let mut taken = other.runs.get(boot).unwrap_or(&empty).iter().peekable();
+            for &(mut first, last) in intervals {
+                let mut covered = false;
+                while let Some(&&(begin, end)) = taken.peek() {
+                    if begin > last {
+                        break;
+                    }
+                    if end >= first {
+                        if begin > first {
+                            left.insert_interval(*boot, BatchNumber(first), BatchNumber(begin - 1));
+                        }
+                        covered = end >= last;
+                        if covered {
+                            break;
+                        }
+                        first = end + 1;
+                    }
+                    taken.next();
+                }
+                if !covered {
+                    left.insert_interval(*boot, BatchNumber(first), BatchNumber(last));
+                }
+            }
+        }
+        left
+    }
+
+    /// Adds all batches of another set.
+    pub fn extend(&mut self, other: &BatchSet) {
+        for (boot, first, last) in other.intervals() {
+            self.insert_interval(boot, first, last);
+        }
+    }
+
+    /// Only the highest number of each run: what a vector of plain counters would tell. It is no stand-in for the set,
+    /// which a simulation shows.
+    pub fn highest_only(&self) -> BatchSet {
+        let mut highest = BatchSet::default();
+        for (boot, intervals) in &self.runs {
+            if let Some((_, last)) = intervals.last() {
+                highest.insert_interval(*boot, BatchNumber(*last), BatchNumber(*last));
+            }
+        }
+        highest
+    }
+
     /// All intervals, by run and then ascending.
     pub fn intervals(&self) -> impl Iterator<Item = (BootId, BatchNumber, BatchNumber)> + '_ {
         self.runs.iter().flat_map(|(boot, intervals)| {
@@ -120,6 +171,31 @@ mod tests {
                     prop_assert!(pair[0].2.0 + 1 < pair[1].1.0, "adjacent intervals are merged");
                 }
             }
+        }
+
+        #[test]
+        fn a_difference_is_what_only_the_first_set_holds(
+            a in proptest::collection::vec((0u128..2, 0u64..24, 0u64..5), 0..20),
+            b in proptest::collection::vec((0u128..2, 0u64..24, 0u64..5), 0..20),
+        ) {
+            let build = |intervals: &[(u128, u64, u64)]| {
+                let mut set = BatchSet::default();
+                for (boot, first, more) in intervals {
+                    set.insert_interval(BootId(*boot), BatchNumber(*first), BatchNumber(first + more));
+                }
+                set
+            };
+            let (sa, sb) = (build(&a), build(&b));
+            let left = sa.difference(&sb);
+            for boot in 0..2 {
+                for n in 0..32 {
+                    let expected = sa.contains(id(boot, n)) && !sb.contains(id(boot, n));
+                    prop_assert_eq!(left.contains(id(boot, n)), expected);
+                }
+            }
+            let mut all = left.clone();
+            all.extend(&sb);
+            prop_assert!(all.contains_all(&sa) && all.contains_all(&sb));
         }
 
         #[test]

@@ -1,0 +1,85 @@
+//! The protocol's rules as switches.
+//!
+//! A rule that a simulation cannot miss is a rule that is not tested. So each can be left out: the simulation does so
+//! one by one and must find a violated invariant every time. Nothing but tests has a reason to use anything but
+//! [`Rules::ALL`].
+
+/// Which rules hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rules {
+    /// 1: a request for another incarnation is refused.
+    pub incarnations_are_checked: bool,
+    /// 1: no amount of copying makes a new incarnation the old one again.
+    pub copies_readmit_nobody: bool,
+    /// 2: numbers of batches never repeat: each run of a coordinator has a name of its own.
+    pub runs_have_names: bool,
+    /// 3: of two documents with one number, only the first is stored.
+    pub create_is_conditional: bool,
+    /// 5: another incarnation of the same node ends a segment.
+    pub new_disk_ends_segment: bool,
+    /// 5: another number of shards ends a segment, even if its replicas stay.
+    pub split_ends_segment: bool,
+    /// 6: an ack waits for the fsync.
+    pub ack_after_fsync: bool,
+    /// 6: so does the ack of a batch that is on its way already.
+    pub repeat_waits_for_fsync: bool,
+    /// 7: what a replica holds is a set, not a highest number.
+    pub vector_is_a_set: bool,
+    /// 7: a batch is held whole or not at all.
+    pub batch_is_whole: bool,
+    /// 8: acks of distinct replicas count, and each once.
+    pub acks_are_distinct: bool,
+    /// 8: a retry in a newer segment starts at no acks.
+    pub acks_are_of_one_segment: bool,
+    /// 9: a replica takes appends only after the segments before are sealed.
+    pub activation: bool,
+    /// 9: all of the segments before, not the last one alone.
+    pub activation_covers_all: bool,
+    /// 9: sealed by a quorum, not by one replica.
+    pub activation_by_quorum: bool,
+    /// 10: a seal is never forgotten.
+    pub seal_is_durable: bool,
+    /// 11: reads cover all segments that are not closed, not the last two alone.
+    pub read_covers_all: bool,
+    /// 12: a second replica is asked for what it holds.
+    pub read_checks_one: bool,
+    /// 12: and the data must be as of that at least.
+    pub data_as_of_vector: bool,
+    /// 13: the replica that is asked for its vector must say that the newest segment is open.
+    pub fence_on_vector: bool,
+    /// 13: and so must the one that is asked for its data.
+    pub fence_on_data: bool,
+    /// 17: a replica whose log is damaged in the middle is none any more, of the segments concerned.
+    pub damage_ends_membership: bool,
+    /// Of two values for one time the greater wins, in whatever order they come.
+    pub greater_value_wins: bool,
+}
+
+impl Rules {
+    /// All of them.
+    pub const ALL: Rules = Rules {
+        incarnations_are_checked: true,
+        copies_readmit_nobody: true,
+        runs_have_names: true,
+        create_is_conditional: true,
+        new_disk_ends_segment: true,
+        split_ends_segment: true,
+        ack_after_fsync: true,
+        repeat_waits_for_fsync: true,
+        vector_is_a_set: true,
+        batch_is_whole: true,
+        acks_are_distinct: true,
+        acks_are_of_one_segment: true,
+        activation: true,
+        activation_covers_all: true,
+        activation_by_quorum: true,
+        seal_is_durable: true,
+        read_covers_all: true,
+        read_checks_one: true,
+        data_as_of_vector: true,
+        fence_on_vector: true,
+        fence_on_data: true,
+        damage_ends_membership: true,
+        greater_value_wins: true,
+    };
+}

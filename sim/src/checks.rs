@@ -1,0 +1,136 @@
+//! What must hold. Each check is small and looks at facts (what is on disks, what a read returned), not at what the
+//! code under test believes.
+
+use std::collections::HashMap;
+
+use crate::message::{Answer, Point, Points};
+
+/// A broken promise.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    /// Which: the invariant's name.
+    pub invariant: &'static str,
+    /// What happened.
+    pub what: String,
+}
+
+fn violation(invariant: &'static str, what: String) -> Option<Violation> {
+    Some(Violation { invariant, what })
+}
+
+/// All that clients know: what they sent, and what was acknowledged when.
+#[derive(Clone, Debug, Default)]
+pub struct Ledger {
+    /// Looked up only, never walked: so its order does not matter to a repeated run.
+    sent: HashMap<Point, Vec<u64>>,
+    acked: Vec<Ack>,
+}
+
+/// An acknowledged point.
+#[derive(Clone, Debug)]
+pub struct Ack {
+    /// When the client was told.
+    pub at_us: u64,
+    /// What it wrote.
+    pub point: Point,
+    /// The value.
+    pub value: u64,
+}
+
+impl Ledger {
+    /// A client sends.
+    pub fn sent(&mut self, points: &Points) {
+        for (point, value) in points {
+            self.sent.entry(*point).or_default().push(*value);
+        }
+    }
+
+    /// A client is told that its points are durable.
+    pub fn acked(&mut self, at_us: u64, points: &Points) {
+        self.acked.extend(points.iter().map(|(point, value)| Ack { at_us, point: *point, value: *value }));
+    }
+
+    /// All acknowledged points.
+    pub fn acks(&self) -> &[Ack] {
+        &self.acked
+    }
+
+    /// **I4**: a read that began after an ack, and is complete, has the point, or one for the same time that wins.
+    pub fn read_your_acks(
+        &self,
+        began_us: u64,
+        is_asked: impl Fn(&Point) -> bool,
+        read: &Answer,
+    ) -> Option<Violation> {
+        // Acks are in order of time.
+        let before = self.acked.iter().take_while(|ack| ack.at_us < began_us);
+        for ack in before.filter(|ack| is_asked(&ack.point)) {
+            match value_of(read, &ack.point) {
+                Some(value) if value >= ack.value => {}
+                found => {
+                    let (point, value) = (ack.point, ack.value);
+                    return violation(
+                        "I4",
+                        format!(
+                            "read of {began_us} us has {found:?} for {point:?}, acked as {value} at {} us",
+                            ack.at_us
+                        ),
+                    );
+                }
+            }
+        }
+        None
+    }
+
+    /// **I3**: what is read was sent.
+    pub fn no_phantom(&self, read: &Answer) -> Option<Violation> {
+        let known =
+            |point: &Point, value: &u64| self.sent.get(point).is_some_and(|sent| sent.contains(value));
+        let phantom = read.iter().find(|(point, value)| !known(point, value))?;
+        violation("I3", format!("read has {phantom:?}, which nobody sent"))
+    }
+}
+
+fn value_of(answer: &Answer, point: &Point) -> Option<u64> {
+    let at = answer.binary_search_by_key(point, |(point, _)| *point).ok()?;
+    Some(answer[at].1)
+}
+
+/// **I1**: at the moment of an ack, the batch is durable on a write quorum.
+pub fn durable_ack(copies: usize, need: usize, what: impl Fn() -> String) -> Option<Violation> {
+    if copies >= need {
+        None
+    } else {
+        violation("I1", format!("{}: acked with {copies} safe copies", what()))
+    }
+}
+
+/// **I2**: an acknowledged point is on some disk.
+pub fn still_somewhere(copies: usize, what: impl Fn() -> String) -> Option<Violation> {
+    if copies > 0 { None } else { violation("I2", format!("{}: on no disk", what())) }
+}
+
+/// **I6**: all nodes answer alike.
+pub fn same_answer(one: &Answer, other: &Answer) -> Option<Violation> {
+    if one == other {
+        return None;
+    }
+    let differing = one.iter().find(|(point, value)| value_of(other, point) != Some(*value));
+    let missing = other.iter().find(|(point, _)| value_of(one, point).is_none());
+    violation("I6", format!("two nodes answer differently: {:?}", differing.or(missing)))
+}
+
+/// **I8**: there are exactly the epochs that somebody proposed.
+pub fn only_proposed_epochs(stored: u64, proposed: u64) -> Option<Violation> {
+    if stored <= proposed { None } else { violation("I8", format!("{stored} epochs, {proposed} proposed")) }
+}
+
+/// **Convergence**: when faults are over, replicas come to hold the same.
+pub fn converged(differing: Option<String>) -> Option<Violation> {
+    differing.and_then(|what| violation("convergence", what))
+}
+
+/// **Liveness**: when faults are over, everything is answered.
+pub fn answered(unanswered: Option<String>) -> Option<Violation> {
+    unanswered.and_then(|what| violation("liveness", what))
+}

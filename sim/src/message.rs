@@ -1,0 +1,79 @@
+//! What nodes tell each other, and what they write: the payload is a handful of points.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use gyre_protocol::Refusal;
+use gyre_ring::{BatchId, BatchSet, EpochDocument, Replica, Segment};
+
+/// A series' key (its place among the shards is decided by the top bits) and a time.
+pub type Point = (u128, u64);
+
+/// Points and their values; of two values for one point the greater stays.
+pub type Points = BTreeMap<Point, u64>;
+
+/// What a read returns: points in order, each once.
+pub type Answer = Vec<(Point, u64)>;
+
+/// A batch: its name and what it holds.
+#[derive(Clone, Debug)]
+pub struct Batch {
+    /// Its name within its segment.
+    pub id: BatchId,
+    /// What it holds.
+    pub points: Points,
+}
+
+/// Documents, oldest first, from epoch 1.
+pub type Documents = Vec<Arc<EpochDocument>>;
+
+/// One message. `op` names the request that an answer belongs to.
+#[derive(Clone, Debug)]
+pub struct Message {
+    /// The documents that the sender goes by; a receiver may learn of newer ones from them.
+    pub documents: Arc<Documents>,
+    /// Whose request it is, or is an answer to.
+    pub op: u64,
+    /// The segment it is about.
+    pub segment: Segment,
+    /// The replica it is for, or from.
+    pub replica: Replica,
+    /// The rest.
+    pub body: Body,
+}
+
+/// What a message says.
+#[derive(Clone, Debug)]
+pub enum Body {
+    /// Take this batch.
+    Append(Arc<Batch>),
+    /// The batch is durable here.
+    Acked(BatchId),
+    /// It is not taken.
+    Refused(BatchId, Refusal),
+    /// Which batches do you hold?
+    AskVector,
+    /// These; and whether the segment is sealed here.
+    Vector(BatchSet, bool),
+    /// Your data, as of these batches at least; the replica named holds them.
+    AskData(BatchSet, Option<Replica>),
+    /// The data, if it is as of that; and whether the segment is sealed here.
+    Data(Option<Arc<Points>>, bool),
+    /// The segment has ended: seal it.
+    Seal,
+    /// It is sealed here, durably.
+    Sealed,
+    /// Send me these batches.
+    Pull(BatchSet),
+    /// Here they are, those I have.
+    Pulled(Vec<Arc<Batch>>),
+    /// You mean somebody else.
+    NotMember,
+}
+
+impl Body {
+    /// Whether this is an answer.
+    pub fn is_answer(&self) -> bool {
+        !matches!(self, Body::Append(_) | Body::AskVector | Body::AskData(..) | Body::Seal | Body::Pull(_))
+    }
+}

@@ -1,0 +1,49 @@
+//! Planted bugs: each rule left out, one at a time.
+
+use gyre_protocol::Rules;
+
+/// A rule that is left out.
+#[derive(Clone, Copy, Debug)]
+pub struct Planted {
+    /// What the bug does.
+    pub name: &'static str,
+    /// The rules that are left.
+    pub rules: Rules,
+}
+
+const fn planted(name: &'static str, rules: Rules) -> Planted {
+    Planted { name, rules }
+}
+
+const ALL: Rules = Rules::ALL;
+
+/// All of them.
+pub const PLANTED: &[Planted] = &[
+    planted("a wiped node serves", Rules { incarnations_are_checked: false, ..ALL }),
+    planted("a wiped node serves when it has copied all", Rules { copies_readmit_nobody: false, ..ALL }),
+    planted("numbers of batches are reused", Rules { runs_have_names: false, ..ALL }),
+    planted("an epoch is created without condition", Rules { create_is_conditional: false, ..ALL }),
+    planted(
+        "a new disk under an old name ends no segment",
+        Rules { new_disk_ends_segment: false, incarnations_are_checked: false, ..ALL },
+    ),
+    planted("a split seals nothing", Rules { split_ends_segment: false, ..ALL }),
+    planted("acks before the fsync", Rules { ack_after_fsync: false, ..ALL }),
+    planted("acks a repeated batch before the fsync", Rules { repeat_waits_for_fsync: false, ..ALL }),
+    planted("the highest number stands for all below", Rules { vector_is_a_set: false, ..ALL }),
+    planted("a part of a batch counts as the batch", Rules { batch_is_whole: false, ..ALL }),
+    planted("a doubled ack counts twice", Rules { acks_are_distinct: false, ..ALL }),
+    planted("acks of two segments are added up", Rules { acks_are_of_one_segment: false, ..ALL }),
+    planted("segments open unasked", Rules { activation: false, ..ALL }),
+    planted("only the direct predecessor is sealed", Rules { activation_covers_all: false, ..ALL }),
+    planted("one seal is enough", Rules { activation_by_quorum: false, ..ALL }),
+    planted("a seal is forgotten on restart", Rules { seal_is_durable: false, ..ALL }),
+    planted("reads cover the last two segments", Rules { read_covers_all: false, ..ALL }),
+    planted("reads one, checks none", Rules { read_checks_one: false, ..ALL }),
+    planted("data is not as of the vector", Rules { data_as_of_vector: false, ..ALL }),
+    planted("no fence", Rules { fence_on_vector: false, fence_on_data: false, ..ALL }),
+    planted("the fence looks at the data's replica only", Rules { fence_on_vector: false, ..ALL }),
+    planted("the fence looks at the vector's replica only", Rules { fence_on_data: false, ..ALL }),
+    planted("a damaged log serves", Rules { damage_ends_membership: false, ..ALL }),
+    planted("the first value to arrive wins", Rules { greater_value_wins: false, ..ALL }),
+];
