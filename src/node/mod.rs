@@ -17,6 +17,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::thread::available_parallelism;
+use std::time::Duration;
 
 use gyre_promql::{Engine, EngineOptions};
 use gyre_ring::{BootId, TenantId};
@@ -65,6 +66,8 @@ pub struct NodeStats {
     pub memory_series: u64,
     /// Tenants with a head.
     pub memory_tenants: u64,
+    /// Queries that run or wait.
+    pub queries: u64,
     /// Bytes written to the log since start.
     pub wal_bytes: u64,
     /// Commits of the log since start: one write and one fsync each.
@@ -116,6 +119,7 @@ impl Node {
         let coordinator = Coordinator::new(storage.shards.clone(), boot, data_dir.facts.seed);
         let options = EngineOptions {
             workers: Arc::new(gyre_promql::ScopedThreads { threads: cores }),
+            timeout: Duration::from_millis(config.query_timeout_ms.max(0) as u64),
             ..EngineOptions::default()
         };
         Ok(Arc::new(Node {
@@ -160,6 +164,7 @@ impl Node {
         NodeStats {
             memory_series: tenants.iter().map(|tenant| tenant.state.series()).sum(),
             memory_tenants: tenants.len() as u64,
+            queries: self.queries.inflight(),
             wal_bytes: sum(|lane| &lane.written_bytes),
             wal_commits: sum(|lane| &lane.commits),
             wal_write_failures: sum(|lane| &lane.write_failures),

@@ -54,24 +54,24 @@ impl Node {
         let storage = ShardStorage::new(shards.clone(), shards.get(tenant));
         let cancel = CancelToken::default();
         let milliseconds = |ms: i64| Duration::from_millis(ms.max(0) as u64);
-        let options = gyre_promql::QueryOptions {
-            lookback_delta: options.lookback_ms.map(milliseconds),
-            timeout: Some(milliseconds(options.timeout_ms)),
-            cancel: cancel.clone(),
-        };
+        let timeout = milliseconds(options.timeout_ms);
+        let lookback_delta = options.lookback_ms.map(milliseconds);
+        let options = gyre_promql::QueryOptions { lookback_delta, timeout: None, cancel: cancel.clone() };
         let engine = self.engine.clone();
-        let query = move || {
+        let query = move |rest| {
+            let options = gyre_promql::QueryOptions { timeout: Some(rest), ..options };
             let result = run(&engine, &storage, &expr, &options)?;
             let (warnings, infos) = result.annotations.texts(&expr, ANNOTATIONS_MAX);
             Ok(Answer { value: result.value, warnings, infos })
         };
-        self.queries.run(cancel, query).await.map_err(explain)
+        self.queries.run(timeout, cancel, query).await.map_err(explain)
     }
 }
 
 fn explain(error: PoolError) -> QueryError {
     match error {
         PoolError::Full => QueryError::TooManyRequests("too many outstanding requests".to_owned()),
+        PoolError::TimedOut => QueryError::Timeout("query timed out in query queue".to_owned()),
         PoolError::Panicked => QueryError::Internal("the query failed unexpectedly; see the log".to_owned()),
         PoolError::Query(error) => {
             let text = error.to_string();

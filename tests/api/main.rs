@@ -13,6 +13,7 @@ mod decode;
 mod decode_against_prost;
 mod query_answers;
 mod query_parameters;
+mod query_stops;
 mod status_pages;
 mod write_refusals;
 mod write_validation;

@@ -22,6 +22,9 @@ impl CancelToken {
     }
 }
 
+/// A float, its bit of presence, and the same again for the row it is made of or into.
+const BYTES_PER_STEP: u64 = 17;
+
 /// Counts what a query holds in memory, across its workers.
 #[derive(Debug)]
 pub(crate) struct Tracker {
@@ -75,12 +78,22 @@ impl Tracker {
             return Err(too_many_samples());
         }
         if held_bytes > self.bytes_max {
-            return Err(QueryError::execution(format!(
-                "query would use more than {} bytes of memory (the limit on bytes per query)",
-                self.bytes_max
-            )));
+            return Err(self.too_many_bytes());
         }
         Ok(())
+    }
+
+    /// Fails if even one row of so many steps would be more than the query may hold.
+    pub fn check_steps(&self, steps: usize) -> Result<(), QueryError> {
+        let bytes = (steps as u64).saturating_mul(BYTES_PER_STEP);
+        if bytes > self.bytes_max { Err(self.too_many_bytes()) } else { Ok(()) }
+    }
+
+    fn too_many_bytes(&self) -> QueryError {
+        QueryError::execution(format!(
+            "query would use more than {} bytes of memory (the limit on bytes per query)",
+            self.bytes_max
+        ))
     }
 
     /// Counts samples and bytes no longer held.
@@ -95,6 +108,46 @@ impl Tracker {
 
     pub fn bytes_peak(&self) -> u64 {
         self.bytes_peak.load(Ordering::Relaxed)
+    }
+}
+
+/// Work after which [`Pace`] looks at the clock: some tenths of a millisecond.
+const UNITS_PER_CHECK: u64 = 1 << 16;
+
+/// Stops a loop soon after its query was canceled or its time is up.
+///
+/// Loops say how much they are about to do, in units of about one float sample; a subtraction each time, and a look at
+/// the clock every now and then. Each thread has its own.
+#[derive(Debug)]
+pub(crate) struct Pace<'t> {
+    tracker: &'t Tracker,
+    left: u64,
+}
+
+impl<'t> Pace<'t> {
+    /// Units that a histogram counts for, as long as its size is not known.
+    pub const HISTOGRAM: u64 = 64;
+
+    pub fn new(tracker: &'t Tracker) -> Self {
+        Self { tracker, left: UNITS_PER_CHECK }
+    }
+
+    /// Counts work to be done now.
+    #[inline]
+    pub fn spend(&mut self, units: u64) -> Result<(), QueryError> {
+        match self.left.checked_sub(units) {
+            Some(left) => {
+                self.left = left;
+                Ok(())
+            }
+            None => self.check(),
+        }
+    }
+
+    #[cold]
+    fn check(&mut self) -> Result<(), QueryError> {
+        self.left = UNITS_PER_CHECK;
+        self.tracker.check()
     }
 }
 

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 pub use error::{QueryError, QueryErrorKind};
 pub use limits::CancelToken;
-pub(crate) use limits::Tracker;
+pub(crate) use limits::{Pace, Tracker};
 pub use workers::{ScopedThreads, Serial, Workers};
 
 use crate::annotations::Annotations;

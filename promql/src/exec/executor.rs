@@ -96,6 +96,7 @@ impl<'a> Executor<'a> {
         if grid.steps == 0 {
             return Ok(Pipeline::rows(Rows::none(self.tracker)));
         }
+        self.tracker.check_steps(grid.steps)?;
         let rows = match plan {
             VectorPlan::Select(selector) => {
                 let lookback_ms = self.lookback_ms;

@@ -11,13 +11,18 @@ use super::executor::Executor;
 use super::row::Row;
 use super::rows::{Rows, SeriesRow};
 use crate::annotations::Annotations;
-use crate::engine::{QueryError, Tracker};
+use crate::engine::{Pace, QueryError, Tracker};
 use crate::labels::Labels;
 use crate::storage::{SERIES_PER_BATCH, SampleBuffer, SeriesBatch, SeriesSet};
+
+/// What labels and calls of a series cost, in units of [`Pace`].
+const UNITS_PER_SERIES: u64 = 200;
 
 /// What a worker has to itself.
 pub(crate) struct Worker<'t> {
     pub tracker: &'t Tracker,
+    /// Stops long loops.
+    pub pace: Pace<'t>,
     pub annotations: Annotations,
     /// For decoded samples.
     pub buffer: SampleBuffer,
@@ -31,6 +36,7 @@ impl<'t> Worker<'t> {
     fn new(tracker: &'t Tracker, guards: usize) -> Self {
         Self {
             tracker,
+            pace: Pace::new(tracker),
             annotations: Annotations::default(),
             buffer: SampleBuffer::default(),
             spare: Row::default(),
@@ -283,7 +289,7 @@ impl Run<'_, '_> {
         match chunk {
             Chunk::Rows(rows) => {
                 for mut series in rows {
-                    self.tracker.check()?;
+                    worker.pace.spend(UNITS_PER_SERIES + series.row.steps() as u64)?;
                     self.push(&mut series, sink, worker)?;
                 }
             }
@@ -293,10 +299,10 @@ impl Run<'_, '_> {
                 let mut series = SeriesRow::new(Labels::empty(), Row::default());
                 let mut samples_read = 0;
                 for at in 0..batch.len() {
-                    self.tracker.check()?;
                     worker.buffer.clear();
                     batch.read(at, mint_ms, maxt_ms, &mut worker.buffer)?;
                     let samples = worker.buffer.floats.len() + worker.buffer.histograms.len();
+                    worker.pace.spend(UNITS_PER_SERIES + samples as u64)?;
                     if samples == 0 {
                         continue;
                     }

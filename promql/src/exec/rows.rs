@@ -2,7 +2,7 @@
 
 use super::pipeline::{Sink, Worker};
 use super::row::Row;
-use crate::engine::{QueryError, Tracker};
+use crate::engine::{Pace, QueryError, Tracker};
 use crate::labels::Labels;
 
 /// A series on its way.
@@ -41,6 +41,11 @@ impl<'t> Rows<'t> {
             reservation.add_row(&series.row)?;
         }
         Ok(Self { series, reservation })
+    }
+
+    /// Stops loops over these.
+    pub fn pace(&self) -> Pace<'t> {
+        Pace::new(self.reservation.tracker)
     }
 
     /// Adds series after these.

@@ -1,6 +1,7 @@
 //! `min`, `max`, `count`, `group`.
 
 use super::{Accumulator, Scope, for_each_present};
+use crate::engine::QueryError;
 use crate::exec::bitmap::Bitmap;
 use crate::exec::row::Row;
 use crate::exec::rows::SeriesRow;
@@ -39,17 +40,19 @@ macro_rules! extreme {
                 Self(Extreme::new(steps))
             }
 
-            fn add(&mut self, series: &mut SeriesRow, scope: &mut Scope<'_>) {
+            fn add(&mut self, series: &mut SeriesRow, scope: &mut Scope<'_, '_>) -> Result<(), QueryError> {
                 scope.ignore_histograms(&series.row);
                 self.0.add(series.row.values(), series.row.present());
+                Ok(())
             }
 
-            fn merge(&mut self, other: Self, _: &mut Scope<'_>) {
+            fn merge(&mut self, other: Self, _: &mut Scope<'_, '_>) -> Result<(), QueryError> {
                 self.0.add(&other.0.values, &other.0.present);
+                Ok(())
             }
 
-            fn finish(self, _: &mut Scope<'_>) -> Row {
-                Row::from_lanes(self.0.values, self.0.present)
+            fn finish(self, _: &mut Scope<'_, '_>) -> Result<Row, QueryError> {
+                Ok(Row::from_lanes(self.0.values, self.0.present))
             }
         }
     };
@@ -68,20 +71,22 @@ impl Accumulator for Count {
         Self { counts: vec![0.0; steps], present: Bitmap::new(steps) }
     }
 
-    fn add(&mut self, series: &mut SeriesRow, _: &mut Scope<'_>) {
+    fn add(&mut self, series: &mut SeriesRow, _: &mut Scope<'_, '_>) -> Result<(), QueryError> {
         let presence = series.row.presence();
         presence
             .for_each_run(|start, end| self.counts[start..end].iter_mut().for_each(|count| *count += 1.0));
         self.present.union(&presence);
+        Ok(())
     }
 
-    fn merge(&mut self, other: Self, _: &mut Scope<'_>) {
+    fn merge(&mut self, other: Self, _: &mut Scope<'_, '_>) -> Result<(), QueryError> {
         for_each_present(&other.present, |step| self.counts[step] += other.counts[step]);
         self.present.union(&other.present);
+        Ok(())
     }
 
-    fn finish(self, _: &mut Scope<'_>) -> Row {
-        Row::from_lanes(self.counts, self.present)
+    fn finish(self, _: &mut Scope<'_, '_>) -> Result<Row, QueryError> {
+        Ok(Row::from_lanes(self.counts, self.present))
     }
 }
 
@@ -95,15 +100,17 @@ impl Accumulator for Group {
         Self { present: Bitmap::new(steps) }
     }
 
-    fn add(&mut self, series: &mut SeriesRow, _: &mut Scope<'_>) {
+    fn add(&mut self, series: &mut SeriesRow, _: &mut Scope<'_, '_>) -> Result<(), QueryError> {
         self.present.union(&series.row.presence());
+        Ok(())
     }
 
-    fn merge(&mut self, other: Self, _: &mut Scope<'_>) {
+    fn merge(&mut self, other: Self, _: &mut Scope<'_, '_>) -> Result<(), QueryError> {
         self.present.union(&other.present);
+        Ok(())
     }
 
-    fn finish(self, _: &mut Scope<'_>) -> Row {
-        Row::from_lanes(vec![1.0; self.present.len()], self.present)
+    fn finish(self, _: &mut Scope<'_, '_>) -> Result<Row, QueryError> {
+        Ok(Row::from_lanes(vec![1.0; self.present.len()], self.present))
     }
 }

@@ -24,9 +24,12 @@ use super::row::Row;
 use super::rows::{Reservation, Rows, SeriesRow};
 use super::scalar::ScalarValues;
 use crate::annotations::{Annotation, Annotations};
-use crate::engine::QueryError;
+use crate::engine::{Pace, QueryError};
 use crate::plan::Aggregate;
 use crate::syntax::{AggregateOp, Span};
+
+/// What it costs to find a group, in units of [`Pace`].
+const UNITS_PER_GROUP: u64 = 200;
 
 /// The result of an aggregation.
 pub(super) fn aggregate<'p>(
@@ -68,14 +71,15 @@ struct Aggregation<'p, 'e> {
 }
 
 /// What accumulators need to know.
-struct Scope<'s> {
+struct Scope<'s, 't> {
     op: AggregateOp,
     span: Span,
     param: &'s ScalarValues,
     annotations: &'s mut Annotations,
+    pace: &'s mut Pace<'t>,
 }
 
-impl Scope<'_> {
+impl Scope<'_, '_> {
     fn annotate(&mut self, annotation: Annotation) {
         self.annotations.add(annotation, self.span);
     }
@@ -93,13 +97,13 @@ trait Accumulator: Send + Sized {
     fn new(steps: usize) -> Self;
 
     /// Takes in the row of a series.
-    fn add(&mut self, series: &mut SeriesRow, scope: &mut Scope<'_>);
+    fn add(&mut self, series: &mut SeriesRow, scope: &mut Scope<'_, '_>) -> Result<(), QueryError>;
 
     /// Takes in what another worker accumulated for the same group.
-    fn merge(&mut self, other: Self, scope: &mut Scope<'_>);
+    fn merge(&mut self, other: Self, scope: &mut Scope<'_, '_>) -> Result<(), QueryError>;
 
     /// The group's row.
-    fn finish(self, scope: &mut Scope<'_>) -> Row;
+    fn finish(self, scope: &mut Scope<'_, '_>) -> Result<Row, QueryError>;
 
     /// Bytes that a row taken in keeps alive beyond the group's own.
     fn bytes_kept_per_row(_steps: usize) -> usize {
@@ -150,10 +154,9 @@ impl<A: Accumulator> Sink for GroupedSink<'_, A> {
             self.reservation.add(self.steps as u64, kept as u64)?;
         }
         self.names[group].add(series.row.last_step(), series.drop_name);
-        let mut scope =
-            Scope { op: self.op, span: self.span, param: self.param, annotations: &mut worker.annotations };
-        self.accumulators[group].add(series, &mut scope);
-        Ok(())
+        let Worker { annotations, pace, .. } = worker;
+        let mut scope = Scope { op: self.op, span: self.span, param: self.param, annotations, pace };
+        self.accumulators[group].add(series, &mut scope)
     }
 }
 
@@ -179,23 +182,26 @@ impl<'p> Aggregation<'p, '_> {
         };
         let mut sinks = self.executor.stream(&self.plan.input, self.grid, context, &make)?.into_iter();
         let Some(mut all) = sinks.next() else { return Ok(Rows::none(tracker)) };
-        let mut scope = Scope { op, span, param: &self.param, annotations: &mut context.annotations };
+        let pace = &mut Pace::new(tracker);
+        let mut scope = Scope { op, span, param: &self.param, annotations: &mut context.annotations, pace };
         for sink in sinks {
             let groups = sink.groups.labels().iter().zip(sink.accumulators).zip(sink.names);
             for ((labels, accumulator), name) in groups {
+                scope.pace.spend(UNITS_PER_GROUP + self.grid.steps as u64)?;
                 let (group, is_new) = all.groups.find_or_add(&key, labels);
                 if is_new {
                     all.accumulators.push(accumulator);
                     all.names.push(name);
                 } else {
-                    all.accumulators[group].merge(accumulator, &mut scope);
+                    all.accumulators[group].merge(accumulator, &mut scope)?;
                     all.names[group].add(name.last_step, name.drop);
                 }
             }
         }
         let mut series = Vec::with_capacity(all.groups.len());
         for ((labels, accumulator), name) in all.groups.labels().iter().zip(all.accumulators).zip(all.names) {
-            let row = accumulator.finish(&mut scope);
+            scope.pace.spend(UNITS_PER_GROUP + self.grid.steps as u64)?;
+            let row = accumulator.finish(&mut scope)?;
             if !row.is_empty() {
                 series.push(SeriesRow { labels: labels.clone(), drop_name: name.drop, order: 0, row });
             }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::histograms::{HistogramAverage, HistogramSum, Seen};
 use super::{Accumulator, Scope, for_each_present};
 use crate::annotations::{Annotation, HistogramOperation};
+use crate::engine::{Pace, QueryError};
 use crate::exec::bitmap::Bitmap;
 use crate::exec::row::Row;
 use crate::exec::rows::SeriesRow;
@@ -55,8 +56,14 @@ impl<T> Default for HistogramSteps<T> {
 }
 
 impl<T: HistogramTotal> HistogramSteps<T> {
-    fn add(&mut self, series: &SeriesRow, floats: &Bitmap, scope: &mut Scope<'_>) {
+    fn add(
+        &mut self,
+        series: &SeriesRow,
+        floats: &Bitmap,
+        scope: &mut Scope<'_, '_>,
+    ) -> Result<(), QueryError> {
         for (step, histogram) in series.row.histograms() {
+            scope.pace.spend(Pace::HISTOGRAM)?;
             let Some(slot) = self.0.get_mut(step) else {
                 self.0.insert(*step, Some(T::new(histogram)));
                 continue;
@@ -72,10 +79,12 @@ impl<T: HistogramTotal> HistogramSteps<T> {
                 scope.annotate(Annotation::MixedExponentialCustomHistograms { metric });
             }
         }
+        Ok(())
     }
 
-    fn merge(&mut self, other: Self, scope: &mut Scope<'_>) {
+    fn merge(&mut self, other: Self, scope: &mut Scope<'_, '_>) -> Result<(), QueryError> {
         for (step, theirs) in other.0 {
+            scope.pace.spend(Pace::HISTOGRAM)?;
             match (self.0.get_mut(&step), theirs) {
                 (None, theirs) => {
                     self.0.insert(step, theirs);
@@ -90,12 +99,14 @@ impl<T: HistogramTotal> HistogramSteps<T> {
                 }
             }
         }
+        Ok(())
     }
 
     /// Adds the totals to a row that has the floats; steps with both have no value.
-    fn finish(self, row: &mut Row, scope: &mut Scope<'_>) {
+    fn finish(self, row: &mut Row, scope: &mut Scope<'_, '_>) -> Result<(), QueryError> {
         let operation = HistogramOperation::Aggregation;
         for (step, total) in self.0 {
+            scope.pace.spend(Pace::HISTOGRAM)?;
             if let Some(total) = &total
                 && total.seen().bounds_reconciled
             {
@@ -114,6 +125,7 @@ impl<T: HistogramTotal> HistogramSteps<T> {
             histogram.compact();
             row.push_histogram(step as usize, Arc::new(histogram));
         }
+        Ok(())
     }
 }
 
@@ -135,7 +147,7 @@ impl Accumulator for Sum {
         }
     }
 
-    fn add(&mut self, series: &mut SeriesRow, scope: &mut Scope<'_>) {
+    fn add(&mut self, series: &mut SeriesRow, scope: &mut Scope<'_, '_>) -> Result<(), QueryError> {
         let row = &series.row;
         let values = row.values();
         row.present().for_each_run(|start, end| {
@@ -146,27 +158,28 @@ impl Accumulator for Sum {
             }
         });
         self.present.union(row.present());
-        if !row.histograms().is_empty() {
-            self.histograms.add(series, &self.present, scope);
+        if row.histograms().is_empty() {
+            return Ok(());
         }
+        self.histograms.add(series, &self.present, scope)
     }
 
-    fn merge(&mut self, other: Self, scope: &mut Scope<'_>) {
+    fn merge(&mut self, other: Self, scope: &mut Scope<'_, '_>) -> Result<(), QueryError> {
         for_each_present(&other.present, |step| {
             let (sum, compensation) = kahan_add(other.sums[step], self.sums[step], self.compensations[step]);
             self.sums[step] = sum;
             self.compensations[step] = compensation + other.compensations[step];
         });
         self.present.union(&other.present);
-        self.histograms.merge(other.histograms, scope);
+        self.histograms.merge(other.histograms, scope)
     }
 
-    fn finish(self, scope: &mut Scope<'_>) -> Row {
+    fn finish(self, scope: &mut Scope<'_, '_>) -> Result<Row, QueryError> {
         let mut values = self.sums;
         values.iter_mut().zip(&self.compensations).for_each(|(sum, compensation)| *sum += compensation);
         let mut row = Row::from_lanes(values, self.present);
-        self.histograms.finish(&mut row, scope);
-        row
+        self.histograms.finish(&mut row, scope)?;
+        Ok(row)
     }
 }
 
@@ -223,16 +236,17 @@ impl Accumulator for Average {
         }
     }
 
-    fn add(&mut self, series: &mut SeriesRow, scope: &mut Scope<'_>) {
+    fn add(&mut self, series: &mut SeriesRow, scope: &mut Scope<'_, '_>) -> Result<(), QueryError> {
         let values = series.row.values();
         for_each_present(series.row.present(), |step| self.add_value(step, values[step]));
         self.present.union(series.row.present());
-        if !series.row.histograms().is_empty() {
-            self.histograms.add(series, &self.present, scope);
+        if series.row.histograms().is_empty() {
+            return Ok(());
         }
+        self.histograms.add(series, &self.present, scope)
     }
 
-    fn merge(&mut self, mut other: Self, scope: &mut Scope<'_>) {
+    fn merge(&mut self, mut other: Self, scope: &mut Scope<'_, '_>) -> Result<(), QueryError> {
         let present = other.present.clone();
         for_each_present(&present, |step| {
             let (own_count, other_count) = (f64::from(self.counts[step]), f64::from(other.counts[step]));
@@ -269,10 +283,10 @@ impl Accumulator for Average {
             self.counts[step] += other.counts[step];
         });
         self.present.union(&other.present);
-        self.histograms.merge(other.histograms, scope);
+        self.histograms.merge(other.histograms, scope)
     }
 
-    fn finish(self, scope: &mut Scope<'_>) -> Row {
+    fn finish(self, scope: &mut Scope<'_, '_>) -> Result<Row, QueryError> {
         let mut values = self.totals;
         for (step, value) in values.iter_mut().enumerate() {
             let compensation = self.compensations[step];
@@ -284,7 +298,7 @@ impl Accumulator for Average {
             }
         }
         let mut row = Row::from_lanes(values, self.present);
-        self.histograms.finish(&mut row, scope);
-        row
+        self.histograms.finish(&mut row, scope)?;
+        Ok(row)
     }
 }

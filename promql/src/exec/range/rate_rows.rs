@@ -6,6 +6,7 @@
 
 use super::rate::Kind;
 use super::{Windows, advance};
+use crate::engine::{Pace, QueryError};
 use crate::exec::row::Row;
 use crate::storage::SampleBuffer;
 
@@ -27,7 +28,13 @@ struct Block {
 }
 
 /// Fills `row` from the floats of `buffer`, whatever else is in there.
-pub(super) fn fill(buffer: &SampleBuffer, windows: &Windows, kind: Kind, row: &mut Row) {
+pub(super) fn fill(
+    buffer: &SampleBuffer,
+    windows: &Windows,
+    kind: Kind,
+    row: &mut Row,
+    pace: &mut Pace<'_>,
+) -> Result<(), QueryError> {
     let (times, values) = (&buffer.float_timestamps[..], &buffer.floats[..values_len(buffer)]);
     let resets = if kind.is_counter { resets(values) } else { Vec::new() };
     let mut resets_from = 0;
@@ -46,6 +53,7 @@ pub(super) fn fill(buffer: &SampleBuffer, windows: &Windows, kind: Kind, row: &m
     let mut first_step = 0;
     while first_step < steps {
         let length = BLOCK.min(steps - first_step);
+        let mut corrections = 0;
         let mut present = 0u64;
         for lane in 0..length {
             let end_ms = windows.end_ms(first_step + lane);
@@ -62,6 +70,7 @@ pub(super) fn fill(buffer: &SampleBuffer, windows: &Windows, kind: Kind, row: &m
                 }
                 for &at in resets[resets_from..].iter().take_while(|&&at| at <= last) {
                     change += values[at - 1];
+                    corrections += 1;
                 }
             }
             block.change[lane] = change;
@@ -77,8 +86,10 @@ pub(super) fn fill(buffer: &SampleBuffer, windows: &Windows, kind: Kind, row: &m
             block.extrapolate(kind, range_s, &mut lanes[first_step..first_step + length]);
             presence.set_word(first_step / BLOCK, present);
         }
+        pace.spend(length as u64 + corrections)?;
         first_step += length;
     }
+    Ok(())
 }
 
 /// Both arrays are equally long; saying so spares checks.
