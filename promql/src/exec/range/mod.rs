@@ -13,6 +13,7 @@ mod over_time;
 mod rate;
 mod rate_rows;
 mod regression;
+mod sliding;
 
 use std::sync::Arc;
 
@@ -151,6 +152,19 @@ impl<'p> RowFunction<'p> {
             if kind.is_counter && row.present().any() {
                 self.check_counter_name(&mut scope);
             }
+            return Ok(());
+        }
+        if buffer.histograms.is_empty()
+            && self.extended().is_none()
+            && !has_starts
+            && sliding::Sliding::new(buffer, windows).fill(
+                self.call.func,
+                |step| self.param(0, step),
+                row,
+                &mut scope,
+                pace,
+            )?
+        {
             return Ok(());
         }
         let (mut float_range, mut histogram_range) = ((0, 0), (0, 0));
