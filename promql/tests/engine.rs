@@ -217,6 +217,24 @@ fn a_subquery_of_more_steps_than_memory_is_refused() {
 }
 
 #[test]
+fn series_of_one_name_that_differ_in_type_become_the_same_with_the_name() {
+    let mut storage = MemoryStorage::default();
+    for (kind, value) in [("counter", 1.0), ("gauge", 2.0)] {
+        let labels = Labels::from_pairs([("__name__", "m"), ("__type__", kind), ("job", "a")]);
+        (0..5).for_each(|step| storage.append(&labels, step * MINUTE, SampleValue::Float(value)));
+    }
+    for query in ["sum by (job) (rate(m[5m]))", "rate(m[5m])", "sum without (x) (m * 2)", "m * 2"] {
+        let error = engine(|_| {})
+            .instant(&storage, query, 4 * MINUTE, &QueryOptions::default())
+            .expect_err("two series with the same labels");
+        assert_eq!(error.to_string(), "vector cannot contain metrics with the same labelset", "{query}");
+    }
+    let sum = engine(|_| {}).instant(&storage, "sum(m)", 4 * MINUTE, &QueryOptions::default());
+    let sum = sum.expect("nothing loses its name before the sum").value;
+    assert!(matches!(&sum, Value::Vector(sum) if sum[0].value == SampleValue::Float(3.0)), "{sum:?}");
+}
+
+#[test]
 fn a_range_query_must_be_a_scalar_or_an_instant_vector() {
     let storage = MemoryStorage::default();
     for (query, found) in [("m_total[5m]", "range vector"), ("\"text\"", "string")] {

@@ -30,7 +30,10 @@ impl Random {
     }
 }
 
-const FUNCTIONS: [&str; 18] = [
+const FUNCTIONS: [&str; 21] = [
+    "rate(m[R])",
+    "increase(m[R])",
+    "delta(m[R])",
     "sum_over_time(m[R])",
     "avg_over_time(m[R])",
     "min_over_time(m[R])",
@@ -80,10 +83,16 @@ fn a_window_that_slides_gives_what_each_window_gives_alone() {
         let mut storage = MemoryStorage::default();
         let labels = Labels::from_pairs([("__name__", "m")]);
         let (character, mut time_ms) = (random.below(5), 0);
+        let (gaps, jitter, rising) = (random.below(2) == 0, random.below(2) == 0, random.below(2) == 0);
+        let mut before = 0.0;
         for _ in 0..200 {
-            // Now and then a gap longer than a window.
-            time_ms += if random.below(30) == 0 { 200_000 } else { 1_000 + random.below(3) as i64 * 500 };
-            storage.append(&labels, time_ms, SampleValue::Float(random.value(character)));
+            time_ms += 1_000 + if jitter { random.below(3) as i64 * 500 } else { 0 };
+            if gaps && random.below(30) == 0 {
+                // Longer than a window.
+                time_ms += 200_000;
+            }
+            before = if rising { before + random.value(0).abs() } else { random.value(character) };
+            storage.append(&labels, time_ms, SampleValue::Float(before));
         }
         let range_s = [1, 3, 20, 60, 150][random.below(5) as usize];
         let step_ms = [500, 1_000, 7_000, 30_000, 90_000][random.below(5) as usize];

@@ -9,7 +9,7 @@ use gyre_tsdb::{Matcher, SeriesBatch, SeriesRef};
 use super::actor::ShardActor;
 
 /// Series copied for one [`Read`].
-pub const SERIES_PER_READ: usize = 1024;
+pub const SERIES_PER_READ: usize = 256;
 
 /// A range of time, both ends included, in milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

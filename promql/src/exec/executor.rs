@@ -13,9 +13,10 @@ use super::rows::{Collect, Rows, SeriesRow};
 use super::select::{InstantReader, SmoothedReader, TimeOf, TimesReader};
 use crate::annotations::Annotations;
 use crate::engine::{EngineOptions, QueryError, Tracker};
-use crate::labels::Labels;
+use crate::labels::{Labels, METRIC_NAME_LABEL};
 use crate::plan::{RangeSource, Selector, Subquery, VectorPlan};
-use crate::storage::{SelectHints, SelectRequest, Storage};
+use crate::storage::{LabelMatcher, SelectHints, SelectRequest, Storage};
+use crate::syntax::MatchOp;
 use crate::syntax::ast::ExtendedRange;
 
 /// Computes one query.
@@ -132,6 +133,11 @@ impl<'a> Executor<'a> {
                 if !drops_name {
                     return Ok(pipeline);
                 }
+                if let RangeSource::Selector(range) = &call.source
+                    && self.drops_one_name(&range.selector, plan, context)
+                {
+                    return Ok(pipeline.dropping_one_name(address(plan)));
+                }
                 let pipeline = pipeline.then(DropName { now: !self.options.delayed_name_removal });
                 return Ok(if self.options.delayed_name_removal {
                     pipeline
@@ -143,6 +149,12 @@ impl<'a> Executor<'a> {
                 let stage = MapStage::new(self, &call.op, grid, context)?;
                 let drops_name = stage.drops_name();
                 let pipeline = self.pipeline(&call.input, grid, context)?.then(stage);
+                if drops_name
+                    && let VectorPlan::Select(selector) = &*call.input
+                    && self.drops_one_name(selector, plan, context)
+                {
+                    return Ok(pipeline.dropping_one_name(address(plan)));
+                }
                 return if drops_name { self.dropping_name(pipeline, plan, context) } else { Ok(pipeline) };
             }
             VectorPlan::Relabel(relabel) => {
@@ -208,6 +220,17 @@ impl<'a> Executor<'a> {
         Ok(Pipeline::new(Source::Storage { set, reader: Box::new(reader) }))
     }
 
+    /// Whether an operator over the series of a selector drops a metric name that is the same for all of them, so that
+    /// none become the same thereby. It was found not to be so simple if the operator is to be held.
+    fn drops_one_name(&self, selector: &Selector, plan: &VectorPlan, context: &Context) -> bool {
+        let names_one = |matcher: &LabelMatcher| {
+            matcher.op == MatchOp::Equal && matcher.name == METRIC_NAME_LABEL && !matcher.value.is_empty()
+        };
+        !self.options.delayed_name_removal
+            && selector.matchers.iter().any(names_one)
+            && !context.held.contains(&address(plan))
+    }
+
     /// Drops the metric name, now or at the end of the query.
     fn dropping_name<'p>(
         &'p self,
@@ -261,6 +284,10 @@ struct Broadcast {
 }
 
 impl Stage for Broadcast {
+    fn sees_labels(&self) -> bool {
+        false
+    }
+
     fn apply(&self, series: &mut SeriesRow, _: &mut Worker<'_>) -> Result<(), QueryError> {
         series.row = series.row.broadcast(self.steps);
         Ok(())

@@ -91,6 +91,10 @@ pub(super) fn changes_meaning(op: BinaryOp) -> bool {
 }
 
 impl Stage for MapStage {
+    fn sees_labels(&self) -> bool {
+        false
+    }
+
     fn apply(&self, series: &mut SeriesRow, worker: &mut Worker<'_>) -> Result<(), QueryError> {
         let row = &mut series.row;
         let pace = &mut worker.pace;

@@ -30,6 +30,8 @@ pub(crate) struct Worker<'t> {
     pub spare: Row,
     /// Hashes of the label sets that passed each guard.
     guards: Vec<Vec<u128>>,
+    /// A series lost more than its metric name by [`Step::DropOneName`].
+    saw_type_or_unit: bool,
 }
 
 impl<'t> Worker<'t> {
@@ -41,6 +43,7 @@ impl<'t> Worker<'t> {
             buffer: SampleBuffer::default(),
             spare: Row::default(),
             guards: vec![Vec::new(); guards],
+            saw_type_or_unit: false,
         }
     }
 }
@@ -57,12 +60,22 @@ pub(crate) trait Reader: Sync {
 /// Changes a series on its way. A series without values is not passed on.
 pub(crate) trait Stage: Sync {
     fn apply(&self, series: &mut SeriesRow, worker: &mut Worker<'_>) -> Result<(), QueryError>;
+
+    /// Whether it looks at the series' labels.
+    fn sees_labels(&self) -> bool {
+        true
+    }
 }
 
 /// Takes series in.
 pub(crate) trait Sink: Send {
     /// May take the row out of `series`.
     fn consume(&mut self, series: &mut SeriesRow, worker: &mut Worker<'_>) -> Result<(), QueryError>;
+
+    /// Whether a metric name makes a difference to it.
+    fn sees_metric_name(&self) -> bool {
+        true
+    }
 }
 
 /// Where a pipeline's series come from.
@@ -75,6 +88,8 @@ enum Step<'p> {
     Stage(Box<dyn Stage + 'p>),
     /// Label sets must be unique from here on.
     Guard(usize),
+    /// Drops the metric name of series that all have the same one, and so stay unique.
+    DropOneName,
 }
 
 /// A source and what happens to each series.
@@ -82,6 +97,8 @@ pub(crate) struct Pipeline<'p> {
     source: Source<'p>,
     steps: Vec<Step<'p>>,
     guards: Vec<Guard>,
+    /// The operator that drops a name by [`Step::DropOneName`].
+    drops_one_name: Option<usize>,
 }
 
 /// What to do if an operator gave two series the same labels.
@@ -108,7 +125,7 @@ impl From<QueryError> for Failure {
 
 impl<'p> Pipeline<'p> {
     pub fn new(source: Source<'p>) -> Self {
-        Self { source, steps: Vec::new(), guards: Vec::new() }
+        Self { source, steps: Vec::new(), guards: Vec::new(), drops_one_name: None }
     }
 
     pub fn rows(rows: Rows<'p>) -> Self {
@@ -117,6 +134,14 @@ impl<'p> Pipeline<'p> {
 
     pub fn then(mut self, stage: impl Stage + 'p) -> Self {
         self.steps.push(Step::Stage(Box::new(stage)));
+        self
+    }
+
+    /// Drops the metric name, which is the same for all series. If one has a type or unit beside it, which go with the
+    /// name, that may make two series the same, and the pipeline fails with the operator's duplicates.
+    pub fn dropping_one_name(mut self, operator: usize) -> Self {
+        self.steps.push(Step::DropOneName);
+        self.drops_one_name = Some(operator);
         self
     }
 
@@ -163,7 +188,7 @@ impl<'a> Executor<'a> {
         annotations: &mut Annotations,
         make: &(dyn Fn() -> S + Sync),
     ) -> Result<Vec<S>, Failure> {
-        let Pipeline { source, steps, guards } = pipeline;
+        let Pipeline { source, steps, guards, drops_one_name } = pipeline;
         let tracker = self.tracker;
         let mut reservation = None;
         let (mut feed, reader) = match source {
@@ -177,7 +202,12 @@ impl<'a> Executor<'a> {
                 (Feed::Rows(series.into_iter()), None)
             }
         };
-        let run = Run { steps: &steps, reader: reader.as_deref(), tracker };
+        let run = Run {
+            steps: &steps,
+            reader: reader.as_deref(),
+            tracker,
+            names_matter: names_matter(&steps, &make()),
+        };
 
         // Threads are worth it from two chunks on.
         let mut chunks = Vec::new();
@@ -240,6 +270,11 @@ impl<'a> Executor<'a> {
             }
         }
         drop(reservation);
+        if let Some(operator) = drops_one_name
+            && outcomes.iter().any(|(_, worker)| worker.saw_type_or_unit)
+        {
+            return Err(Failure::Duplicates(operator));
+        }
         check_guards(&guards, &mut outcomes)?;
         let mut sinks = Vec::with_capacity(outcomes.len());
         for (sink, worker) in outcomes {
@@ -277,6 +312,20 @@ struct Run<'r, 'p> {
     steps: &'r [Step<'p>],
     reader: Option<&'r (dyn Reader + 'p)>,
     tracker: &'r Tracker,
+    /// Something looks at labels after a metric name was dropped.
+    names_matter: bool,
+}
+
+/// Whether anything looks at metric names that [`Step::DropOneName`] drops. If not, they need not be dropped: making
+/// label sets is a good part of what a series costs.
+fn names_matter(steps: &[Step<'_>], sink: &impl Sink) -> bool {
+    let after = steps.iter().skip_while(|step| !matches!(step, Step::DropOneName));
+    sink.sees_metric_name()
+        || after.into_iter().any(|step| match step {
+            Step::Stage(stage) => stage.sees_labels(),
+            Step::Guard(_) => true,
+            Step::DropOneName => false,
+        })
 }
 
 impl Run<'_, '_> {
@@ -307,7 +356,7 @@ impl Run<'_, '_> {
                         continue;
                     }
                     samples_read += samples as u64;
-                    series.labels = batch.labels(at).clone();
+                    series.labels = batch.labels(at);
                     series.drop_name = false;
                     series.order = first_order + at as u64;
                     reader.read(&mut series, worker)?;
@@ -336,6 +385,14 @@ impl Run<'_, '_> {
                     if series.row.is_empty() {
                         return Ok(());
                     }
+                }
+                Step::DropOneName => {
+                    worker.saw_type_or_unit |= series.labels.has_type_or_unit();
+                    // What is said about histograms names them.
+                    if self.names_matter || !series.row.histograms().is_empty() {
+                        series.labels = series.labels.without_metadata();
+                    }
+                    series.drop_name = true;
                 }
                 Step::Guard(at) => worker.guards[*at].push(series.labels.hash128()),
             }

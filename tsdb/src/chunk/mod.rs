@@ -1,9 +1,7 @@
 //! Chunk encodings, bit-compatible with Prometheus's, so that a chunk of the head goes into a block as it is.
 
-mod bit_reader;
 pub mod xor;
-
-pub(crate) use bit_reader::BitReader;
+mod xor_decoder;
 
 /// A chunk that does not decode. Chunks are covered by checksums, so this means a bug or damage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

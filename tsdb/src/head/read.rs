@@ -164,33 +164,52 @@ impl SeriesBatch {
     ) -> Result<(), ReadError> {
         let begin = times.len();
         for chunk in &self.chunks[as_range(&series.chunks)] {
-            let data = match chunk {
-                ChunkData::Open(range) => &self.bytes[as_range(range)],
-                ChunkData::Frame(range) => sealed::check_frame(&self.bytes[as_range(range)])?.1,
+            let first = times.len();
+            match chunk {
+                ChunkData::Open(range) => {
+                    let (begin, end) = (range.start as usize, range.end as usize);
+                    let padded = (end + xor::PADDING_BYTES).min(self.bytes.len());
+                    xor::decode_into(&self.bytes[begin..padded], end - begin, times, values)?;
+                }
+                ChunkData::Frame(range) => {
+                    let data = sealed::check_frame(&self.bytes[as_range(range)])?.1;
+                    xor::decode_into(data, data.len(), times, values)?;
+                }
                 ChunkData::Sealed(at) => {
                     scratch.clear();
                     let view = self.views.get(&at.file).ok_or(FrameError)?;
                     sealed::read_frame(view.as_ref(), at.offset, scratch)?;
-                    sealed::check_frame(scratch)?.1
+                    let data = sealed::check_frame(scratch)?.1;
+                    let (begin, len) = (scratch.len() - data.len(), data.len());
+                    scratch.resize(scratch.len() + xor::PADDING_BYTES, 0);
+                    xor::decode_into(&scratch[begin..], len, times, values)?;
                 }
-            };
-            xor::decode(data, |t_ms, value| {
-                if min_ms <= t_ms && t_ms <= max_ms {
-                    times.push(t_ms);
-                    values.push(f64::from_bits(value));
-                }
-            })?;
+            }
+            if !series.merge {
+                keep_within(first, (min_ms, max_ms), times, values);
+            }
         }
         if series.merge {
-            merge(begin, times, values);
+            merge(begin, (min_ms, max_ms), times, values);
         }
         Ok(())
     }
 }
 
-/// Sorts by time what came from overlapping chunks.
-fn merge(begin: usize, times: &mut Vec<i64>, values: &mut Vec<f64>) {
-    let mut samples: Vec<(i64, f64)> = times.drain(begin..).zip(values.drain(begin..)).collect();
+/// Cuts what lies outside a range of time off the samples from `first` on, which are in order of time.
+fn keep_within(first: usize, (min_ms, max_ms): (i64, i64), times: &mut Vec<i64>, values: &mut Vec<f64>) {
+    let end = first + times[first..].partition_point(|&t_ms| t_ms <= max_ms);
+    times.truncate(end);
+    values.truncate(end);
+    let begin = times[first..].partition_point(|&t_ms| t_ms < min_ms);
+    times.drain(first..first + begin);
+    values.drain(first..first + begin);
+}
+
+/// Sorts by time what came from overlapping chunks, and cuts off what lies outside a range of time.
+fn merge(begin: usize, (min_ms, max_ms): (i64, i64), times: &mut Vec<i64>, values: &mut Vec<f64>) {
+    let samples = times.drain(begin..).zip(values.drain(begin..));
+    let mut samples: Vec<(i64, f64)> = samples.filter(|(t_ms, _)| (min_ms..=max_ms).contains(t_ms)).collect();
     samples.sort_by_key(|sample| sample.0);
     // The head stores a time once, unless it could not read the chunk that held it.
     samples.dedup_by_key(|sample| sample.0);

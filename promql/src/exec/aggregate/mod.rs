@@ -158,6 +158,10 @@ impl<A: Accumulator> Sink for GroupedSink<'_, A> {
         let mut scope = Scope { op: self.op, span: self.span, param: self.param, annotations, pace };
         self.accumulators[group].add(series, &mut scope)
     }
+
+    fn sees_metric_name(&self) -> bool {
+        self.key.sees_metric_name()
+    }
 }
 
 impl<'p> Aggregation<'p, '_> {

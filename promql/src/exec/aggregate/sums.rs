@@ -11,7 +11,7 @@ use crate::exec::bitmap::Bitmap;
 use crate::exec::row::Row;
 use crate::exec::rows::SeriesRow;
 use crate::histogram::{FloatHistogram, IncompatibleSchemas};
-use crate::kahan::kahan_add;
+use crate::kahan::{kahan_add, kahan_add_select};
 
 /// What sums and means of histograms have in common.
 trait HistogramTotal: Send + Sized {
@@ -154,7 +154,7 @@ impl Accumulator for Sum {
             let sums = &mut self.sums[start..end];
             let compensations = &mut self.compensations[start..end];
             for ((sum, compensation), &value) in sums.iter_mut().zip(compensations).zip(&values[start..end]) {
-                (*sum, *compensation) = kahan_add(value, *sum, *compensation);
+                (*sum, *compensation) = kahan_add_select(value, *sum, *compensation);
             }
         });
         self.present.union(row.present());
