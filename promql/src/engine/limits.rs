@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
-use super::QueryError;
+use super::{QueryError, QueryStats};
 
 /// Lets someone else end a query: it fails with `canceled` soon after.
 #[derive(Clone, Debug, Default)]
@@ -102,11 +102,21 @@ impl Tracker {
         self.bytes.fetch_sub(bytes, Ordering::Relaxed);
     }
 
-    pub fn samples_peak(&self) -> u64 {
+    /// What the query took so far.
+    pub fn stats(&self) -> QueryStats {
+        QueryStats {
+            series_read: self.series_read.load(Ordering::Relaxed),
+            samples_read: self.samples_read.load(Ordering::Relaxed),
+            samples_peak: self.samples_peak(),
+            bytes_peak: self.bytes_peak(),
+        }
+    }
+
+    fn samples_peak(&self) -> u64 {
         self.samples_peak.load(Ordering::Relaxed)
     }
 
-    pub fn bytes_peak(&self) -> u64 {
+    fn bytes_peak(&self) -> u64 {
         self.bytes_peak.load(Ordering::Relaxed)
     }
 }

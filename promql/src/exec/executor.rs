@@ -14,7 +14,7 @@ use super::select::{InstantReader, SmoothedReader, TimeOf, TimesReader};
 use crate::annotations::Annotations;
 use crate::engine::{EngineOptions, QueryError, Tracker};
 use crate::labels::{Labels, METRIC_NAME_LABEL};
-use crate::plan::{RangeSource, Selector, Subquery, VectorPlan};
+use crate::plan::{RangeSource, Selector, VectorPlan};
 use crate::storage::{LabelMatcher, SelectHints, SelectRequest, Storage};
 use crate::syntax::MatchOp;
 use crate::syntax::ast::ExtendedRange;
@@ -25,6 +25,26 @@ pub(crate) struct Executor<'a> {
     pub options: &'a EngineOptions,
     pub tracker: &'a Tracker,
     pub lookback_ms: i64,
+    /// Series that were computed elsewhere, by number.
+    pub given: Vec<Vec<SeriesRow>>,
+}
+
+/// Hashes of the label sets that passed a guard, sorted, and whether it fails the query if two are the same.
+pub(crate) struct GuardHashes {
+    pub fails: bool,
+    pub hashes: Vec<u128>,
+}
+
+impl Context {
+    /// With annotations from elsewhere.
+    pub fn with(annotations: Annotations) -> Self {
+        Self { annotations, ..Self::default() }
+    }
+
+    /// Of a fragment.
+    pub fn of_fragment() -> Self {
+        Self { exported: Some(Vec::new()), ..Self::default() }
+    }
 }
 
 /// What accumulates while a query is computed.
@@ -34,6 +54,10 @@ pub(crate) struct Context {
     /// Operators (by the address of their plan) whose output must be held and merged, because it was found to have
     /// series with the same labels.
     held: HashSet<usize>,
+    /// Of a fragment: what its guards saw, to be compared with what those of other storages saw.
+    pub exported: Option<Vec<GuardHashes>>,
+    /// Of a fragment: it cannot be computed apart, as series with the same labels must be merged on the way.
+    pub unfit: bool,
 }
 
 fn address<T>(plan: &T) -> usize {
@@ -47,7 +71,7 @@ impl<'a> Executor<'a> {
         tracker: &'a Tracker,
         lookback_ms: i64,
     ) -> Self {
-        Self { storage, options, tracker, lookback_ms }
+        Self { storage, options, tracker, lookback_ms, given: Vec::new() }
     }
 
     /// The series of a plan, held.
@@ -70,12 +94,15 @@ impl<'a> Executor<'a> {
         make: &(dyn Fn() -> S + Sync),
     ) -> Result<Vec<S>, QueryError> {
         loop {
-            let outcome = self
-                .pipeline(plan, grid, context)
-                .and_then(|pipeline| self.drive(pipeline, &mut context.annotations, make));
+            let outcome =
+                self.pipeline(plan, grid, context).and_then(|pipeline| self.drive(pipeline, context, make));
             match outcome {
                 Ok(sinks) => return Ok(sinks),
                 Err(Failure::Query(error)) => return Err(error),
+                Err(Failure::Duplicates(_)) if context.exported.is_some() => {
+                    context.unfit = true;
+                    return Err(QueryError::internal("series must be merged on the way".to_owned()));
+                }
                 Err(Failure::Duplicates(operator)) => {
                     if !context.held.insert(operator) {
                         return Err(QueryError::internal(
@@ -125,7 +152,7 @@ impl<'a> Executor<'a> {
                         self.scan(&range.selector, range.range_ms, grid, reader)?
                     }
                     RangeSource::Subquery(subquery) => {
-                        let inner = self.subquery_grid(subquery, grid);
+                        let inner = subquery.grid(&grid);
                         let pipeline = self.pipeline(&subquery.input, inner, context)?;
                         pipeline.then(RangeStage::new(subquery, inner, grid, function))
                     }
@@ -169,6 +196,12 @@ impl<'a> Executor<'a> {
                 return Ok(pipeline.then(Broadcast { steps: grid.steps }));
             }
             VectorPlan::Nothing => Rows::none(self.tracker),
+            VectorPlan::Given(number) => {
+                let given = self.given.get(*number).ok_or_else(|| {
+                    QueryError::internal(format!("no partial results of fragment {number}"))
+                })?;
+                Rows::new(self.tracker, given.clone())?
+            }
             VectorPlan::FromScalar(scalar) => {
                 let values = self.scalar(scalar, grid, context)?.into_values(grid.steps);
                 self.single(Row::full(values))?
@@ -183,19 +216,6 @@ impl<'a> Executor<'a> {
             VectorPlan::Info(info) => self.info(info, grid, context)?,
         };
         Ok(Pipeline::rows(rows))
-    }
-
-    /// The evaluation times of a subquery inside an evaluation at `grid`.
-    pub fn subquery_grid(&self, subquery: &Subquery, grid: Grid) -> Grid {
-        let first = subquery.at_ms.unwrap_or(grid.start_ms).saturating_sub(subquery.offset_ms);
-        let last = subquery.at_ms.unwrap_or(grid.end_ms()).saturating_sub(subquery.offset_ms);
-        let after = first.saturating_sub(subquery.range_ms);
-        // The first multiple of the step after the window's open start; the division truncates, as in Go.
-        let mut start_ms = subquery.step_ms.saturating_mul(after / subquery.step_ms);
-        if start_ms <= after {
-            start_ms = start_ms.saturating_add(subquery.step_ms);
-        }
-        Grid::range(start_ms, last, subquery.step_ms)
     }
 
     /// A pipeline over the series of a selector.
@@ -254,7 +274,7 @@ impl<'a> Executor<'a> {
             return Ok(pipeline.guarded(Guard::Merge(operator)));
         }
         let make = || Collect::new(self.tracker);
-        let sinks = self.drive(pipeline, &mut context.annotations, &make)?;
+        let sinks = self.drive(pipeline, context, &make)?;
         let rows = Collect::merge(sinks, self.tracker);
         Ok(Pipeline::rows(super::finish::merge_same_labels(rows)?))
     }

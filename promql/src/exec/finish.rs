@@ -22,8 +22,13 @@ const UNITS_PER_SERIES: u64 = 200;
 
 impl Executor<'_> {
     /// The result of a plan and what to know about it.
-    pub fn run(&self, plan: &Plan, grid: Grid, is_range: bool) -> Result<(Value, Annotations), QueryError> {
-        let mut context = Context::default();
+    pub fn run(
+        &self,
+        plan: &Plan,
+        grid: Grid,
+        is_range: bool,
+        mut context: Context,
+    ) -> Result<(Value, Annotations), QueryError> {
         let value = match plan {
             Plan::String(value) => Value::String { timestamp_ms: grid.start_ms, value: value.clone() },
             Plan::Scalar(plan) => {
@@ -42,7 +47,7 @@ impl Executor<'_> {
             }
             Plan::Matrix(RangeSource::Selector(range)) => self.raw_samples(range, grid, &mut context)?,
             Plan::Matrix(RangeSource::Subquery(subquery)) => {
-                let inner = self.subquery_grid(subquery, grid);
+                let inner = subquery.grid(&grid);
                 let rows = self.rows(&subquery.input, inner, &mut context)?;
                 Value::Matrix(matrix(self.finished(rows)?, inner)?)
             }
@@ -74,7 +79,7 @@ impl Executor<'_> {
         let reader = RawReader { executor: self, range, grid };
         let pipeline = self.scan(&range.selector, range.range_ms, grid, reader);
         let sinks = pipeline
-            .and_then(|pipeline| self.drive(pipeline, &mut context.annotations, &RawSamples::default))
+            .and_then(|pipeline| self.drive(pipeline, context, &RawSamples::default))
             .map_err(|failure| match failure {
                 super::pipeline::Failure::Query(error) => error,
                 super::pipeline::Failure::Duplicates(_) => QueryError::same_labelset(),

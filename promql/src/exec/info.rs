@@ -94,7 +94,7 @@ impl Executor<'_> {
         let make = || Collect::new(self.tracker);
         let sinks = self
             .scan(&selector, 0, grid, reader)
-            .and_then(|pipeline| self.drive(pipeline, &mut context.annotations, &make))
+            .and_then(|pipeline| self.drive(pipeline, context, &make))
             .map_err(|failure| match failure {
                 Failure::Query(error) => error,
                 Failure::Duplicates(_) => QueryError::same_labelset(),
@@ -110,6 +110,15 @@ impl Executor<'_> {
 
 fn target(labels: &Labels) -> Target {
     IDENTIFYING_LABELS.map(|name| labels.get(name).to_owned())
+}
+
+/// What all info series satisfy that a call may need.
+pub(crate) fn info_matchers(info: &Info) -> Result<Vec<LabelMatcher>, QueryError> {
+    let given = info.matchers.as_deref().unwrap_or(&[]);
+    let (names, data): (Vec<&LabelMatcher>, Vec<&LabelMatcher>) =
+        given.iter().partition(|matcher| matcher.name == METRIC_NAME_LABEL);
+    let names = effective_name_matchers(&names)?;
+    Ok(data.into_iter().cloned().chain(names).collect())
 }
 
 /// Without a matcher that says which metrics are meant: `target_info`, or, if some are excluded, all others that are

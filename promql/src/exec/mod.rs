@@ -30,13 +30,17 @@ mod rows;
 mod scalar;
 mod select;
 mod sets;
+mod ship;
 mod sort;
 mod time;
 
+pub(crate) use aggregate::{merge_groups, put_groups};
 pub(crate) use bitmap::Bitmap;
-pub(crate) use executor::Executor;
+pub(crate) use executor::{Context, Executor, GuardHashes};
 pub use grid::Grid;
 pub(crate) use histogram_functions::almost_equal;
+pub(crate) use info::info_matchers;
 pub(crate) use math::{go_max, go_min, scalar_binary};
 pub use row::Row;
+pub(crate) use rows::SeriesRow;
 pub(crate) use time::civil_time;

@@ -7,7 +7,7 @@
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::executor::Executor;
+use super::executor::{Context, Executor, GuardHashes};
 use super::row::Row;
 use super::rows::{Rows, SeriesRow};
 use crate::annotations::Annotations;
@@ -185,7 +185,7 @@ impl<'a> Executor<'a> {
     pub fn drive<S: Sink>(
         &self,
         pipeline: Pipeline<'_>,
-        annotations: &mut Annotations,
+        context: &mut Context,
         make: &(dyn Fn() -> S + Sync),
     ) -> Result<Vec<S>, Failure> {
         let Pipeline { source, steps, guards, drops_one_name } = pipeline;
@@ -266,7 +266,9 @@ impl<'a> Executor<'a> {
         };
         if let Feed::Storage { set, .. } = &mut feed {
             for message in set.warnings() {
-                annotations.add(crate::annotations::Annotation::Storage { message }, Default::default());
+                context
+                    .annotations
+                    .add(crate::annotations::Annotation::Storage { message }, Default::default());
             }
         }
         drop(reservation);
@@ -275,10 +277,10 @@ impl<'a> Executor<'a> {
         {
             return Err(Failure::Duplicates(operator));
         }
-        check_guards(&guards, &mut outcomes)?;
+        check_guards(&guards, &mut outcomes, context)?;
         let mut sinks = Vec::with_capacity(outcomes.len());
         for (sink, worker) in outcomes {
-            annotations.merge(worker.annotations);
+            context.annotations.merge(worker.annotations);
             sinks.push(sink);
         }
         Ok(sinks)
@@ -290,7 +292,11 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
-fn check_guards<S>(guards: &[Guard], outcomes: &mut [(S, Worker<'_>)]) -> Result<(), Failure> {
+fn check_guards<S>(
+    guards: &[Guard],
+    outcomes: &mut [(S, Worker<'_>)],
+    context: &mut Context,
+) -> Result<(), Failure> {
     for (at, guard) in guards.iter().enumerate() {
         let mut hashes: Vec<u128> = Vec::new();
         for (_, worker) in outcomes.iter_mut() {
@@ -302,6 +308,9 @@ fn check_guards<S>(guards: &[Guard], outcomes: &mut [(S, Worker<'_>)]) -> Result
                 Guard::Fail => Failure::Query(QueryError::same_labelset()),
                 Guard::Merge(operator) => Failure::Duplicates(*operator),
             });
+        }
+        if let Some(exported) = &mut context.exported {
+            exported.push(GuardHashes { fails: matches!(guard, Guard::Fail), hashes });
         }
     }
     Ok(())

@@ -1,10 +1,13 @@
 //! `min`, `max`, `count`, `group`.
 
+use super::partial::Partial;
 use super::{Accumulator, Scope, for_each_present};
 use crate::engine::QueryError;
 use crate::exec::bitmap::Bitmap;
 use crate::exec::row::Row;
 use crate::exec::rows::SeriesRow;
+use crate::fragment::values::{put_bitmap, put_lane, take_bitmap, take_lane};
+use crate::fragment::wire::{Reader, WireError, Writer};
 
 /// The smallest (or largest) float per step. Any number beats NaN.
 struct Extreme<const MAX: bool> {
@@ -55,6 +58,19 @@ macro_rules! extreme {
                 Ok(Row::from_lanes(self.0.values, self.0.present))
             }
         }
+
+        impl Partial for $name {
+            fn put(&self, out: &mut Writer) {
+                put_bitmap(out, &self.0.present);
+                put_lane(out, &self.0.values, &self.0.present);
+            }
+
+            fn take(from: &mut Reader<'_>, steps: usize) -> Result<Self, WireError> {
+                let present = take_bitmap(from, steps)?;
+                let values = take_lane(from, &present, f64::NAN)?;
+                Ok(Self(Extreme { values, present }))
+            }
+        }
     };
 }
 extreme!(Min, false, "The smallest float per step.");
@@ -90,6 +106,18 @@ impl Accumulator for Count {
     }
 }
 
+impl Partial for Count {
+    fn put(&self, out: &mut Writer) {
+        put_bitmap(out, &self.present);
+        put_lane(out, &self.counts, &self.present);
+    }
+
+    fn take(from: &mut Reader<'_>, steps: usize) -> Result<Self, WireError> {
+        let present = take_bitmap(from, steps)?;
+        Ok(Self { counts: take_lane(from, &present, 0.0)?, present })
+    }
+}
+
 /// 1 at each step that has a sample.
 pub(super) struct Group {
     present: Bitmap,
@@ -112,5 +140,15 @@ impl Accumulator for Group {
 
     fn finish(self, _: &mut Scope<'_, '_>) -> Result<Row, QueryError> {
         Ok(Row::from_lanes(vec![1.0; self.present.len()], self.present))
+    }
+}
+
+impl Partial for Group {
+    fn put(&self, out: &mut Writer) {
+        put_bitmap(out, &self.present);
+    }
+
+    fn take(from: &mut Reader<'_>, steps: usize) -> Result<Self, WireError> {
+        Ok(Self { present: take_bitmap(from, steps)? })
     }
 }

@@ -4,12 +4,15 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::histograms::{HistogramAverage, HistogramSum, Seen};
+use super::partial::Partial;
 use super::{Accumulator, Scope, for_each_present};
 use crate::annotations::{Annotation, HistogramOperation};
 use crate::engine::{Pace, QueryError};
 use crate::exec::bitmap::Bitmap;
 use crate::exec::row::Row;
 use crate::exec::rows::SeriesRow;
+use crate::fragment::values::{put_bitmap, put_lane, take_bitmap, take_lane, take_step};
+use crate::fragment::wire::{Reader, WireError, Writer};
 use crate::histogram::{FloatHistogram, IncompatibleSchemas};
 use crate::kahan::{kahan_add, kahan_add_select};
 
@@ -20,6 +23,8 @@ trait HistogramTotal: Send + Sized {
     fn merge(&mut self, other: Self) -> Result<(), IncompatibleSchemas>;
     fn seen(&self) -> Seen;
     fn finish(self) -> (FloatHistogram, Seen);
+    fn put(&self, out: &mut Writer);
+    fn take(from: &mut Reader<'_>) -> Result<Self, WireError>;
 }
 
 macro_rules! histogram_total {
@@ -39,6 +44,12 @@ macro_rules! histogram_total {
             }
             fn finish(self) -> (FloatHistogram, Seen) {
                 self.finish()
+            }
+            fn put(&self, out: &mut Writer) {
+                self.put(out);
+            }
+            fn take(from: &mut Reader<'_>) -> Result<Self, WireError> {
+                Self::take(from)
             }
         }
     };
@@ -126,6 +137,30 @@ impl<T: HistogramTotal> HistogramSteps<T> {
             row.push_histogram(step as usize, Arc::new(histogram));
         }
         Ok(())
+    }
+}
+
+impl<T: HistogramTotal> HistogramSteps<T> {
+    fn put(&self, out: &mut Writer) {
+        out.length(self.0.len());
+        for (step, total) in &self.0 {
+            out.number(u64::from(*step));
+            out.bool(total.is_some());
+            if let Some(total) = total {
+                total.put(out);
+            }
+        }
+    }
+
+    fn take(from: &mut Reader<'_>, steps: usize) -> Result<Self, WireError> {
+        let mut totals = BTreeMap::new();
+        let mut next = 0;
+        for _ in 0..from.count(2)? {
+            let step = take_step(from, steps, &mut next)?;
+            let total = if from.bool()? { Some(T::take(from)?) } else { None };
+            totals.insert(step as u32, total);
+        }
+        Ok(Self(totals))
     }
 }
 
@@ -256,7 +291,7 @@ impl Accumulator for Average {
                 if !sum.is_infinite() {
                     self.totals[step] = sum;
                     self.compensations[step] = compensation + other.compensations[step];
-                    self.counts[step] += other.counts[step];
+                    self.counts[step] = self.counts[step].saturating_add(other.counts[step]);
                     return;
                 }
             }
@@ -280,7 +315,7 @@ impl Accumulator for Average {
                     share * self.compensations[step] + (1.0 - share) * other.compensations[step],
                 );
             }
-            self.counts[step] += other.counts[step];
+            self.counts[step] = self.counts[step].saturating_add(other.counts[step]);
         });
         self.present.union(&other.present);
         self.histograms.merge(other.histograms, scope)
@@ -300,5 +335,48 @@ impl Accumulator for Average {
         let mut row = Row::from_lanes(values, self.present);
         self.histograms.finish(&mut row, scope)?;
         Ok(row)
+    }
+}
+
+impl Partial for Sum {
+    fn put(&self, out: &mut Writer) {
+        put_bitmap(out, &self.present);
+        put_lane(out, &self.sums, &self.present);
+        put_lane(out, &self.compensations, &self.present);
+        self.histograms.put(out);
+    }
+
+    fn take(from: &mut Reader<'_>, steps: usize) -> Result<Self, WireError> {
+        let present = take_bitmap(from, steps)?;
+        let sums = take_lane(from, &present, 0.0)?;
+        let compensations = take_lane(from, &present, 0.0)?;
+        let histograms = HistogramSteps::take(from, steps)?;
+        Ok(Self { sums, compensations, present, histograms })
+    }
+}
+
+impl Partial for Average {
+    fn put(&self, out: &mut Writer) {
+        put_bitmap(out, &self.present);
+        put_bitmap(out, &self.running);
+        put_lane(out, &self.totals, &self.present);
+        put_lane(out, &self.compensations, &self.present);
+        self.present.ones().for_each(|step| out.number(self.counts[step].into()));
+        self.histograms.put(out);
+    }
+
+    fn take(from: &mut Reader<'_>, steps: usize) -> Result<Self, WireError> {
+        let present = take_bitmap(from, steps)?;
+        let running = take_bitmap(from, steps)?;
+        let totals = take_lane(from, &present, 0.0)?;
+        let compensations = take_lane(from, &present, 0.0)?;
+        let mut counts = vec![0; steps];
+        for step in present.ones() {
+            // Counts are added up: half of what a number holds is more than any memory does.
+            let count = u32::try_from(from.number()?).ok().filter(|count| (1..1 << 24).contains(count));
+            counts[step] = count.ok_or(WireError("a mean of no values, or of too many"))?;
+        }
+        let histograms = HistogramSteps::take(from, steps)?;
+        Ok(Self { totals, compensations, counts, running, present, histograms })
     }
 }
