@@ -7,6 +7,8 @@ use libfuzzer_sys::fuzz_target;
 
 #[path = "../../promql/tests/syntax/property.rs"]
 mod property;
+#[path = "../../promql/tests/syntax/spans.rs"]
+mod spans;
 
 fuzz_target!(|data: &[u8]| {
     let text = String::from_utf8_lossy(data);

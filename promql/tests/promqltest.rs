@@ -1,46 +1,34 @@
 //! Prometheus's own test scripts, all of them, against the engine over a storage in memory.
 
-use std::fs;
-use std::path::PathBuf;
+mod corpus;
+#[path = "shared/document.rs"]
+mod document;
+
 use std::sync::Arc;
 
 use gyre_promql::memory::MemoryStorage;
 use gyre_promql::testkit::{EngineTarget, FileReport, run_script, test_engine_options};
 use gyre_promql::{Engine, EngineOptions, ScopedThreads};
 
-/// The scripts, by name. `None`, and a note, where there are none.
-fn corpus() -> Option<Vec<(String, String)>> {
-    let default = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../shared/promqltest");
-    let folder = std::env::var_os("GYRE_PROMQLTEST_DIR").map_or(default, PathBuf::from);
-    let Ok(entries) = fs::read_dir(&folder) else {
-        let reason = format!("skipped: no promqltest corpus in {}", folder.display());
-        assert!(std::env::var_os("GYRE_REQUIRE_ALL").is_none(), "{reason}");
-        println!("{reason}");
-        return None;
-    };
-    let mut files: Vec<PathBuf> = entries
-        .map(|entry| entry.expect("the folder can be listed").path())
-        .filter(|path| path.extension().is_some_and(|extension| extension == "test"))
-        .collect();
-    files.sort();
-    assert!(!files.is_empty(), "no scripts in {}", folder.display());
-    let read = |path: PathBuf| {
-        let name = path.file_stem().expect("a file name").to_string_lossy().into_owned();
-        (name, fs::read_to_string(path).expect("a script can be read"))
-    };
-    Some(files.into_iter().map(read).collect())
-}
-
-/// Runs all scripts, prints a table, and returns the names of those with failures.
-fn run(new_target: impl Fn() -> EngineTarget) -> Vec<String> {
-    let Some(scripts) = corpus() else { return Vec::new() };
+/// Runs all scripts: a table of what came of them, and the names of those with failures. `None` without scripts.
+fn run(new_target: impl Fn() -> EngineTarget) -> Option<(String, Vec<String>)> {
+    let default = concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/promqltest");
+    let scripts = corpus::scripts(default)?;
     let mut total = FileReport::default();
     let mut incomplete = Vec::new();
-    println!("| file | evals | passed | queries |");
-    println!("| --- | --- | --- | --- |");
+    let mut table = String::from(
+        "| file | evaluations | instant | range | re-runs | passed | failed |\n| --- | --- | --- | --- | --- | --- | --- |\n",
+    );
+    let mut row = |name: &str, report: &FileReport| {
+        let FileReport { evals, range_evals, passed, queries, .. } = report;
+        let (instant, reruns, failed) = (evals - range_evals, queries - evals, evals - passed);
+        let row =
+            format!("| {name} | {evals} | {instant} | {range_evals} | {reruns} | {passed} | {failed} |\n");
+        table.push_str(&row);
+    };
     for (name, script) in scripts {
         let report = run_script(&script, &mut new_target()).unwrap_or_else(|error| panic!("{name}: {error}"));
-        println!("| {name} | {} | {} | {} |", report.evals, report.passed, report.queries);
+        row(&name, &report);
         for failure in &report.failures {
             println!("{name}:{}: {}", failure.line, failure.reason);
         }
@@ -48,26 +36,32 @@ fn run(new_target: impl Fn() -> EngineTarget) -> Vec<String> {
             incomplete.push(name);
         }
         total.evals += report.evals;
+        total.range_evals += report.range_evals;
         total.passed += report.passed;
         total.queries += report.queries;
     }
-    println!("| total | {} | {} | {} |", total.evals, total.passed, total.queries);
+    row("total", &total);
+    println!("{table}");
     assert!(total.evals > 0, "no evaluations");
-    incomplete
+    Some((table, incomplete))
 }
 
 #[test]
-fn every_evaluation_of_the_corpus_passes() {
-    let incomplete = run(|| EngineTarget::new(Engine::new(test_engine_options())));
+fn every_evaluation_of_the_corpus_passes_and_the_document_says_so() {
+    let Some((table, incomplete)) = run(|| EngineTarget::new(Engine::new(test_engine_options()))) else {
+        return;
+    };
     assert!(incomplete.is_empty(), "files with failing evaluations: {incomplete:?}");
+    document::compare("evaluations", &table);
 }
 
 #[test]
 fn every_evaluation_of_the_corpus_passes_with_a_series_per_worker() {
-    let incomplete = run(|| {
+    let run = run(|| {
         let workers = Arc::new(ScopedThreads { threads: 3 });
         let options = EngineOptions { workers, ..test_engine_options() };
         EngineTarget::with_storage(Engine::new(options), MemoryStorage::with_series_per_batch(1))
     });
+    let Some((_, incomplete)) = run else { return };
     assert!(incomplete.is_empty(), "files with failing evaluations: {incomplete:?}");
 }

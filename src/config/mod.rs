@@ -2,6 +2,7 @@
 //!
 //! - [`settings`]: the node's settings, one table for flags, keys, variables, help and `/config`.
 //! - [`limits`]: the tenants' limits, under `limits:` and `overrides:` in the file.
+//! - [`features`]: experimental parts of PromQL.
 //! - [`load`]: puts the sources on top of each other.
 //! - [`yaml`]: YAML with the place of every key; the only file that knows the YAML library.
 //! - [`error`]: one line for everything that can be wrong.
@@ -18,6 +19,7 @@ use crate::tenant::limits::{Limits, Overrides};
 
 pub mod error;
 mod expand;
+mod features;
 mod limits;
 pub mod load;
 mod nearest;
@@ -27,6 +29,7 @@ mod values;
 mod yaml;
 
 pub use error::ConfigError;
+pub use features::{Feature, Features};
 pub use settings::{SETTINGS, Setting};
 pub use values::{ListenAddress, LogLevel, WalSync};
 
@@ -51,6 +54,12 @@ pub struct Config {
     pub push_inflight_bytes_max: u64,
     /// The longest a query may take, in milliseconds.
     pub query_timeout_ms: i64,
+    /// Samples that a query may hold at a time.
+    pub query_samples_max: u64,
+    /// Bytes that a query may hold at a time.
+    pub query_bytes_max: u64,
+    /// Experimental parts of PromQL that are on.
+    pub features: Features,
     /// The limits of tenants without overrides.
     pub limits: Limits,
     /// Complete limits of the tenants that have overrides.
@@ -69,6 +78,9 @@ impl Default for Config {
             push_request_bytes_max: 100 << 20,
             push_inflight_bytes_max: 512 << 20,
             query_timeout_ms: 120_000,
+            query_samples_max: 50_000_000,
+            query_bytes_max: 2 << 30,
+            features: Features::default(),
             limits: Limits::default(),
             overrides: BTreeMap::new(),
         }

@@ -54,7 +54,7 @@ macro_rules! setting {
 }
 
 /// All settings, in the order of `--help` and `/config`.
-pub static SETTINGS: [Setting; 9] = [
+pub static SETTINGS: [Setting; 12] = [
     setting!("data-dir", data_dir, "folder that holds all data"),
     setting!("http.listen", http_listen, "address to serve HTTP on, host:port"),
     setting!("log.level", log_level, "error, warn, info, debug or trace"),
@@ -99,6 +99,14 @@ pub static SETTINGS: [Setting; 9] = [
             Ok(())
         },
         show: |config| DurationMs(config.query_timeout_ms).show(),
+    },
+    setting!("query.max-samples", query_samples_max, "samples that a query may hold at a time"),
+    setting!("query.bytes-max", query_bytes_max, "bytes that a query may hold at a time"),
+    Setting {
+        name: "enable-feature",
+        help: "experimental parts of PromQL by Prometheus's names, with commas; may be repeated",
+        apply: |config, text| config.features.enable(text),
+        show: |config| config.features.show(),
     },
 ];
 

@@ -19,6 +19,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::thread::available_parallelism;
 use std::time::Duration;
 
+use gyre_promql::syntax::ParserOptions;
 use gyre_promql::{Engine, EngineOptions};
 use gyre_ring::{BootId, TenantId};
 
@@ -26,14 +27,15 @@ use self::data_dir::DataDir;
 use self::metadata::TenantMetadata;
 use self::storage_engine::{Recovery, StorageEngine};
 use crate::api::push::decode::WriteBatch;
-use crate::config::{Config, WalSync};
+use crate::config::{Config, Feature, WalSync};
 use crate::env::{OsEnv, SharedEnv};
 use crate::query::pool::QueryPool;
 use crate::replica::Coordinator;
 use crate::tenant::limits::Overrides;
 
 pub use self::messages::{
-    Answer, InstantQuery, LabelPairs, MetricMetadata, QueryError, QueryOptions, RangeQuery, Selection,
+    Answer, Evaluated, LabelPairs, MetricMetadata, QueryError, QueryOptions, QueryRequest, QueryStats,
+    QueryTimes, Selection, TRUNCATED,
 };
 pub use crate::replica::{WriteError, WriteOutcome};
 
@@ -117,11 +119,7 @@ impl Node {
         tell(&storage.recovery);
         let boot = BootId(env.random());
         let coordinator = Coordinator::new(storage.shards.clone(), boot, data_dir.facts.seed);
-        let options = EngineOptions {
-            workers: Arc::new(gyre_promql::ScopedThreads { threads: cores }),
-            timeout: Duration::from_millis(config.query_timeout_ms.max(0) as u64),
-            ..EngineOptions::default()
-        };
+        let options = engine_options(config, cores);
         Ok(Arc::new(Node {
             storage,
             coordinator,
@@ -175,6 +173,11 @@ impl Node {
         }
     }
 
+    /// The language that queries are written in.
+    pub fn parser_options(&self) -> &ParserOptions {
+        &self.engine.options().parser
+    }
+
     /// Milliseconds since the Unix epoch.
     pub fn now_ms(&self) -> i64 {
         self.env.now_ms()
@@ -213,6 +216,28 @@ impl Node {
         }
         let mut metadata = self.metadata.write().unwrap_or_else(PoisonError::into_inner);
         metadata.entry(tenant.clone()).or_default().clone()
+    }
+}
+
+fn engine_options(config: &Config, cores: usize) -> EngineOptions {
+    let has = |feature| config.features.has(feature);
+    EngineOptions {
+        parser: ParserOptions {
+            experimental_functions: has(Feature::ExperimentalFunctions),
+            // Prometheus has made this part of the language; its switch remains, and does nothing.
+            duration_expr: true,
+            extended_range_selectors: has(Feature::ExtendedRangeSelectors),
+            binop_fill_modifiers: has(Feature::BinopFillModifiers),
+            ..ParserOptions::default()
+        },
+        samples_max: config.query_samples_max,
+        bytes_max: config.query_bytes_max,
+        timeout: Duration::from_millis(config.query_timeout_ms.unsigned_abs()),
+        delayed_name_removal: has(Feature::DelayedNameRemoval),
+        type_and_unit_labels: has(Feature::TypeAndUnitLabels),
+        use_start_timestamps: has(Feature::UseStartTimestamps),
+        workers: Arc::new(gyre_promql::ScopedThreads { threads: cores }),
+        ..EngineOptions::default()
     }
 }
 

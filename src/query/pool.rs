@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use gyre_promql::{CancelToken, QueryError as EngineError};
 use tokio::sync::{Semaphore, oneshot};
@@ -25,8 +25,8 @@ pub struct QueryPool {
 pub enum PoolError {
     /// Too many are waiting already.
     Full,
-    /// Its time was up before its turn came.
-    TimedOut,
+    /// It was not its turn in time.
+    Waited,
     /// It panicked.
     Panicked,
     /// The engine says no.
@@ -74,25 +74,23 @@ impl QueryPool {
         self.inflight.load(Ordering::Relaxed)
     }
 
-    /// Runs a query, which is told how much of `timeout` is left. Dropping the future cancels it.
+    /// Runs a query unless it waits for longer than `patience`. Dropping the future cancels it.
     pub async fn run<T: Send + 'static>(
         &self,
-        timeout: Duration,
+        patience: Duration,
         cancel: CancelToken,
-        query: impl FnOnce(Duration) -> Result<T, EngineError> + Send + 'static,
+        query: impl FnOnce() -> Result<T, EngineError> + Send + 'static,
     ) -> Result<T, PoolError> {
         let inflight = Inflight::new(&self.inflight);
         let waiting = self.waiting.clone().try_acquire_owned().map_err(|_| PoolError::Full)?;
-        let start = Instant::now();
-        let turn = tokio::time::timeout(timeout, self.running.clone().acquire_owned()).await;
-        let running = turn.map_err(|_| PoolError::TimedOut)?.map_err(|_| PoolError::Full)?;
+        let turn = tokio::time::timeout(patience, self.running.clone().acquire_owned());
+        let running = turn.await.map_err(|_| PoolError::Waited)?.map_err(|_| PoolError::Full)?;
         drop(waiting);
-        let rest = timeout.saturating_sub(start.elapsed());
         let _cancel = CancelOnDrop(cancel);
         let (sender, receiver) = oneshot::channel();
         // A thread per query: they are few, start in some ten microseconds and need a deep stack.
         let run = move || {
-            let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| query(rest)));
+            let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(query));
             drop((running, inflight));
             // Nobody waits any more: nothing to do.
             let _ = sender.send(result);

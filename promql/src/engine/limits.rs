@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
 use super::{QueryError, QueryStats};
+use crate::exec::SampleCounts;
 
 /// Lets someone else end a query: it fails with `canceled` soon after.
 #[derive(Clone, Debug, Default)]
@@ -38,6 +39,8 @@ pub(crate) struct Tracker {
     bytes_peak: AtomicU64,
     pub samples_read: AtomicU64,
     pub series_read: AtomicU64,
+    /// Samples looked at, if somebody asked.
+    pub counts: Option<SampleCounts>,
 }
 
 impl Tracker {
@@ -54,6 +57,7 @@ impl Tracker {
             bytes_peak: zero(),
             samples_read: zero(),
             series_read: zero(),
+            counts: None,
         }
     }
 
@@ -109,6 +113,7 @@ impl Tracker {
             samples_read: self.samples_read.load(Ordering::Relaxed),
             samples_peak: self.samples_peak(),
             bytes_peak: self.bytes_peak(),
+            samples_per_step: self.counts.as_ref().map(SampleCounts::snapshot).unwrap_or_default(),
         }
     }
 

@@ -13,7 +13,7 @@ pub(crate) use limits::{Pace, Tracker};
 pub use workers::{ScopedThreads, Serial, Workers};
 
 use crate::annotations::Annotations;
-use crate::exec::{Context, Executor, Grid};
+use crate::exec::{Context, Executor, Grid, SampleCounts};
 use crate::plan::{Plan, PlanContext, plan};
 use crate::storage::Storage;
 use crate::syntax::{Expr, ParserOptions, ValueType, parse_expr};
@@ -70,6 +70,8 @@ pub struct QueryOptions {
     pub timeout: Option<Duration>,
     /// Ends the query early.
     pub cancel: CancelToken,
+    /// Count the samples that each step looks at.
+    pub count_samples: bool,
 }
 
 /// A query to evaluate: text, or a tree already parsed.
@@ -99,7 +101,7 @@ pub struct QueryResult {
 }
 
 /// What a query took.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct QueryStats {
     /// Series read from storage.
     pub series_read: u64,
@@ -109,6 +111,8 @@ pub struct QueryStats {
     pub samples_peak: u64,
     /// Most bytes held at once.
     pub bytes_peak: u64,
+    /// Samples that each step looked at, as Prometheus counts them; empty unless asked for.
+    pub samples_per_step: Vec<u64>,
 }
 
 /// When a query is evaluated.
@@ -224,7 +228,8 @@ impl Engine {
             Query::Parsed(expr, _) => expr,
         };
         let plan = times.plan(expr, milliseconds(self.options.default_subquery_step))?;
-        let tracker = self.tracker(options);
+        let mut tracker = self.tracker(options);
+        tracker.counts = options.count_samples.then(|| SampleCounts::new(times.grid.steps));
         tracker.check()?;
         let lookback_ms = milliseconds(options.lookback_delta.unwrap_or(self.options.lookback_delta));
         let executor = Executor::new(storage, &self.options, &tracker, lookback_ms);

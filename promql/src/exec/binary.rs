@@ -30,7 +30,7 @@ pub(super) struct MatchKey {
 
 impl MatchKey {
     pub fn new(matching: &VectorMatching) -> Self {
-        let mut names = matching.labels.clone();
+        let mut names: Vec<String> = matching.labels.iter().map(|name| name.to_string()).collect();
         names.sort();
         Self { names, on: matching.on }
     }
@@ -289,7 +289,7 @@ impl Join<'_> {
         let matching = &self.plan.matching;
         let drops_name =
             changes_meaning(self.plan.op) || (self.plan.return_bool && !self.delayed_name_removal);
-        let is_matching = |name: &str| matching.labels.iter().any(|candidate| candidate == name);
+        let is_matching = |name: &str| matching.labels.iter().any(|candidate| *candidate == *name);
         let labels = many.filter(|name| {
             if drops_name && is_metadata_label(name) {
                 return false;

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use super::aggregate::aggregate;
+use super::count::{CountingReader, SampleCounts};
 use super::functions::{DropName, MapStage};
 use super::grid::Grid;
 use super::pipeline::{Failure, Guard, Pipeline, Sink, Source, Stage, Worker};
@@ -94,6 +95,7 @@ impl<'a> Executor<'a> {
         make: &(dyn Fn() -> S + Sync),
     ) -> Result<Vec<S>, QueryError> {
         loop {
+            let counted = self.tracker.counts.as_ref().map(SampleCounts::snapshot);
             let outcome =
                 self.pipeline(plan, grid, context).and_then(|pipeline| self.drive(pipeline, context, make));
             match outcome {
@@ -104,6 +106,9 @@ impl<'a> Executor<'a> {
                     return Err(QueryError::internal("series must be merged on the way".to_owned()));
                 }
                 Err(Failure::Duplicates(operator)) => {
+                    if let (Some(counts), Some(counted)) = (&self.tracker.counts, counted) {
+                        counts.restore(counted);
+                    }
                     if !context.held.insert(operator) {
                         return Err(QueryError::internal(
                             "series with the same labels after merging".to_owned(),
@@ -237,7 +242,11 @@ impl<'a> Executor<'a> {
         };
         let request = SelectRequest { matchers: &selector.matchers, mint_ms, maxt_ms, hints };
         let set = self.storage.select(&request).map_err(QueryError::from)?;
-        Ok(Pipeline::new(Source::Storage { set, reader: Box::new(reader) }))
+        let reader: Box<dyn super::pipeline::Reader + 'p> = match self.tracker.counts.as_ref() {
+            Some(counts) => Box::new(CountingReader { reader, counted: grid.counted, counts }),
+            None => Box::new(reader),
+        };
+        Ok(Pipeline::new(Source::Storage { set, reader }))
     }
 
     /// Whether an operator over the series of a selector drops a metric name that is the same for all of them, so that

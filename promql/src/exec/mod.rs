@@ -13,6 +13,7 @@
 mod aggregate;
 mod binary;
 mod bitmap;
+mod count;
 mod elementwise;
 mod executor;
 mod finish;
@@ -36,8 +37,9 @@ mod time;
 
 pub(crate) use aggregate::{merge_groups, put_groups};
 pub(crate) use bitmap::Bitmap;
+pub(crate) use count::SampleCounts;
 pub(crate) use executor::{Context, Executor, GuardHashes};
-pub use grid::Grid;
+pub use grid::{Counted, Grid};
 pub(crate) use histogram_functions::almost_equal;
 pub(crate) use info::info_matchers;
 pub(crate) use math::{go_max, go_min, scalar_binary};

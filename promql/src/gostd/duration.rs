@@ -75,7 +75,7 @@ pub fn parse_duration_ns(text: &str) -> Result<i64, DurationError> {
 }
 
 /// The most common durations: at most four digits and a unit of one letter.
-fn parse_single_unit_ns(text: &[u8]) -> Option<i64> {
+pub(crate) fn parse_single_unit_ns(text: &[u8]) -> Option<i64> {
     let (unit, digits) = text.split_last()?;
     if digits.is_empty() || digits.len() > 4 || !digits.iter().all(u8::is_ascii_digit) {
         return None;

@@ -10,6 +10,7 @@ mod quote;
 pub mod regexp;
 mod text;
 
+pub(crate) use duration::parse_single_unit_ns;
 pub use duration::{DurationError, format_duration_ns, parse_duration_ns, write_duration_ns};
 pub use float::{
     NumError, NumErrorKind, float_to_int64, format_e, format_f, format_fixed, format_g, parse_float,

@@ -119,7 +119,8 @@ pub fn unquote(literal: &str) -> Option<GoString> {
     if quote == b'`' {
         return (!body.contains('`')).then(|| body.into());
     }
-    if !body.bytes().any(|byte| matches!(byte, b'\\' | b'\n') || byte == quote) {
+    let special = |&byte: &u8| matches!(byte, b'\\' | b'\n') || byte == quote;
+    if !body.as_bytes().iter().any(special) {
         return Some(body.into());
     }
     let mut out = Vec::with_capacity(body.len());

@@ -144,7 +144,8 @@ impl Builder<'_> {
         aggregate: &AggregateExpr,
         hints: Hints<'_>,
     ) -> Result<Planned<VectorPlan>, QueryError> {
-        let mut grouping = aggregate.grouping.clone();
+        let labels: Vec<String> = aggregate.grouping.iter().map(|name| name.to_string()).collect();
+        let mut grouping = labels.clone();
         grouping.sort();
         let mut param = None;
         let mut value_label = None;
@@ -168,7 +169,7 @@ impl Builder<'_> {
         }
         let hints = Hints {
             func: aggregate.op.as_str(),
-            grouping: &aggregate.grouping,
+            grouping: &labels,
             by: !aggregate.without,
             ..hints.inside()
         };

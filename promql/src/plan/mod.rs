@@ -16,7 +16,7 @@ pub use build::{PlanContext, plan};
 pub(crate) use call::depends_on_evaluation_time;
 pub use selector::{RangeSelector, Selector};
 
-use crate::exec::Grid;
+use crate::exec::{Counted, Grid};
 use crate::storage::LabelMatcher;
 use crate::syntax::ast::{Expr, VectorMatching};
 use crate::syntax::{AggregateOp, BinaryOp, Function, Span};
@@ -127,7 +127,7 @@ impl Subquery {
         if start_ms <= after {
             start_ms = start_ms.saturating_add(self.step_ms);
         }
-        Grid::range(start_ms, last, self.step_ms)
+        Grid { counted: Counted::Not, ..Grid::range(start_ms, last, self.step_ms) }
     }
 }
 

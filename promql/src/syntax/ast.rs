@@ -7,6 +7,7 @@
 
 use super::duration::DurationValue;
 use super::functions::{Function, ValueType};
+use super::label_name::LabelName;
 use super::matcher::Matcher;
 use super::operators::{AggregateOp, BinaryOp, UnaryOp};
 use super::span::Span;
@@ -22,7 +23,7 @@ pub enum Expr {
     /// `rate(x[5m])`
     Call(Call),
     /// `x[5m]`
-    Matrix(Box<MatrixSelector>),
+    Matrix(MatrixSelector),
     /// `1.5`, or a duration standing for its seconds: `5m`
     Number(NumberLiteral),
     /// `(a)`
@@ -47,7 +48,7 @@ pub struct AggregateExpr {
     /// The parameter of those aggregations that have one ([`AggregateOp::has_param`]).
     pub param: Option<Expr>,
     /// Labels of the `by` or `without` clause. Empty for `by ()` and for no clause, which mean the same.
-    pub grouping: Vec<String>,
+    pub grouping: Vec<LabelName>,
     /// Whether the clause is `without`.
     pub without: bool,
     /// The whole expression.
@@ -75,11 +76,11 @@ pub struct VectorMatching {
     /// How many series of each side may match one of the other.
     pub cardinality: Cardinality,
     /// Labels of the `on` or `ignoring` clause.
-    pub labels: Vec<String>,
+    pub labels: Vec<LabelName>,
     /// Whether `labels` are the ones to match `on`, not the ones to ignore.
     pub on: bool,
     /// Labels of the `group_left` or `group_right` clause, copied from the "one" side.
-    pub include: Vec<String>,
+    pub include: Vec<LabelName>,
     /// Value standing in for a missing series of the left side.
     pub fill_left: Option<f64>,
     /// Value standing in for a missing series of the right side.
@@ -182,8 +183,8 @@ pub struct UnaryExpr {
 /// The current sample of each selected series.
 #[derive(Clone, Debug, PartialEq)]
 pub struct VectorSelector {
-    /// Metric name written before the braces; empty if there is none. `matchers` has it too.
-    pub name: String,
+    /// Whether a metric name was written before the braces. It is the last of `matchers`.
+    pub named: bool,
     /// In the order written; the name, if given before the braces, comes last.
     pub matchers: Vec<Matcher>,
     /// Shift into the past; 0 if there is none.
@@ -271,6 +272,14 @@ impl Expr {
             Self::Matrix(_) | Self::Number(_) | Self::String(_) | Self::Vector(_) => (None, None, &[]),
         };
         first.into_iter().chain(second).chain(rest)
+    }
+}
+
+impl VectorSelector {
+    /// The metric name written before the braces; empty if there is none.
+    pub fn name(&self) -> &str {
+        let name = self.matchers.last().filter(|_| self.named);
+        name.and_then(|matcher| matcher.value.as_str()).unwrap_or_default()
     }
 }
 

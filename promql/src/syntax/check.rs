@@ -5,6 +5,7 @@
 use super::ast::{AggregateExpr, BinaryExpr, Call, Cardinality, Expr, VectorSelector};
 use super::error::ParseError;
 use super::functions::{Function, ValueType, Variadic};
+use super::label_name::LabelName;
 use super::lexer::ParseResult;
 use super::matcher::METRIC_NAME_LABEL;
 use super::operators::AggregateOp;
@@ -27,7 +28,25 @@ impl Checker<'_> {
     }
 
     /// Checks `expr` and what it contains; its type.
+    #[inline]
     fn expr(&self, expr: &mut Expr) -> ParseResult<ValueType> {
+        match expr {
+            Expr::Matrix(matrix) => {
+                self.selector(&matrix.selector, true)?;
+                Ok(ValueType::Matrix)
+            }
+            Expr::Vector(vector) => {
+                self.selector(vector, true)?;
+                Ok(ValueType::Vector)
+            }
+            Expr::Number(_) => Ok(ValueType::Scalar),
+            Expr::String(_) => Ok(ValueType::String),
+            _ => self.inner_node(expr),
+        }
+    }
+
+    #[inline(never)]
+    fn inner_node(&self, expr: &mut Expr) -> ParseResult<ValueType> {
         match expr {
             Expr::Aggregate(aggregate) => self.aggregate(aggregate),
             Expr::Binary(binary) => self.binary(binary),
@@ -51,16 +70,7 @@ impl Checker<'_> {
                     self.fail(unary.span(), message)
                 }
             },
-            Expr::Matrix(matrix) => {
-                self.selector(&matrix.selector, true)?;
-                Ok(ValueType::Matrix)
-            }
-            Expr::Vector(vector) => {
-                self.selector(vector, true)?;
-                Ok(ValueType::Vector)
-            }
-            Expr::Number(_) => Ok(ValueType::Scalar),
-            Expr::String(_) => Ok(ValueType::String),
+            Expr::Matrix(_) | Expr::Number(_) | Expr::String(_) | Expr::Vector(_) => self.expr(expr),
         }
     }
 
@@ -104,7 +114,7 @@ impl Checker<'_> {
             if op.is_set() && !has_group {
                 matching.cardinality = Cardinality::ManyToMany;
             }
-            let twice = |label: &&String| matching.on && matching.include.contains(label);
+            let twice = |label: &&LabelName| matching.on && matching.include.contains(label);
             if let Some(label) = matching.labels.iter().find(twice) {
                 let label = quote(label.as_bytes());
                 let message = format!("label {label} must not occur in ON and GROUP clause at once");
@@ -200,7 +210,7 @@ impl Checker<'_> {
             return self.fail(call_span, message);
         }
         match labels {
-            Expr::Vector(vector) if vector.name.is_empty() => Ok(()),
+            Expr::Vector(vector) if !vector.named => Ok(()),
             Expr::Vector(_) => {
                 self.fail(labels.span(), "expected label selectors only, got vector selector instead")
             }
@@ -209,10 +219,10 @@ impl Checker<'_> {
     }
 
     fn selector(&self, selector: &VectorSelector, needs_non_empty_matcher: bool) -> ParseResult<()> {
-        if let Some((_, written)) = selector.matchers.split_last().filter(|_| !selector.name.is_empty()) {
+        if let Some((_, written)) = selector.matchers.split_last().filter(|_| selector.named) {
             // The last matcher is the name before the braces; there must not be another inside.
             if let Some(other) = written.iter().find(|matcher| matcher.name == METRIC_NAME_LABEL) {
-                let (name, value) = (quote(selector.name.as_bytes()), quote(other.value.as_bytes()));
+                let (name, value) = (quote(selector.name().as_bytes()), quote(other.value.as_bytes()));
                 return self
                     .fail(selector.span, format!("metric name must not be set twice: {name} or {value}"));
             }

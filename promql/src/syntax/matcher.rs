@@ -61,14 +61,16 @@ impl Matcher {
 
     /// Of a regular expression only.
     fn pattern_matches_empty(&self) -> Result<Option<bool>, RegexError> {
-        match (self.op, self.value.as_str()) {
-            (MatchOp::Equal | MatchOp::NotEqual, _) => Ok(None),
-            (_, Some(pattern)) => check_pattern(pattern).map(Some),
+        if matches!(self.op, MatchOp::Equal | MatchOp::NotEqual) {
+            return Ok(None);
+        }
+        match self.value.as_str() {
+            Some(pattern) => check_pattern(pattern).map(Some),
             // Alternatives without any operator are compared as bytes and need not be UTF-8.
-            (_, None) if !self.value.as_bytes().iter().any(|byte| b"\\.+*?()[]{}^$".contains(byte)) => {
+            None if !self.value.as_bytes().iter().any(|byte| b"\\.+*?()[]{}^$".contains(byte)) => {
                 Ok(Some(self.value.as_bytes().split(|&byte| byte == b'|').any(<[u8]>::is_empty)))
             }
-            (_, None) => {
+            None => {
                 let blamed = self.value.to_str_lossy().into_owned();
                 Err(RegexError::Syntax { kind: RegexErrorKind::InvalidUtf8, blamed })
             }

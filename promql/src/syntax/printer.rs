@@ -17,6 +17,7 @@ use super::ast::{
     VectorMatching, VectorSelector,
 };
 use super::duration::{DurationExpr, DurationKind, DurationValue};
+use super::label_name::LabelName;
 use super::matcher::{METRIC_NAME_LABEL, MatchOp, Matcher};
 use super::operators::BinaryOp;
 use super::token::{TokenKind, classify_word};
@@ -185,10 +186,10 @@ fn is_plain_label(label: &str) -> bool {
 }
 
 /// ` (a, b)`
-fn write_labels(out: Out<'_>, labels: &[String]) -> fmt::Result {
+fn write_labels(out: Out<'_>, labels: &[LabelName]) -> fmt::Result {
     out.write_str(" (")?;
     write_separated(out, labels, ", ", |out, label| {
-        let reads_as_label = classify_word(label, true).is_none_or(TokenKind::is_grouping_label);
+        let reads_as_label = classify_word(label.as_bytes(), true).is_none_or(TokenKind::is_grouping_label);
         if is_plain_label(label) && reads_as_label {
             out.write_str(label)
         } else {
@@ -218,16 +219,17 @@ fn write_vector_selector(out: Out<'_>, selector: &VectorSelector) -> fmt::Result
 }
 
 fn write_name_and_matchers(out: Out<'_>, selector: &VectorSelector) -> fmt::Result {
-    out.write_str(&selector.name)?;
+    let name = selector.name();
+    out.write_str(name)?;
     let is_the_name = |matcher: &&Matcher| {
         matcher.op == MatchOp::Equal
             && matcher.name == METRIC_NAME_LABEL
-            && matcher.value == selector.name.as_str()
-            && !matcher.value.is_empty()
+            && matcher.value == name
+            && !name.is_empty()
     };
     let mut matchers: Vec<String> =
         selector.matchers.iter().filter(|matcher| !is_the_name(matcher)).map(Matcher::to_string).collect();
-    if matchers.is_empty() && !selector.name.is_empty() {
+    if matchers.is_empty() && selector.named {
         return Ok(());
     }
     matchers.sort_unstable();

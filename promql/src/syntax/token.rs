@@ -8,11 +8,15 @@ use crate::gostd::quote;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum TokenKind {
     Eof,
+    /// The lexer failed here.
+    Error,
     Identifier,
     MetricIdentifier,
     Number,
     Duration,
+    /// A string without escapes, whose value is what stands between the quotes.
     String,
+    EscapedString,
     LeftBrace,
     RightBrace,
     LeftParen,
@@ -102,6 +106,16 @@ impl TokenKind {
         )
     }
 
+    /// Whether the token starts a modifier of the expression before it.
+    pub fn is_postfix(self) -> bool {
+        matches!(
+            self,
+            Self::LeftBracket
+                | Self::At
+                | Self::Keyword(Keyword::Offset | Keyword::Anchored | Keyword::Smoothed)
+        )
+    }
+
     /// Whether an expression may start with this token.
     pub fn starts_expression(self) -> bool {
         self.is_metric_name()
@@ -110,6 +124,7 @@ impl TokenKind {
                 Self::Number
                     | Self::Duration
                     | Self::String
+                    | Self::EscapedString
                     | Self::LeftBrace
                     | Self::LeftParen
                     | Self::Operator(BinaryOp::Add | BinaryOp::Sub)
@@ -123,7 +138,7 @@ pub(super) fn describe(kind: TokenKind, text: &str) -> String {
         TokenKind::Eof => "end of input".to_owned(),
         TokenKind::Identifier => format!("identifier {}", quote(text.as_bytes())),
         TokenKind::MetricIdentifier => format!("metric identifier {}", quote(text.as_bytes())),
-        TokenKind::String => format!("string {}", quote_shortened(text)),
+        TokenKind::String | TokenKind::EscapedString => format!("string {}", quote_shortened(text)),
         TokenKind::Number => format!("number {}", quote_shortened(text)),
         TokenKind::Duration => format!("duration {}", quote_shortened(text)),
         TokenKind::Keyword(_) => format!("<{text}>"),
@@ -144,17 +159,17 @@ fn quote_shortened(text: &str) -> String {
 }
 
 /// The token kind of a word that is no name: keywords in any case, `inf` and `nan`.
-pub(super) fn classify_word(word: &str, has_upper_case: bool) -> Option<TokenKind> {
+pub(super) fn classify_word(word: &[u8], has_upper_case: bool) -> Option<TokenKind> {
     use AggregateOp as Agg;
     use TokenKind::{Aggregate, Keyword as Key, Operator, Preprocessor as Pre};
 
     // No keyword is longer.
     const LONGEST: usize = "count_values".len();
     let mut buffer = [0_u8; LONGEST];
-    let mut lower = word.as_bytes();
+    let mut lower = word;
     if has_upper_case {
         let copy = buffer.get_mut(..word.len())?;
-        copy.copy_from_slice(word.as_bytes());
+        copy.copy_from_slice(word);
         copy.make_ascii_lowercase();
         lower = copy;
     }
@@ -238,7 +253,7 @@ pub(super) fn classify_word(word: &str, has_upper_case: bool) -> Option<TokenKin
 
 /// The words allowed in a duration expression.
 pub(super) fn duration_word(word: &str) -> Option<TokenKind> {
-    match classify_word(word, true)? {
+    match classify_word(word.as_bytes(), true)? {
         kind @ TokenKind::Preprocessor(
             Preprocessor::Step | Preprocessor::Range | Preprocessor::MaxOf | Preprocessor::MinOf,
         ) => Some(kind),

@@ -12,11 +12,13 @@ use crate::value::Value;
 pub struct FileReport {
     /// Evaluations.
     pub evals: usize,
+    /// Those of them that are range queries; the others are instant queries.
+    pub range_evals: usize,
     /// Evaluations that were as expected, in all their variants.
     pub passed: usize,
     /// The others.
     pub failures: Vec<EvalFailure>,
-    /// Queries run, variants included.
+    /// Queries run: each evaluation as written, and its variants.
     pub queries: usize,
 }
 
@@ -41,6 +43,7 @@ pub fn run_script(script: &str, target: &mut dyn Target) -> Result<FileReport, S
             Command::Load(series) => target.load(&series).map_err(fail)?,
             Command::Eval(eval) => {
                 report.evals += 1;
+                report.range_evals += usize::from(eval.is_range);
                 let mut runner = Runner { eval: &eval, target, queries: 0 };
                 let outcome = runner.run();
                 report.queries += runner.queries;
@@ -70,7 +73,7 @@ impl Runner<'_> {
             let result = self.target.range(&eval.query, start_ms, end_ms, step_ms);
             let Some(evaluated) = self.expected_outcome(&eval.query, result)? else { return Ok(()) };
             check_annotations(eval, &evaluated)?;
-            return check_value(eval, &Compared::of(&evaluated.value));
+            return check_value(eval, &Compared::of(&evaluated.value), self.target.shows_buckets_alone());
         }
         self.instant(&eval.query, eval.time_ms)?;
         let variant = parsed.ok().and_then(|expr| self.variant(&expr));
@@ -98,7 +101,8 @@ impl Runner<'_> {
         let result = self.target.instant(query, time_ms);
         let Some(evaluated) = self.expected_outcome(query, result).map_err(in_query)? else { return Ok(()) };
         check_annotations(eval, &evaluated).map_err(in_query)?;
-        check_value(eval, &Compared::of(&evaluated.value)).map_err(in_query)?;
+        check_value(eval, &Compared::of(&evaluated.value), self.target.shows_buckets_alone())
+            .map_err(in_query)?;
         let depends_on_range =
             ["start()", "end()", "range()", "step()"].iter().any(|call| query.contains(call));
         if eval.instant_only || depends_on_range {
@@ -115,7 +119,8 @@ impl Runner<'_> {
             return Err(in_query("not a range vector".to_owned()));
         };
         let is_scalar = matches!(evaluated.value, Value::Scalar { .. });
-        check_value(eval, &Compared::at_time(series, time_ms, is_scalar)).map_err(in_query)
+        check_value(eval, &Compared::at_time(series, time_ms, is_scalar), self.target.shows_buckets_alone())
+            .map_err(in_query)
     }
 
     /// The result, unless a failure was expected and happened.

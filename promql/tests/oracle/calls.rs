@@ -148,7 +148,7 @@ impl Naive<'_> {
         use AggregateOp as A;
         let samples = self.vector(&aggregate.expr, time)?;
         let key = |labels: &LabelMap| -> LabelMap {
-            let listed = |name: &String| aggregate.grouping.contains(name);
+            let listed = |name: &String| aggregate.grouping.iter().any(|label| **label == **name);
             let kept = labels.iter().filter(|(name, _)| {
                 if aggregate.without { !listed(name) && *name != "__name__" } else { listed(name) }
             });

@@ -114,12 +114,12 @@ impl Naive<'_> {
                 labels = nameless(&labels);
             }
             if matching.cardinality == Cardinality::OneToOne {
-                labels.retain(|name, _| matching.labels.contains(name) == matching.on);
+                labels.retain(|name, _| listed(matching, name) == matching.on);
             }
             for name in &matching.include {
-                match one.labels.get(name) {
-                    Some(value) => labels.insert(name.clone(), value.clone()),
-                    None => labels.remove(name),
+                match one.labels.get(&**name) {
+                    Some(value) => labels.insert(name.to_string(), value.clone()),
+                    None => labels.remove(&**name),
                 };
             }
             let key = signature(&many, matching);
@@ -140,9 +140,13 @@ impl Naive<'_> {
     }
 }
 
+fn listed(matching: &VectorMatching, name: &str) -> bool {
+    matching.labels.iter().any(|label| **label == *name)
+}
+
 fn signature(sample: &Sample, matching: &VectorMatching) -> LabelMap {
     let kept = sample.labels.iter().filter(|(name, _)| {
-        let listed = matching.labels.contains(name);
+        let listed = listed(matching, name);
         if matching.on { listed } else { !listed && *name != "__name__" }
     });
     kept.map(|(name, value)| (name.clone(), value.clone())).collect()

@@ -39,7 +39,7 @@ fn positions_count_lines_and_bytes_from_one() {
 fn a_selector_is_parsed_on_its_own() {
     let options = ParserOptions::default();
     let selector = parse_selector("up{job=~\"a.*\"}", &options).expect("it is valid");
-    assert_eq!((selector.name.as_str(), selector.matchers.len()), ("up", 2));
+    assert_eq!((selector.name(), selector.matchers.len()), ("up", 2));
     // An API may ask for everything; the caller decides.
     assert!(parse_selector("{}", &options).is_ok());
     let error = parse_selector("up[5m]", &options).expect_err("it is no instant selector").to_string();

@@ -5,7 +5,7 @@ use gyre_promql::syntax::ast::{
     NumberLiteral, ParenExpr, StringLiteral, SubqueryExpr, UnaryExpr, VectorMatching, VectorSelector,
 };
 use gyre_promql::syntax::{
-    AggregateOp, BinaryOp, DurationExpr, DurationKind, DurationOp, DurationValue, Function,
+    AggregateOp, BinaryOp, DurationExpr, DurationKind, DurationOp, DurationValue, Function, LabelName,
     METRIC_NAME_LABEL, MatchOp, Matcher, Span, UnaryOp, ValueType, Variadic,
 };
 
@@ -125,7 +125,7 @@ pub fn expression(choices: &mut Choices<'_>, wanted: ValueType, depth: u32) -> E
         ValueType::Matrix if depth == 0 || choices.flip() => {
             let selector = selector(choices);
             let range = positive_duration(choices, depth);
-            Expr::Matrix(Box::new(MatrixSelector { selector: Box::new(selector), range, end: 0 }))
+            Expr::Matrix(MatrixSelector { selector: Box::new(selector), range, end: 0 })
         }
         ValueType::Matrix => subquery(choices, depth),
         ValueType::Scalar if depth == 0 => number(choices),
@@ -156,8 +156,8 @@ fn number(choices: &mut Choices<'_>) -> Expr {
     Expr::Number(NumberLiteral { value, duration, span: Span::default() })
 }
 
-fn label_list(choices: &mut Choices<'_>) -> Vec<String> {
-    (0..choices.below(3)).map(|_| choices.pick(&LABELS).to_owned()).collect()
+fn label_list(choices: &mut Choices<'_>) -> Vec<LabelName> {
+    (0..choices.below(3)).map(|_| choices.pick(&LABELS).into()).collect()
 }
 
 fn selector(choices: &mut Choices<'_>) -> VectorSelector {
@@ -177,7 +177,7 @@ fn selector(choices: &mut Choices<'_>) -> VectorSelector {
     }
     let extended = choices.pick(&[None, None, Some(ExtendedRange::Anchored), Some(ExtendedRange::Smoothed)]);
     let (at, offset) = (at_modifier(choices), offset(choices));
-    VectorSelector { name: name.to_owned(), matchers, offset, at, extended, span: Span::default() }
+    VectorSelector { named: !name.is_empty(), matchers, offset, at, extended, span: Span::default() }
 }
 
 fn at_modifier(choices: &mut Choices<'_>) -> Option<AtModifier> {
@@ -317,7 +317,7 @@ fn call(choices: &mut Choices<'_>, wanted: ValueType, depth: u32) -> Expr {
     if let (Function::Info, Some(labels)) = (func, args.get_mut(1)) {
         let matcher = Matcher { op: MatchOp::Regexp, name: "k8s.cluster".into(), value: ".*".into() };
         *labels = Expr::Vector(Box::new(VectorSelector {
-            name: String::new(),
+            named: false,
             matchers: vec![matcher],
             offset: DurationValue::ZERO,
             at: None,

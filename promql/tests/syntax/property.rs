@@ -2,6 +2,8 @@
 
 use gyre_promql::syntax::{ParserOptions, parse_expr};
 
+use crate::spans::without_spans;
+
 /// Parses `text`; what was accepted prints, plain and pretty, to a text that parses back to the same. Tells whether it
 /// was accepted.
 pub fn parses_or_fails_cleanly(text: &str, options: &ParserOptions) -> bool {
@@ -13,10 +15,15 @@ pub fn parses_or_fails_cleanly(text: &str, options: &ParserOptions) -> bool {
         }
     };
     assert!(expr.span().end as usize <= text.len(), "{text:?} has a span beyond its end");
-    let printed = expr.to_string();
-    for form in [&printed, &expr.pretty()] {
+    let (printed, pretty) = (expr.to_string(), expr.pretty());
+    // Compared as text, since NaN is not equal to itself.
+    let tree = format!("{:?}", without_spans(expr));
+    for form in [&printed, &pretty] {
         match parse_expr(form, options) {
-            Ok(reparsed) => assert_eq!(reparsed.to_string(), printed, "of {text:?}"),
+            Ok(reparsed) => {
+                assert_eq!(reparsed.to_string(), printed, "of {text:?}");
+                assert_eq!(format!("{:?}", without_spans(reparsed)), tree, "of {text:?}");
+            }
             Err(error) => panic!("{text:?} prints as {form:?}: {error}"),
         }
     }

@@ -1,13 +1,12 @@
 //! What is printed parses back to the same tree.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use gyre_promql::syntax::{ParserOptions, ValueType, parse_expr};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngSeed, TestRunner};
 
 use crate::generate::{Choices, expression};
-use crate::support::{all_expressions, without_spans};
+use crate::spans::without_spans;
+use crate::support::{all_expressions, seed_and_cases};
 
 #[test]
 fn every_accepted_expression_of_the_corpora_prints_to_itself() {
@@ -75,12 +74,9 @@ fn an_offset_expression_without_parentheses_gets_them_if_it_would_end_early() {
 
 #[test]
 fn random_trees_print_and_parse_back() {
-    let seed = std::env::var("GYRE_TEST_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(|| {
-        SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_nanos() as u64)
-    });
-    println!("seed {seed} (repeat with GYRE_TEST_SEED={seed})");
+    let (seed, cases) = seed_and_cases(2_000);
     let config = Config {
-        cases: 2_000,
+        cases: u32::try_from(cases).unwrap_or(u32::MAX),
         rng_seed: RngSeed::Fixed(seed),
         failure_persistence: None,
         ..Config::default()

@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 use super::batch::{Bases, BatchName, DecodedSample, take_samples};
 use super::encoder::WalPosition;
 use super::format::{FILE_HEADER, RECORD_HEADER_BYTES, RECORD_MAGIC, RecordType, file_number, take_record};
+use super::histograms::take_histograms;
 use crate::disk::Disk;
+use crate::histogram::Histogram;
 use crate::varint;
 
 /// Takes what a lane's files hold.
@@ -22,6 +24,8 @@ pub trait Replay {
     fn series(&mut self, stream: usize, number: u32, canonical_labels: &[u8]);
     /// A sample was accepted.
     fn sample(&mut self, stream: usize, sample: DecodedSample);
+    /// A histogram was accepted.
+    fn histogram(&mut self, stream: usize, series: u32, t_ms: i64, histogram: &Histogram);
 }
 
 /// Bytes of a file that are not as they were written.
@@ -110,7 +114,8 @@ impl FileReader<'_> {
             let understood = record.and_then(|(kind, payload, len)| {
                 let position = WalPosition { file: self.number, offset: at as u64 };
                 read_record(kind, payload, position, &mut streams, to)?;
-                report.batches += u64::from(kind == RecordType::Batch);
+                let is_batch = matches!(kind, RecordType::Batch | RecordType::BatchWithHistograms);
+                report.batches += u64::from(is_batch);
                 Some(len)
             });
             if let Some(len) = understood {
@@ -183,7 +188,7 @@ fn read_record(
             let id = varint::take_u64(&mut payload)?;
             streams.insert(id, (to.stream(payload), Bases::default()));
         }
-        RecordType::Batch => {
+        RecordType::Batch | RecordType::BatchWithHistograms => {
             // A stream whose name was lost: its batches are lost with it.
             let (stream, bases) = streams.get_mut(&varint::take_u64(&mut payload)?)?;
             let (boot, rest) = payload.split_first_chunk()?;
@@ -207,11 +212,21 @@ fn read_record(
                 }
                 number = number.checked_add(1)?;
             }
+            let mut histograms = [].as_slice();
+            if kind == RecordType::BatchWithHistograms {
+                let len = usize::try_from(varint::take_u64(&mut payload)?).ok()?;
+                (histograms, payload) = payload.split_at_checked(len)?;
+            }
             take_samples(payload, frame, bases, |sample| {
                 if wanted {
                     to.sample(*stream, sample);
                 }
             })?;
+            if wanted {
+                take_histograms(histograms, |series, t_ms, histogram| {
+                    to.histogram(*stream, series, t_ms, histogram);
+                })?;
+            }
         }
     }
     Some(())

@@ -2,25 +2,30 @@
 //!
 //! Only their extent and the syntax of escapes are settled here; values are the parser's part.
 
-use super::{Lexer, ParseResult, is_alphanumeric};
+use super::{IN_STRING, Lexer, is_alphanumeric, is_any_of};
 use crate::gostd::{quote, unicode_notation};
-use crate::syntax::token::{Token, TokenKind};
+use crate::syntax::token::TokenKind;
 
 impl Lexer<'_> {
     /// A quoted string; escapes are checked here and decoded by the parser.
-    pub(super) fn string(&mut self, quote: u8) -> ParseResult<Token> {
+    pub(super) fn string(&mut self, quote: u8) -> TokenKind {
         self.pos += 1;
         let raw = quote == b'`';
+        let mut kind = TokenKind::String;
         loop {
+            self.skip_while(|byte| !is_any_of(IN_STRING, byte));
             match self.peek() {
                 None if raw => return self.fail("unterminated raw string".to_owned()),
                 Some(b'\n') if !raw => return self.fail("unterminated quoted string".to_owned()),
                 None => return self.fail("unterminated quoted string".to_owned()),
                 Some(b'\\') if !raw => {
+                    kind = TokenKind::EscapedString;
                     self.pos += 1;
-                    self.escape(quote)?;
+                    if let Err(message) = self.escape(quote) {
+                        return self.fail(message);
+                    }
                 }
-                Some(byte) if byte == quote => return self.take(1, TokenKind::String),
+                Some(byte) if byte == quote => return self.take(1, kind),
                 // The replacement character is what an invalid byte decodes to, and Go cannot tell them apart.
                 Some(0xEF) if self.peek_char() == Some(char::REPLACEMENT_CHARACTER) => {
                     return self.fail("invalid UTF-8 rune".to_owned());
@@ -30,10 +35,10 @@ impl Lexer<'_> {
         }
     }
 
-    /// Checks one escape sequence, its backslash already read.
-    fn escape(&mut self, quote: u8) -> ParseResult<()> {
+    /// Checks one escape sequence, its backslash already read; an error's text if it is none.
+    fn escape(&mut self, quote: u8) -> Result<(), String> {
         let Some(kind) = self.peek_char() else {
-            return self.fail("escape sequence not terminated".to_owned());
+            return Err("escape sequence not terminated".to_owned());
         };
         let (digits, radix, max) = match kind {
             'a' | 'b' | 'f' | 'n' | 'r' | 't' | 'v' | '\\' => {
@@ -48,36 +53,56 @@ impl Lexer<'_> {
             'x' => (2, 16, 255),
             'u' => (4, 16, u32::from(char::MAX)),
             'U' => (8, 16, u32::from(char::MAX)),
-            _ => return self.fail(format!("unknown escape sequence {}", unicode_notation(kind))),
+            _ => return Err(format!("unknown escape sequence {}", unicode_notation(kind))),
         };
         self.pos += usize::from(radix == 16);
         let mut value: u32 = 0;
         for _ in 0..digits {
             let Some(rune) = self.peek_char() else {
-                return self.fail("escape sequence not terminated".to_owned());
+                return Err("escape sequence not terminated".to_owned());
             };
             let Some(digit) = rune.to_digit(radix) else {
                 let rune = unicode_notation(rune);
-                return self.fail(format!("illegal character {rune} in escape sequence"));
+                return Err(format!("illegal character {rune} in escape sequence"));
             };
             // Eight hexadecimal digits fit exactly.
             value = value * radix + digit;
             self.pos += 1;
         }
         if value > max || (0xD800..0xE000).contains(&value) {
-            return self.fail("escape sequence is an invalid Unicode code point".to_owned());
+            return Err("escape sequence is an invalid Unicode code point".to_owned());
         }
         Ok(())
     }
 
-    pub(super) fn number_or_duration(&mut self) -> ParseResult<Token> {
+    pub(super) fn number_or_duration(&mut self) -> TokenKind {
+        if let Some(kind) = self.scan_plain() {
+            return kind;
+        }
         if self.scan_number() {
-            return Ok(self.token(TokenKind::Number));
+            return TokenKind::Number;
         }
         if self.scan_duration_rest() {
-            return Ok(self.token(TokenKind::Duration));
+            return TokenKind::Duration;
         }
         self.fail(format!("bad number or duration syntax: {}", quote(self.text().as_bytes())))
+    }
+
+    /// Digits alone or with one unit, as nearly all are; reads nothing if there is more to it.
+    fn scan_plain(&mut self) -> Option<TokenKind> {
+        let rest = &self.input.as_bytes()[self.pos..];
+        let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+        let ends = |at: usize| !rest.get(at).is_some_and(|&byte| is_alphanumeric(byte) || byte == b'.');
+        let (length, kind) = match rest.get(digits) {
+            _ if digits == 0 => return None,
+            Some(b's' | b'm' | b'h' | b'd' | b'w' | b'y') if ends(digits + 1) => {
+                (digits + 1, TokenKind::Duration)
+            }
+            _ if ends(digits) => (digits, TokenKind::Number),
+            _ => return None,
+        };
+        self.pos += length;
+        Some(kind)
     }
 
     /// Reads a number as far as it looks like one; false if something else follows, perhaps a unit.

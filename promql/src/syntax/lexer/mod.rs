@@ -30,6 +30,8 @@ pub(in crate::syntax) struct Lexer<'a> {
     seen_colon: bool,
     /// Whether any bracket so far had a number in it. Prometheus never resets it, which decides the error for `x[:`.
     seen_duration: bool,
+    /// What [`TokenKind::Error`] stands for.
+    error: Option<Box<ParseError>>,
 }
 
 const SPACE: u8 = 1;
@@ -37,6 +39,10 @@ const ALPHA: u8 = 2;
 const DIGIT: u8 = 4;
 const COLON: u8 = 8;
 const UPPER: u8 = 16;
+/// Any of [`ALPHA`], [`DIGIT`] and [`COLON`].
+const WORD: u8 = 64;
+/// What may end a string, or is special in one.
+const IN_STRING: u8 = 32;
 
 /// The classes of each byte, as bits.
 static CLASSES: [u8; 256] = {
@@ -44,11 +50,13 @@ static CLASSES: [u8; 256] = {
     let mut byte = 0_u8;
     loop {
         classes[byte as usize] = match byte {
-            b' ' | b'\t' | b'\n' | b'\r' => SPACE,
-            b'_' | b'a'..=b'z' => ALPHA,
-            b'A'..=b'Z' => ALPHA | UPPER,
-            b'0'..=b'9' => DIGIT,
-            b':' => COLON,
+            b'\n' => SPACE | IN_STRING,
+            b' ' | b'\t' | b'\r' => SPACE,
+            b'_' | b'a'..=b'z' => ALPHA | WORD,
+            b'A'..=b'Z' => ALPHA | UPPER | WORD,
+            b'0'..=b'9' => DIGIT | WORD,
+            b':' => COLON | WORD,
+            b'"' | b'\'' | b'`' | b'\\' | 0xEF => IN_STRING,
             _ => 0,
         };
         if byte == u8::MAX {
@@ -86,11 +94,26 @@ impl<'a> Lexer<'a> {
             in_duration: false,
             seen_colon: false,
             seen_duration: false,
+            error: None,
         }
     }
 
-    /// The next token. After the end of input, `Eof` again and again.
-    pub fn next_token(&mut self) -> ParseResult<Token> {
+    /// The next token. After the end of input `Eof` again and again; `Error` where there is none, once.
+    #[inline]
+    pub fn next_token(&mut self) -> Token {
+        let kind = self.next_kind();
+        // The length of a query is capped far below 4 GiB before it gets here.
+        Token { kind, span: Span::new(self.start as u32, self.pos as u32) }
+    }
+
+    /// Why the last token is [`TokenKind::Error`].
+    pub fn error(&self) -> Option<&ParseError> {
+        self.error.as_deref()
+    }
+
+    /// Reads a token from `start` to `pos`.
+    #[inline]
+    fn next_kind(&mut self) -> TokenKind {
         self.skip_blanks();
         if self.in_braces {
             return self.inside_braces();
@@ -132,24 +155,25 @@ impl<'a> Lexer<'a> {
     }
 
     #[inline]
-    fn token(&mut self, kind: TokenKind) -> Token {
-        // The length of a query is capped far below 4 GiB before it gets here.
-        let span = Span::new(self.start as u32, self.pos as u32);
-        self.start = self.pos;
-        Token { kind, span }
-    }
-
-    #[inline]
-    fn take(&mut self, bytes: usize, kind: TokenKind) -> ParseResult<Token> {
+    fn take(&mut self, bytes: usize, kind: TokenKind) -> TokenKind {
         self.pos += bytes;
-        Ok(self.token(kind))
+        kind
     }
 
     /// An error that blames everything from the start of the current token.
     #[cold]
-    fn fail<T>(&self, message: String) -> ParseResult<T> {
+    fn fail(&mut self, message: String) -> TokenKind {
         let span = Span::new(self.start as u32, self.input.len() as u32);
-        Err(Box::new(ParseError::new(self.input, span, message)))
+        self.error = Some(Box::new(ParseError::new(self.input, span, message)));
+        TokenKind::Error
+    }
+
+    /// An error that blames everything behind the next byte.
+    #[cold]
+    fn fail_behind(&mut self, message: &str) -> TokenKind {
+        self.pos += 1;
+        self.start = self.pos;
+        self.fail(message.to_owned())
     }
 
     /// Spaces and comments. In a duration expression `#` is no comment.
@@ -167,7 +191,8 @@ impl<'a> Lexer<'a> {
         self.start = self.pos;
     }
 
-    fn statement(&mut self) -> ParseResult<Token> {
+    #[inline]
+    fn statement(&mut self) -> TokenKind {
         use TokenKind::Operator;
 
         let Some(byte) = self.peek() else {
@@ -177,7 +202,7 @@ impl<'a> Lexer<'a> {
             if self.in_brackets {
                 return self.fail("unclosed left bracket".to_owned());
             }
-            return Ok(self.token(TokenKind::Eof));
+            return TokenKind::Eof;
         };
         match byte {
             b',' => self.take(1, TokenKind::Comma),
@@ -226,7 +251,7 @@ impl<'a> Lexer<'a> {
                 if self.in_brackets {
                     self.word_in_brackets(byte)
                 } else {
-                    Ok(self.word())
+                    self.word()
                 }
             }
             _ => self.unexpected_character("unexpected character"),
@@ -237,28 +262,28 @@ impl<'a> Lexer<'a> {
         byte == b'.' && self.peek_at(1).is_some_and(|next| next.is_ascii_digit())
     }
 
-    fn unexpected_character<T>(&mut self, prefix: &str) -> ParseResult<T> {
+    #[cold]
+    fn unexpected_character(&mut self, prefix: &str) -> TokenKind {
         let rune = self.peek_char().unwrap_or_default();
         self.fail(format!("{prefix}: {}", quote_rune(rune)))
     }
 
-    fn left_paren(&mut self) -> ParseResult<Token> {
+    fn left_paren(&mut self) -> TokenKind {
         self.paren_depth += 1;
         self.take(1, TokenKind::LeftParen)
     }
 
-    fn right_paren(&mut self) -> ParseResult<Token> {
-        let token = self.take(1, TokenKind::RightParen)?;
+    fn right_paren(&mut self) -> TokenKind {
         match self.paren_depth.checked_sub(1) {
             Some(depth) => {
                 self.paren_depth = depth;
-                Ok(token)
+                self.take(1, TokenKind::RightParen)
             }
-            None => self.fail("unexpected right parenthesis ')'".to_owned()),
+            None => self.fail_behind("unexpected right parenthesis ')'"),
         }
     }
 
-    fn left_bracket(&mut self) -> ParseResult<Token> {
+    fn left_bracket(&mut self) -> TokenKind {
         if self.in_brackets {
             return self.fail("unexpected left bracket '['".to_owned());
         }
@@ -268,7 +293,7 @@ impl<'a> Lexer<'a> {
         self.take(1, TokenKind::LeftBracket)
     }
 
-    fn right_bracket(&mut self) -> ParseResult<Token> {
+    fn right_bracket(&mut self) -> TokenKind {
         if !self.in_brackets {
             return self.fail("unexpected right bracket ']'".to_owned());
         }
@@ -277,7 +302,7 @@ impl<'a> Lexer<'a> {
     }
 
     /// A colon or one of the words of duration expressions, after the first number in brackets.
-    fn word_in_brackets(&mut self, first: u8) -> ParseResult<Token> {
+    fn word_in_brackets(&mut self, first: u8) -> TokenKind {
         if first == b':' {
             if self.seen_colon {
                 return self.fail("unexpected colon ':'".to_owned());
@@ -286,7 +311,7 @@ impl<'a> Lexer<'a> {
             return self.take(1, TokenKind::Colon);
         }
         match self.duration_keyword() {
-            Some(token) => Ok(token),
+            Some(kind) => kind,
             None => {
                 self.fail(format!("unexpected character: {}, expected ':'", quote_rune(char::from(first))))
             }
@@ -294,14 +319,14 @@ impl<'a> Lexer<'a> {
     }
 
     /// `step`, `range`, `max_of` or `min_of`; consumes nothing otherwise.
-    fn duration_keyword(&mut self) -> Option<Token> {
+    fn duration_keyword(&mut self) -> Option<TokenKind> {
         let length = self.input.as_bytes()[self.pos..].iter().take_while(|&&byte| is_alpha(byte)).count();
         let kind = duration_word(&self.input[self.pos..self.pos + length])?;
         self.pos += length;
-        Some(self.token(kind))
+        Some(kind)
     }
 
-    fn inside_duration(&mut self) -> ParseResult<Token> {
+    fn inside_duration(&mut self) -> TokenKind {
         use TokenKind::Operator;
 
         let Some(byte) = self.peek() else {
@@ -315,15 +340,14 @@ impl<'a> Lexer<'a> {
                 self.take(1, TokenKind::RightBracket)
             }
             b':' => {
-                let token = self.take(1, TokenKind::Colon)?;
                 if !self.seen_duration {
-                    return self.fail("unexpected colon before duration in duration expression".to_owned());
+                    return self.fail_behind("unexpected colon before duration in duration expression");
                 }
                 if self.seen_colon {
-                    return self.fail("unexpected repeated colon in duration expression".to_owned());
+                    return self.fail_behind("unexpected repeated colon in duration expression");
                 }
                 self.seen_colon = true;
-                Ok(token)
+                self.take(1, TokenKind::Colon)
             }
             b'(' => self.left_paren(),
             b')' => self.right_paren(),
@@ -340,20 +364,20 @@ impl<'a> Lexer<'a> {
                 self.number_or_duration()
             }
             _ => match self.duration_keyword() {
-                Some(token) => Ok(token),
+                Some(kind) => kind,
                 None => self.unexpected_character("unexpected character in duration expression"),
             },
         }
     }
 
-    fn inside_braces(&mut self) -> ParseResult<Token> {
+    fn inside_braces(&mut self) -> TokenKind {
         let Some(byte) = self.peek() else {
             return self.fail("unexpected end of input inside braces".to_owned());
         };
         match byte {
             _ if is_alpha(byte) => {
                 self.skip_while(is_alphanumeric);
-                Ok(self.token(TokenKind::Identifier))
+                TokenKind::Identifier
             }
             b',' => self.take(1, TokenKind::Comma),
             b'"' | b'\'' | b'`' => self.string(byte),
@@ -382,35 +406,32 @@ impl<'a> Lexer<'a> {
     }
 
     /// A name or keyword.
-    fn word(&mut self) -> Token {
-        let mut classes_seen = 0;
+    fn word(&mut self) -> TokenKind {
         let rest = self.input.as_bytes().get(self.pos..).unwrap_or_default();
+        let mut classes_seen = 0;
         let mut length = 0;
         for &byte in rest {
             let classes = CLASSES[usize::from(byte)];
-            if classes & (ALPHA | DIGIT | COLON) == 0 {
+            if classes & WORD == 0 {
                 break;
             }
             classes_seen |= classes;
             length += 1;
         }
         self.pos += length;
-        let kind = if classes_seen & COLON != 0 {
-            TokenKind::MetricIdentifier
-        } else {
-            let keyword = classify_word(self.text(), classes_seen & UPPER != 0);
-            match keyword {
-                // These are names unless a parenthesis follows, so that metrics called `fill` keep working.
-                Some(TokenKind::Keyword(Keyword::Fill | Keyword::FillLeft | Keyword::FillRight))
-                    if !self.left_paren_follows() =>
-                {
-                    TokenKind::Identifier
-                }
-                Some(kind) => kind,
-                None => TokenKind::Identifier,
+        if classes_seen & COLON != 0 {
+            return TokenKind::MetricIdentifier;
+        }
+        match classify_word(&rest[..length], classes_seen & UPPER != 0) {
+            // These are names unless a parenthesis follows, so that metrics called `fill` keep working.
+            Some(TokenKind::Keyword(Keyword::Fill | Keyword::FillLeft | Keyword::FillRight))
+                if !self.left_paren_follows() =>
+            {
+                TokenKind::Identifier
             }
-        };
-        self.token(kind)
+            Some(kind) => kind,
+            None => TokenKind::Identifier,
+        }
     }
 
     fn left_paren_follows(&self) -> bool {

@@ -11,7 +11,7 @@ impl Parser<'_> {
     pub(super) fn parse_binary_modifiers(&mut self) -> ParseResult<(VectorMatching, bool)> {
         let mut matching = VectorMatching::default();
         let return_bool = self.accept(TokenKind::Keyword(Keyword::Bool))?.is_some();
-        let on = match self.peek()?.kind {
+        let on = match self.peek_kind()? {
             TokenKind::Keyword(Keyword::On) => Some(true),
             TokenKind::Keyword(Keyword::Ignoring) => Some(false),
             _ => None,
@@ -20,7 +20,7 @@ impl Parser<'_> {
             self.advance()?;
             matching.on = on;
             matching.labels = self.parse_grouping_labels()?;
-            let group = match self.peek()?.kind {
+            let group = match self.peek_kind()? {
                 TokenKind::Keyword(Keyword::GroupLeft) => Some(Cardinality::ManyToOne),
                 TokenKind::Keyword(Keyword::GroupRight) => Some(Cardinality::OneToMany),
                 _ => None,
@@ -29,25 +29,25 @@ impl Parser<'_> {
                 self.advance()?;
                 matching.cardinality = cardinality;
                 // The labels may be left out, but only what can follow then is no error about them.
-                if !self.peek()?.kind.starts_expression() || self.peek()?.kind == TokenKind::LeftParen {
+                if !self.peek_kind()?.starts_expression() || self.peek_kind()? == TokenKind::LeftParen {
                     matching.include = self.parse_grouping_labels()?;
                 }
             }
         }
-        match self.peek()?.kind {
+        match self.peek_kind()? {
             TokenKind::Keyword(Keyword::Fill) => {
                 let value = self.parse_fill_value()?;
                 (matching.fill_left, matching.fill_right) = (Some(value), Some(value));
             }
             TokenKind::Keyword(Keyword::FillLeft) => {
                 matching.fill_left = Some(self.parse_fill_value()?);
-                if self.peek()?.kind == TokenKind::Keyword(Keyword::FillRight) {
+                if self.peek_kind()? == TokenKind::Keyword(Keyword::FillRight) {
                     matching.fill_right = Some(self.parse_fill_value()?);
                 }
             }
             TokenKind::Keyword(Keyword::FillRight) => {
                 matching.fill_right = Some(self.parse_fill_value()?);
-                if self.peek()?.kind == TokenKind::Keyword(Keyword::FillLeft) {
+                if self.peek_kind()? == TokenKind::Keyword(Keyword::FillLeft) {
                     matching.fill_left = Some(self.parse_fill_value()?);
                 }
             }

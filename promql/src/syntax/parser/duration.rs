@@ -4,7 +4,7 @@
 //! offset that starts with a parenthesis or two signs goes on as an expression.
 
 use super::Parser;
-use crate::gostd::float_to_int64;
+use crate::gostd::{float_to_int64, parse_single_unit_ns};
 use crate::syntax::ast::NumberLiteral;
 use crate::syntax::duration::{DurationExpr, DurationKind, DurationOp, DurationValue};
 use crate::syntax::lexer::ParseResult;
@@ -60,7 +60,21 @@ impl Parser<'_> {
         expected: &'static str,
     ) -> ParseResult<DurationValue> {
         self.duration_operators = 0;
-        let expr = self.parse_duration_expr(0, 0, Blame { context, expected })?;
+        let expr = match self.peek_kind()? {
+            // Nearly always there is nothing but a short duration.
+            TokenKind::Duration => {
+                let token = self.tokens.take();
+                if let Some(ns @ 1..) = parse_single_unit_ns(self.text(token).as_bytes())
+                    && matches!(self.peek_kind()?, TokenKind::RightBracket | TokenKind::Colon)
+                {
+                    return Ok(DurationValue::FixedNs(ns));
+                }
+                let number = self.duration_literal(token)?;
+                self.check_duration_in_range(&number, number.span)?;
+                self.parse_duration_rest(literal(number), 0, 0, Blame { context, expected })?
+            }
+            _ => self.parse_duration_expr(0, 0, Blame { context, expected })?,
+        };
         match expr.as_literal() {
             Some(number) if number.value <= 0.0 => self.fail(number.span, "duration must be greater than 0"),
             _ => Ok(into_value(expr)),
@@ -131,7 +145,7 @@ impl Parser<'_> {
         blame: Blame,
     ) -> ParseResult<DurationExpr> {
         loop {
-            let TokenKind::Operator(token_op) = self.peek()?.kind else { return Ok(lhs) };
+            let TokenKind::Operator(token_op) = self.peek_kind()? else { return Ok(lhs) };
             let Some((op, level)) = duration_op(token_op).filter(|&(_, level)| level >= min_precedence)
             else {
                 return Ok(lhs);

@@ -11,28 +11,27 @@ mod call;
 mod duration;
 mod expr;
 mod selector;
+mod tokens;
 
 use super::ast::{Expr, VectorSelector};
 use super::error::ParseError;
-use super::lexer::{Lexer, ParseResult};
+use super::lexer::ParseResult;
 use super::operators::{BinaryOp, UnaryOp};
 use super::options::ParserOptions;
 use super::span::Span;
 use super::token::{Token, TokenKind, describe};
 use crate::gostd::{GoString, quote, unquote};
+use tokens::Tokens;
 
 /// One run over a query text.
 pub(in crate::syntax) struct Parser<'a> {
     input: &'a str,
     options: &'a ParserOptions,
-    lexer: Lexer<'a>,
-    /// The token read ahead, if any.
-    peeked: Option<Token>,
+    tokens: Tokens<'a>,
+    /// The depth of the expression that was read last.
+    depth: u32,
     /// How many aggregations enclose the current token. Each of them catches errors.
     aggregations_open: u32,
-    /// The end of the last closing bracket or number that was read, be it only ahead: Prometheus takes it for the
-    /// end of what it has just parsed.
-    last_closing: u32,
     /// Operators in the duration expression being read.
     duration_operators: u32,
 }
@@ -42,20 +41,19 @@ impl<'a> Parser<'a> {
         Self {
             input,
             options,
-            lexer: Lexer::new(input),
-            peeked: None,
+            tokens: Tokens::new(input),
+            depth: 0,
             aggregations_open: 0,
-            last_closing: 0,
             duration_operators: 0,
         }
     }
 
     /// The whole text as one expression; not yet type-checked.
     pub fn parse_whole_expression(&mut self) -> ParseResult<Expr> {
-        if self.peek()?.kind == TokenKind::Eof {
+        if self.peek_kind()? == TokenKind::Eof {
             return self.fail(Span::default(), "no expression found in input");
         }
-        let (expr, _) = self.parse_expr(0, 0)?;
+        let expr = self.parse_expr(0, 0)?;
         let after = self.peek()?;
         if after.kind == TokenKind::Eof { Ok(expr) } else { self.unexpected(after) }
     }
@@ -64,10 +62,10 @@ impl<'a> Parser<'a> {
     pub fn parse_whole_selector(&mut self) -> ParseResult<VectorSelector> {
         let first = self.peek()?;
         let selector = match first.kind {
-            TokenKind::LeftBrace => self.parse_selector(None)?,
+            TokenKind::LeftBrace => *self.parse_selector(None)?,
             kind if kind.is_metric_name() => {
                 self.advance()?;
-                self.parse_selector(Some(first))?
+                *self.parse_selector(Some(first))?
             }
             _ => return self.unexpected(first),
         };
@@ -78,53 +76,53 @@ impl<'a> Parser<'a> {
     /// The next token, without consuming it.
     #[inline]
     fn peek(&mut self) -> ParseResult<Token> {
-        match self.peeked {
-            Some(token) => Ok(token),
-            None => {
-                let token = self.lexer.next_token()?;
-                if token.kind.is_closing() {
-                    self.last_closing = token.span.end;
-                }
-                self.peeked = Some(token);
-                Ok(token)
-            }
-        }
+        self.tokens.peek()
+    }
+
+    /// The kind of the next token.
+    #[inline]
+    fn peek_kind(&mut self) -> ParseResult<TokenKind> {
+        self.tokens.peek_kind()
     }
 
     #[inline]
     fn advance(&mut self) -> ParseResult<Token> {
-        let token = self.peek()?;
-        self.peeked = None;
-        Ok(token)
+        self.tokens.peek_kind()?;
+        Ok(self.tokens.take())
+    }
+
+    /// The end of the last closing bracket or number that was read, be it only ahead: Prometheus takes it for the
+    /// end of what it has just parsed.
+    fn last_closing(&self) -> u32 {
+        self.tokens.last_closing()
     }
 
     /// Consumes the next token if it is of this kind.
     #[inline]
     fn accept(&mut self, kind: TokenKind) -> ParseResult<Option<Token>> {
-        if self.peek()?.kind == kind { self.advance().map(Some) } else { Ok(None) }
+        if self.peek_kind()? == kind { Ok(Some(self.tokens.take())) } else { Ok(None) }
     }
 
     #[inline]
     fn expect(&mut self, kind: TokenKind) -> ParseResult<Token> {
-        match self.accept(kind)? {
-            Some(token) => Ok(token),
-            None => {
-                let found = self.peek()?;
-                self.unexpected(found)
-            }
-        }
+        if self.peek_kind()? == kind { Ok(self.tokens.take()) } else { self.expected_another() }
+    }
+
+    #[cold]
+    fn expected_another<T>(&mut self) -> ParseResult<T> {
+        let found = self.peek()?;
+        self.unexpected(found)
     }
 
     /// Consumes a sign, if one comes next.
+    #[inline]
     fn accept_sign(&mut self) -> ParseResult<Option<(Token, UnaryOp)>> {
-        let token = self.peek()?;
-        let op = match token.kind {
+        let op = match self.peek_kind()? {
             TokenKind::Operator(BinaryOp::Add) => UnaryOp::Plus,
             TokenKind::Operator(BinaryOp::Sub) => UnaryOp::Minus,
             _ => return Ok(None),
         };
-        self.advance()?;
-        Ok(Some((token, op)))
+        Ok(Some((self.tokens.take(), op)))
     }
 
     #[inline]
@@ -151,7 +149,24 @@ impl<'a> Parser<'a> {
         self.fail(found.span, format!("unexpected {found_text} in {context}, expected {expected}"))
     }
 
+    /// The text of a token without decoding.
+    #[inline]
+    fn raw(&self, token: Token) -> GoString {
+        GoString::part_of(self.input.as_bytes(), token.span.start as usize, token.span.end as usize)
+    }
+
+    /// The value of a string, which the lexer has found to be well-formed.
+    #[inline]
     fn unquote(&self, token: Token) -> ParseResult<GoString> {
+        if token.kind == TokenKind::EscapedString {
+            return self.unquote_escaped(token);
+        }
+        let (start, end) = (token.span.start as usize + 1, token.span.end as usize - 1);
+        Ok(GoString::part_of(self.input.as_bytes(), start, end))
+    }
+
+    #[inline(never)]
+    fn unquote_escaped(&self, token: Token) -> ParseResult<GoString> {
         match unquote(self.text(token)) {
             Some(value) => Ok(value),
             None => {

@@ -5,7 +5,9 @@
 
 use super::Parser;
 use crate::gostd::{GoString, float_to_int64, format_fixed};
-use crate::syntax::ast::{AtModifier, Expr, ExtendedRange, MatrixSelector, SubqueryExpr, VectorSelector};
+use crate::syntax::ast::{
+    AtModifier, Expr, ExtendedRange, MatrixSelector, NumberLiteral, SubqueryExpr, VectorSelector,
+};
 use crate::syntax::duration::DurationValue;
 use crate::syntax::lexer::ParseResult;
 use crate::syntax::matcher::{METRIC_NAME_LABEL, MatchOp, Matcher};
@@ -28,7 +30,7 @@ fn modifiable(expr: &mut Expr) -> Option<Modifiable<'_>> {
             Some(Modifiable { offset: &mut vector.offset, at: &mut vector.at, end: &mut vector.span.end })
         }
         Expr::Matrix(matrix) => {
-            let MatrixSelector { selector, end, .. } = &mut **matrix;
+            let MatrixSelector { selector, end, .. } = matrix;
             Some(Modifiable { offset: &mut selector.offset, at: &mut selector.at, end })
         }
         Expr::Subquery(subquery) => {
@@ -39,31 +41,36 @@ fn modifiable(expr: &mut Expr) -> Option<Modifiable<'_>> {
     }
 }
 
+/// The expression, to become a part of the one that takes its place.
+fn taken(expr: &mut Expr) -> Expr {
+    let nothing = NumberLiteral { value: 0.0, duration: false, span: Span::default() };
+    std::mem::replace(expr, Expr::Number(nothing))
+}
+
 impl Parser<'_> {
     /// A selector whose name, if any, was read already: `x`, `x{...}` or `{...}`.
-    pub(super) fn parse_selector(&mut self, name: Option<Token>) -> ParseResult<VectorSelector> {
-        let mut matchers = Vec::new();
+    pub(super) fn parse_selector(&mut self, name: Option<Token>) -> ParseResult<Box<VectorSelector>> {
+        let mut matchers = Vec::with_capacity(4);
         let mut span = name.map(|token| token.span);
-        if self.peek()?.kind == TokenKind::LeftBrace {
+        if self.peek_kind()? == TokenKind::LeftBrace {
             let braces = self.parse_label_matchers(&mut matchers)?;
             span = Some(span.map_or(braces, |start| start.to(braces)));
         }
-        let name = name.map_or("", |token| self.text(token));
-        if !name.is_empty() {
+        if let Some(name) = name {
             matchers.push(Matcher {
                 op: MatchOp::Equal,
                 name: GoString::from_static(METRIC_NAME_LABEL),
-                value: name.into(),
+                value: self.raw(name),
             });
         }
-        Ok(VectorSelector {
-            name: name.to_owned(),
+        Ok(Box::new(VectorSelector {
+            named: name.is_some(),
             matchers,
             offset: DurationValue::ZERO,
             at: None,
             extended: None,
             span: span.unwrap_or_default(),
-        })
+        }))
     }
 
     /// `{...}`, appended to `matchers`; where the braces stand.
@@ -75,23 +82,28 @@ impl Parser<'_> {
             match token.kind {
                 TokenKind::RightBrace => return Ok(open.span.to(token.span)),
                 TokenKind::Identifier => {
-                    let name = self.text(token).into();
                     let Some(op) = self.accept_match_op()? else {
                         let found = self.peek()?;
                         return self.unexpected_in(found, CONTEXT, "label matching operator");
                     };
-                    matchers.push(self.parse_match_value(token, name, op)?);
+                    let value = self.expect_match_value()?;
+                    matchers.push(Matcher { op, name: self.raw(token), value: self.unquote(value)? });
+                    self.check_pattern(matchers, token, value)?;
                 }
-                TokenKind::String => {
+                TokenKind::String | TokenKind::EscapedString => {
                     let text = self.unquote(token)?;
-                    matchers.push(match self.accept_match_op()? {
-                        Some(op) => self.parse_match_value(token, text, op)?,
-                        None => Matcher {
+                    match self.accept_match_op()? {
+                        Some(op) => {
+                            let value = self.expect_match_value()?;
+                            matchers.push(Matcher { op, name: text, value: self.unquote(value)? });
+                            self.check_pattern(matchers, token, value)?;
+                        }
+                        None => matchers.push(Matcher {
                             op: MatchOp::Equal,
                             name: GoString::from_static(METRIC_NAME_LABEL),
                             value: text,
-                        },
-                    });
+                        }),
+                    }
                 }
                 _ => return self.unexpected_in(token, CONTEXT, "identifier or \"}\""),
             }
@@ -104,70 +116,77 @@ impl Parser<'_> {
         }
     }
 
+    #[inline]
     fn accept_match_op(&mut self) -> ParseResult<Option<MatchOp>> {
-        let op = match self.peek()?.kind {
+        let op = match self.peek_kind()? {
             TokenKind::Equal => MatchOp::Equal,
             TokenKind::Operator(BinaryOp::Neq) => MatchOp::NotEqual,
             TokenKind::EqualRegex => MatchOp::Regexp,
             TokenKind::NotRegex => MatchOp::NotRegexp,
             _ => return Ok(None),
         };
-        self.advance()?;
+        self.tokens.take();
         Ok(Some(op))
     }
 
-    fn parse_match_value(&mut self, label: Token, name: GoString, op: MatchOp) -> ParseResult<Matcher> {
+    #[inline]
+    fn expect_match_value(&mut self) -> ParseResult<Token> {
         let token = self.advance()?;
-        if token.kind != TokenKind::String {
-            return self.unexpected_in(token, "label matching", "string");
+        match token.kind {
+            TokenKind::String | TokenKind::EscapedString => Ok(token),
+            _ => self.unexpected_in(token, "label matching", "string"),
         }
-        let matcher = Matcher { op, name, value: self.unquote(token)? };
-        match matcher.check_pattern() {
-            Ok(()) => Ok(matcher),
-            Err(error) => self.fail(label.span.to(token.span), error.to_string()),
+    }
+
+    /// Whether the newest matcher, which goes from `label` to `value`, has a valid pattern, if any.
+    #[inline]
+    fn check_pattern(&self, matchers: &[Matcher], label: Token, value: Token) -> ParseResult<()> {
+        match matchers.last() {
+            Some(matcher) if matches!(matcher.op, MatchOp::Regexp | MatchOp::NotRegexp) => {
+                let blamed = label.span.to(value.span);
+                matcher.check_pattern().or_else(|error| self.fail(blamed, error.to_string()))
+            }
+            _ => Ok(()),
         }
     }
 
     /// Everything that may follow `expr` and binds tighter than operators.
-    pub(super) fn parse_postfix(&mut self, mut expr: Expr, mut depth: u32) -> ParseResult<(Expr, u32)> {
+    pub(super) fn parse_postfix(&mut self, expr: &mut Expr) -> ParseResult<()> {
         loop {
             let token = self.peek()?;
+            if !token.kind.is_postfix() {
+                return Ok(());
+            }
+            self.advance()?;
             match token.kind {
                 TokenKind::LeftBracket => {
-                    self.advance()?;
-                    expr = self.parse_brackets(expr, token)?;
+                    self.parse_brackets(expr, token)?;
                     if matches!(expr, Expr::Subquery(_)) {
-                        depth = self.deeper(depth, token.span)?;
+                        self.depth = self.deeper(self.depth, token.span)?;
                     }
                 }
-                TokenKind::Keyword(Keyword::Offset) => {
-                    self.advance()?;
-                    self.parse_offset(&mut expr)?;
-                }
-                TokenKind::At => {
-                    self.advance()?;
-                    self.parse_at(&mut expr)?;
-                }
+                TokenKind::Keyword(Keyword::Offset) => self.parse_offset(expr)?,
                 TokenKind::Keyword(Keyword::Anchored) => {
-                    self.advance()?;
-                    self.set_extended_range(&mut expr, ExtendedRange::Anchored)?;
+                    self.set_extended_range(expr, ExtendedRange::Anchored)?;
                 }
                 TokenKind::Keyword(Keyword::Smoothed) => {
-                    self.advance()?;
-                    self.set_extended_range(&mut expr, ExtendedRange::Smoothed)?;
+                    self.set_extended_range(expr, ExtendedRange::Smoothed)?;
                 }
-                _ => return Ok((expr, depth)),
+                _ => self.parse_at(expr)?,
             }
         }
     }
 
-    /// The inside of `[...]`: a range, or range and step of a subquery.
-    fn parse_brackets(&mut self, expr: Expr, open: Token) -> ParseResult<Expr> {
+    /// The inside of `[...]`: a range, or range and step of a subquery. Turns `expr` into what is selected by it.
+    fn parse_brackets(&mut self, expr: &mut Expr, open: Token) -> ParseResult<()> {
         let range = self
             .parse_bracket_duration("subquery or range selector", "number, duration, step(), or range()")?;
         let after = self.advance()?;
         match after.kind {
-            TokenKind::RightBracket => self.matrix_selector(expr, range, open.span.to(after.span)),
+            TokenKind::RightBracket => {
+                *expr = self.matrix_selector(taken(expr), range, open.span.to(after.span))?;
+                Ok(())
+            }
             TokenKind::Colon => {
                 let (step, close) = match self.accept(TokenKind::RightBracket)? {
                     Some(close) => (DurationValue::ZERO, close),
@@ -184,8 +203,10 @@ impl Parser<'_> {
                     }
                 };
                 let offset = DurationValue::ZERO;
-                let subquery = SubqueryExpr { expr, range, step, offset, at: None, end: close.span.end };
-                Ok(Expr::Subquery(Box::new(subquery)))
+                let end = close.span.end;
+                let subquery = SubqueryExpr { expr: taken(expr), range, step, offset, at: None, end };
+                *expr = Expr::Subquery(Box::new(subquery));
+                Ok(())
             }
             _ => self.unexpected_in(after, "subquery or range", "\":\" or \"]\""),
         }
@@ -201,12 +222,12 @@ impl Parser<'_> {
         if selector.at.is_some() {
             return self.fail(brackets, "no @ modifiers allowed before range");
         }
-        Ok(Expr::Matrix(Box::new(MatrixSelector { selector, range, end: brackets.end })))
+        Ok(Expr::Matrix(MatrixSelector { selector, range, end: brackets.end }))
     }
 
     fn parse_offset(&mut self, expr: &mut Expr) -> ParseResult<()> {
         let value = self.parse_offset_duration()?;
-        let end = self.last_closing;
+        let end = self.last_closing();
         let span = expr.span();
         let Some(target) = modifiable(expr) else {
             return self.fail(
@@ -266,7 +287,7 @@ impl Parser<'_> {
             return self.fail(span, "@ <timestamp> may not be set multiple times");
         }
         *target.at = Some(at);
-        *target.end = self.last_closing;
+        *target.end = self.last_closing();
         Ok(())
     }
 
