@@ -50,7 +50,7 @@ pub(crate) fn take_bitmap(from: &mut Reader<'_>, len: usize) -> Result<Bitmap, W
     let mut bitmap = Bitmap::new(len);
     for (at, word) in bytes.chunks_exact(8).enumerate() {
         let word = u64::from_le_bytes(word.try_into().map_err(|_| super::wire::TRUNCATED)?);
-        if at + 1 == words && len % 64 != 0 && word >> (len % 64) != 0 {
+        if at + 1 == words && !len.is_multiple_of(64) && word >> (len % 64) != 0 {
             return Err(WireError("a bit is set beyond the last step"));
         }
         bitmap.set_word(at, word);
