@@ -82,7 +82,8 @@ impl<'t> Reservation<'t> {
         self.add(row.size_in_samples() as u64, row.size_bytes() as u64)
     }
 
-    fn absorb(&mut self, mut other: Self) {
+    /// Counts what another did, which counts nothing any more.
+    pub fn absorb(&mut self, mut other: Self) {
         self.samples += std::mem::take(&mut other.samples);
         self.bytes += std::mem::take(&mut other.bytes);
     }

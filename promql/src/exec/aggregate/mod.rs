@@ -218,12 +218,12 @@ impl<'p> Aggregation<'p, '_> {
         let pace = &mut Pace::new(self.executor.tracker);
         let mut scope = self.scope(context, pace);
         for sink in sinks {
+            all.reservation.absorb(sink.reservation);
             let groups = sink.groups.labels().iter().zip(sink.accumulators).zip(sink.names);
             for ((labels, accumulator), name) in groups {
                 scope.pace.spend(UNITS_PER_GROUP + self.grid.steps as u64)?;
                 let (group, is_new) = all.groups.find_or_add(&key, labels);
                 if is_new {
-                    all.reserve_group()?;
                     all.accumulators.push(accumulator);
                     all.names.push(name);
                 } else {
