@@ -78,7 +78,8 @@ fn files(disk: &dyn Disk, folder: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
     Ok(files)
 }
 
-/// Reads all files of a lane in order, and cuts a torn end off the last one.
+/// Reads all files of a lane in order, and cuts a torn end off the last one. What it has read is durable when it
+/// returns.
 pub fn replay(disk: &dyn Disk, folder: &Path, to: &mut dyn Replay) -> io::Result<ReplayReport> {
     let files = files(disk, folder)?;
     let mut report = ReplayReport { next_file: 1, ..ReplayReport::default() };
@@ -87,12 +88,19 @@ pub fn replay(disk: &dyn Disk, folder: &Path, to: &mut dyn Replay) -> io::Result
         report.next_file = number + 1;
         let bytes = disk.read(&path)?;
         let file = FileReader { path: &path, number, bytes: &bytes, is_last: Some(number) == last };
-        let good_bytes = file.read(to, &mut report);
-        if good_bytes < bytes.len() {
+        let (good_bytes, is_last) = (file.read(to, &mut report), file.is_last);
+        if good_bytes < bytes.len() || is_last {
             let mut file = disk.open(&path)?;
-            file.set_len(good_bytes as u64)?;
+            if good_bytes < bytes.len() {
+                file.set_len(good_bytes as u64)?;
+            }
+            // What was read counts as durable from here on, but if the process was killed it may never have been
+            // synced. Only the last file can be so: each is synced before the next one is made.
             file.sync_data()?;
         }
+    }
+    if last.is_some() {
+        disk.sync_dir(folder)?;
     }
     Ok(report)
 }
