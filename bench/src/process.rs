@@ -36,18 +36,6 @@ impl Process {
         }
     }
 
-    /// CPU time of its live threads in seconds (resolution 1 ns): for short work in servers whose threads stay.
-    pub fn thread_cpu_seconds(self) -> Result<f64> {
-        let folder = format!("/proc/{}/task", self.0);
-        let tasks = fs::read_dir(&folder).map_err(Error::io(format!("reading {folder}")))?;
-        // A thread may end between the listing and the read.
-        let nanoseconds = tasks.flatten().filter_map(|task| {
-            let schedstat = fs::read_to_string(task.path().join("schedstat")).ok()?;
-            schedstat.split_whitespace().next()?.parse::<u64>().ok()
-        });
-        Ok(nanoseconds.sum::<u64>() as f64 / 1e9)
-    }
-
     /// Anonymous resident memory in bytes: what the process allocated, without files that it mapped.
     pub fn rss_anon_bytes(self) -> Result<u64> {
         let status = self.read("status")?;
@@ -148,12 +136,20 @@ mod tests {
     #[test]
     fn this_process_used_cpu_and_memory() {
         let this = Process(std::process::id());
-        let before = this.thread_cpu_seconds().unwrap();
+        let before = this.cpu_seconds().unwrap();
         let mut sum = 0u64;
-        while this.thread_cpu_seconds().unwrap() - before < 0.05 {
+        while this.cpu_seconds().unwrap() - before < 0.05 {
             sum = (0..100_000u64).fold(sum, |sum, x| std::hint::black_box(sum ^ x));
         }
-        assert!(this.cpu_seconds().unwrap() >= 0.04);
+        // A thread that has ended counts on.
+        let ended = thread::spawn(move || {
+            let mut sum = 0u64;
+            while this.cpu_seconds().unwrap() - before < 0.1 {
+                sum = (0..100_000u64).fold(sum, |sum, x| std::hint::black_box(sum ^ x));
+            }
+        });
+        ended.join().unwrap();
+        assert!(this.cpu_seconds().unwrap() - before >= 0.1);
         assert!(this.rss_anon_bytes().unwrap() > 4_096);
         assert!(this.written_bytes().is_ok());
     }

@@ -44,8 +44,13 @@ pub enum Annotation {
 pub struct FloatKey(u64);
 
 impl FloatKey {
+    /// The float.
+    pub fn value(self) -> f64 {
+        f64::from_bits(self.0)
+    }
+
     fn text(self) -> String {
-        format_g(f64::from_bits(self.0))
+        format_g(self.value())
     }
 }
 
@@ -252,6 +257,11 @@ impl Annotations {
         }
     }
 
+    /// All annotations with position and details, in the order they first arose.
+    pub fn iter(&self) -> impl Iterator<Item = (&Annotation, Span, Detail)> {
+        self.entries.iter().map(|entry| (&entry.annotation, entry.span, entry.detail))
+    }
+
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
@@ -265,14 +275,14 @@ impl Annotations {
         };
         let known = &mut self.entries[at];
         match (&mut known.detail, entry.detail) {
-            (Detail::Count(count), Detail::Count(more)) => *count += more,
+            (Detail::Count(count), Detail::Count(more)) => *count = count.saturating_add(more),
             (Detail::Monotonicity(known), Detail::Monotonicity(more)) => {
                 known.mint_ms = known.mint_ms.min(more.mint_ms);
                 known.maxt_ms = known.maxt_ms.max(more.maxt_ms);
                 known.bucket_min = known.bucket_min.min(more.bucket_min);
                 known.bucket_max = known.bucket_max.max(more.bucket_max);
                 known.diff_max = known.diff_max.max(more.diff_max);
-                known.samples += more.samples;
+                known.samples = known.samples.saturating_add(more.samples);
             }
             _ => known.span = entry.span,
         }

@@ -19,6 +19,17 @@ pub fn kahan_add(increment: f64, sum: f64, compensation: f64) -> (f64, f64) {
     (total, compensation)
 }
 
+/// [`kahan_add`] without branches, the same to the last bit: for loops over several sums at a time.
+#[inline]
+pub fn kahan_add_select(increment: f64, sum: f64, compensation: f64) -> (f64, f64) {
+    let total = sum + increment;
+    let sum_is_larger = sum.abs() >= increment.abs();
+    let larger = if sum_is_larger { sum } else { increment };
+    let smaller = if sum_is_larger { increment } else { sum };
+    let compensation = compensation + ((larger - total) + smaller);
+    (total, if total.is_infinite() { 0.0 } else { compensation })
+}
+
 /// A running compensated sum.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct KahanSum {
@@ -53,6 +64,23 @@ mod tests {
             sum.add(value);
         }
         assert_eq!(sum.total(), 2.0);
+    }
+
+    #[test]
+    fn both_ways_to_add_agree_to_the_last_bit() {
+        let values = [0.0, -0.0, 1.0, -1.0, 0.1, 1e100, -1e100, f64::MAX, -f64::MAX, 5e-324];
+        let special = [f64::INFINITY, f64::NEG_INFINITY, f64::NAN];
+        let all: Vec<f64> = values.into_iter().chain(special).collect();
+        for &increment in &all {
+            for &sum in &all {
+                for &compensation in &all {
+                    let (a, b) = kahan_add(increment, sum, compensation);
+                    let (c, d) = kahan_add_select(increment, sum, compensation);
+                    let same = |x: f64, y: f64| x.to_bits() == y.to_bits() || (x.is_nan() && y.is_nan());
+                    assert!(same(a, c) && same(b, d), "{increment} {sum} {compensation}");
+                }
+            }
+        }
     }
 
     #[test]

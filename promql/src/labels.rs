@@ -8,6 +8,7 @@
 //!
 //! Equal label sets have equal encodings: equality and hashing work on the bytes.
 
+use std::cell::RefCell;
 use std::cmp::Ordering;
 use std::fmt;
 use std::hash::{Hash, Hasher};
@@ -64,6 +65,11 @@ impl Labels {
         encode(pairs)
     }
 
+    /// [`Labels::from_sorted`] of pairs that come one by one.
+    pub fn from_sorted_iter<'a>(pairs: impl Iterator<Item = (&'a str, &'a str)>) -> Self {
+        ENCODER.with_borrow_mut(|encoder| encoder.encode(pairs))
+    }
+
     /// Number of labels.
     pub fn len(&self) -> usize {
         self.digit_group(0)
@@ -100,8 +106,14 @@ impl Labels {
         if self.iter().all(|(name, _)| keep(name)) {
             return self.clone();
         }
-        let kept: Vec<(&str, &str)> = self.iter().filter(|(name, _)| keep(name)).collect();
-        encode(&kept)
+        Self::from_sorted_iter(self.iter().filter(|(name, _)| keep(name)))
+    }
+
+    /// Whether there is a label, beside the metric name, that [`Labels::without_metadata`] drops.
+    pub fn has_type_or_unit(&self) -> bool {
+        self.iter()
+            .take_while(|(name, _)| *name <= METRIC_UNIT_LABEL)
+            .any(|(name, _)| name == METRIC_TYPE_LABEL || name == METRIC_UNIT_LABEL)
     }
 
     /// Without metric name, type and unit.
@@ -242,34 +254,55 @@ impl<'a> Iterator for LabelsIter<'a> {
     }
 }
 
-fn encode<N: AsRef<str>, V: AsRef<str>>(pairs: &[(N, V)]) -> Labels {
-    let header = DIGITS * (1 + 2 * pairs.len());
-    let texts: usize = pairs.iter().map(|(name, value)| name.as_ref().len() + value.as_ref().len()).sum();
-    assert!(
-        header + texts < ENCODED_BYTES_MAX,
-        "a label set of {} bytes is beyond any request's limit",
-        texts
-    );
-    let mut encoded = String::with_capacity(header + texts);
-    push_digits(&mut encoded, pairs.len());
-    let mut end = header;
-    for (name, value) in pairs {
-        end += name.as_ref().len();
-        push_digits(&mut encoded, end);
-        end += value.as_ref().len();
-        push_digits(&mut encoded, end);
-    }
-    for (name, value) in pairs {
-        encoded.push_str(name.as_ref());
-        encoded.push_str(value.as_ref());
-    }
-    Labels(encoded.into())
+thread_local! {
+    static ENCODER: RefCell<Encoder> = RefCell::default();
 }
 
-fn push_digits(encoded: &mut String, value: usize) {
-    for digit in (0..DIGITS).rev() {
-        encoded.push(char::from((value >> (7 * digit) & 0x7f) as u8));
+/// Working memory for encoding, so that a label set costs one allocation, its own.
+#[derive(Default)]
+struct Encoder {
+    /// Where names and values end within the texts.
+    ends: Vec<usize>,
+    texts: String,
+    header: Vec<u8>,
+    whole: String,
+}
+
+impl Encoder {
+    fn encode<'a>(&mut self, pairs: impl Iterator<Item = (&'a str, &'a str)>) -> Labels {
+        self.ends.clear();
+        self.texts.clear();
+        for (name, value) in pairs {
+            self.texts.push_str(name);
+            self.ends.push(self.texts.len());
+            self.texts.push_str(value);
+            self.ends.push(self.texts.len());
+        }
+        let header = DIGITS * (1 + self.ends.len());
+        assert!(
+            header + self.texts.len() < ENCODED_BYTES_MAX,
+            "a label set of {} bytes is beyond any request's limit",
+            self.texts.len()
+        );
+        self.header.clear();
+        self.header.extend_from_slice(&digits(self.ends.len() / 2));
+        for end in &self.ends {
+            self.header.extend_from_slice(&digits(header + end));
+        }
+        self.whole.clear();
+        self.whole.push_str(str::from_utf8(&self.header).expect("digits of seven bits are ASCII"));
+        self.whole.push_str(&self.texts);
+        Labels(Arc::from(self.whole.as_str()))
     }
+}
+
+fn encode<N: AsRef<str>, V: AsRef<str>>(pairs: &[(N, V)]) -> Labels {
+    Labels::from_sorted_iter(pairs.iter().map(|(name, value)| (name.as_ref(), value.as_ref())))
+}
+
+#[inline]
+fn digits(value: usize) -> [u8; DIGITS] {
+    [21, 14, 7, 0].map(|shift| (value >> shift & 0x7f) as u8)
 }
 
 /// Makes a label set out of another one or out of nothing.
@@ -372,6 +405,9 @@ mod tests {
     fn dropping_metadata_drops_name_type_and_unit() {
         let set = labels(&[("__name__", "m"), ("__type__", "gauge"), ("__unit__", "s"), ("job", "a")]);
         assert_eq!(set.without_metadata(), labels(&[("job", "a")]));
+        assert!(set.has_type_or_unit());
+        assert!(labels(&[("A", "1"), ("__name__", "m"), ("__unit__", "s")]).has_type_or_unit());
+        assert!(!labels(&[("__name__", "m"), ("job", "a")]).has_type_or_unit());
     }
 
     #[test]

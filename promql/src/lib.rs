@@ -4,11 +4,13 @@
 //! library whose behaviour is visible in PromQL: number formats, string literals, regular expressions.
 //!
 //! [`Engine`] evaluates: a syntax tree becomes a plan (`plan`), which is computed (`exec`) over series that a
-//! [`storage::Storage`] hands out, into a [`value::Value`] with [`annotations`].
+//! [`storage::Storage`] hands out, into a [`value::Value`] with [`annotations`]. Where series are in several places,
+//! [`fragment`]s are computed beside them.
 
 pub mod annotations;
 mod engine;
 mod exec;
+pub mod fragment;
 pub mod gostd;
 pub mod histogram;
 pub mod kahan;

@@ -166,8 +166,8 @@ impl SeriesBatch for MemoryBatch<'_> {
         self.0.len()
     }
 
-    fn labels(&self, series: usize) -> &Labels {
-        &self.0[series].labels
+    fn labels(&mut self, series: usize) -> Labels {
+        self.0[series].labels.clone()
     }
 
     fn read(

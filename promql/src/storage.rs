@@ -77,8 +77,8 @@ pub trait SeriesBatch: Send {
         self.len() == 0
     }
 
-    /// The labels of one series.
-    fn labels(&self, series: usize) -> &Labels;
+    /// The labels of one series. Asked at most once for each, and not for series without samples.
+    fn labels(&mut self, series: usize) -> Labels;
 
     /// Appends the samples of one series from `mint_ms` to `maxt_ms`, both included, in time order, each timestamp
     /// once. More samples before or after do no harm. Stale markers are samples like others.

@@ -142,6 +142,98 @@ fn a_canceled_or_late_query_ends() {
     assert_eq!(error.to_string(), "query timed out in expression evaluation");
 }
 
+/// Queries that would run for many minutes, each in a loop of its own kind.
+const ENDLESS: [&str; 8] = [
+    "sum_over_time((vector(time()) + 1)[5d:1s])",
+    "quantile_over_time(0.5, vector(time())[5d:1s])",
+    "stddev_over_time(vector(time())[5d:1s])",
+    "deriv(vector(time() % 7)[5d:1s])",
+    "double_exponential_smoothing(vector(time())[5d:1s], 0.5, 0.5)",
+    "mad_over_time(vector(time() % 7)[5d:1s])",
+    // A reset at every second, each of which counts in every window.
+    "increase((vector(-time()))[5d:1s])",
+    "max_over_time(avg_over_time(vector(time())[5d:1s])[5d:1s])",
+];
+
+#[test]
+fn a_query_stops_inside_the_loop_that_takes_its_time() {
+    let storage = MemoryStorage::default();
+    for query in ENDLESS {
+        let options = QueryOptions { timeout: Some(Duration::from_millis(50)), ..QueryOptions::default() };
+        let error = engine(|_| {}).range(&storage, query, 0, 1_000_000_000, 1000, &options).expect_err(query);
+        assert_eq!(error.kind, QueryErrorKind::Timeout, "{query}");
+    }
+    for query in ENDLESS {
+        let cancel = CancelToken::default();
+        let options = QueryOptions { cancel: cancel.clone(), ..QueryOptions::default() };
+        // The left operand is read first, so that the cancellation comes once evaluation is under way.
+        let query = format!("absent(nothing) * {query}");
+        let error = engine(|_| {})
+            .range(&CancelsWhenRead(cancel), query.as_str(), 0, 1_000_000_000, 1000, &options)
+            .expect_err(&query);
+        assert_eq!(error.kind, QueryErrorKind::Canceled, "{query}");
+    }
+}
+
+/// An empty storage; whoever reads from it is canceled.
+struct CancelsWhenRead(CancelToken);
+
+impl Storage for CancelsWhenRead {
+    fn select<'a>(
+        &'a self,
+        request: &SelectRequest<'_>,
+    ) -> Result<Box<dyn SeriesSet<'a> + 'a>, StorageError> {
+        self.0.cancel();
+        // An empty storage's answer borrows nothing from it.
+        static EMPTY: std::sync::LazyLock<MemoryStorage> = std::sync::LazyLock::new(MemoryStorage::default);
+        EMPTY.select(request)
+    }
+}
+
+#[test]
+fn a_join_of_everything_with_everything_stops_too() {
+    let mut storage = MemoryStorage::default();
+    for i in 0..30_000 {
+        let labels =
+            Labels::from_pairs([("__name__", if i % 2 == 0 { "a" } else { "b" }), ("i", &i.to_string())]);
+        storage.append(&labels, 0, SampleValue::Float(0.0));
+    }
+    let options = QueryOptions { timeout: Some(Duration::from_millis(200)), ..QueryOptions::default() };
+    let error = engine(|_| {}).instant(&storage, "a * on () group_left () b", 0, &options).expect_err("late");
+    assert_eq!(error.kind, QueryErrorKind::Timeout);
+}
+
+#[test]
+fn a_subquery_of_more_steps_than_memory_is_refused() {
+    let storage = MemoryStorage::default();
+    for query in
+        ["sum_over_time(vector(1)[100y:1ms])", "max_over_time(m_total[100y:1ms])", "vector(time())[100y:1ms]"]
+    {
+        let error =
+            engine(|_| {}).instant(&storage, query, 0, &QueryOptions::default()).expect_err("too much");
+        assert_eq!(error.kind, QueryErrorKind::Execution, "{query}: {error}");
+        assert!(error.to_string().contains("the limit on bytes per query"), "{query}: {error}");
+    }
+}
+
+#[test]
+fn series_of_one_name_that_differ_in_type_become_the_same_with_the_name() {
+    let mut storage = MemoryStorage::default();
+    for (kind, value) in [("counter", 1.0), ("gauge", 2.0)] {
+        let labels = Labels::from_pairs([("__name__", "m"), ("__type__", kind), ("job", "a")]);
+        (0..5).for_each(|step| storage.append(&labels, step * MINUTE, SampleValue::Float(value)));
+    }
+    for query in ["sum by (job) (rate(m[5m]))", "rate(m[5m])", "sum without (x) (m * 2)", "m * 2"] {
+        let error = engine(|_| {})
+            .instant(&storage, query, 4 * MINUTE, &QueryOptions::default())
+            .expect_err("two series with the same labels");
+        assert_eq!(error.to_string(), "vector cannot contain metrics with the same labelset", "{query}");
+    }
+    let sum = engine(|_| {}).instant(&storage, "sum(m)", 4 * MINUTE, &QueryOptions::default());
+    let sum = sum.expect("nothing loses its name before the sum").value;
+    assert!(matches!(&sum, Value::Vector(sum) if sum[0].value == SampleValue::Float(3.0)), "{sum:?}");
+}
+
 #[test]
 fn a_range_query_must_be_a_scalar_or_an_instant_vector() {
     let storage = MemoryStorage::default();

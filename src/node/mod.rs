@@ -82,6 +82,8 @@ pub struct NodeStats {
     pub memory_series: u64,
     /// Tenants with a head.
     pub memory_tenants: u64,
+    /// Queries that run or wait.
+    pub queries: u64,
     /// Bytes written to the log since start.
     pub wal_bytes: u64,
     /// Commits of the log since start: one write and one fsync each.
@@ -206,6 +208,7 @@ impl Node {
         NodeStats {
             memory_series: tenants.iter().map(|tenant| tenant.state.series()).sum(),
             memory_tenants: tenants.len() as u64,
+            queries: self.queries.inflight(),
             wal_bytes: sum(|lane| &lane.written_bytes),
             wal_commits: sum(|lane| &lane.commits),
             wal_write_failures: sum(|lane| &lane.write_failures),

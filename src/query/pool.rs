@@ -1,6 +1,7 @@
 //! Where queries are evaluated: away from the threads that serve HTTP and own shards, a bounded number at a time.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use gyre_promql::{CancelToken, QueryError as EngineError};
@@ -15,6 +16,8 @@ pub struct QueryPool {
     running: Arc<Semaphore>,
     /// Queries that may wait.
     waiting: Arc<Semaphore>,
+    /// Queries that run or wait.
+    inflight: Arc<AtomicU64>,
 }
 
 /// Why a query was not run to its end.
@@ -39,11 +42,36 @@ impl Drop for CancelOnDrop {
     }
 }
 
+/// Counts a query while it waits or runs, wherever that is.
+struct Inflight(Arc<AtomicU64>);
+
+impl Inflight {
+    fn new(count: &Arc<AtomicU64>) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(count.clone())
+    }
+}
+
+impl Drop for Inflight {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 impl QueryPool {
     /// A pool that runs so many at a time, and lets so many wait.
     pub fn new(running_max: usize, waiting_max: usize) -> Self {
         let semaphore = |permits| Arc::new(Semaphore::new(permits));
-        QueryPool { running: semaphore(running_max), waiting: semaphore(waiting_max) }
+        QueryPool {
+            running: semaphore(running_max),
+            waiting: semaphore(waiting_max),
+            inflight: Arc::default(),
+        }
+    }
+
+    /// How many queries run or wait at this moment. One whose client went away counts until it has stopped.
+    pub fn inflight(&self) -> u64 {
+        self.inflight.load(Ordering::Relaxed)
     }
 
     /// Runs a query unless it waits for longer than `patience`. Dropping the future cancels it.
@@ -53,6 +81,7 @@ impl QueryPool {
         cancel: CancelToken,
         query: impl FnOnce() -> Result<T, EngineError> + Send + 'static,
     ) -> Result<T, PoolError> {
+        let inflight = Inflight::new(&self.inflight);
         let waiting = self.waiting.clone().try_acquire_owned().map_err(|_| PoolError::Full)?;
         let turn = tokio::time::timeout(patience, self.running.clone().acquire_owned());
         let running = turn.await.map_err(|_| PoolError::Waited)?.map_err(|_| PoolError::Full)?;
@@ -62,7 +91,7 @@ impl QueryPool {
         // A thread per query: they are few, start in some ten microseconds and need a deep stack.
         let run = move || {
             let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(query));
-            drop(running);
+            drop((running, inflight));
             // Nobody waits any more: nothing to do.
             let _ = sender.send(result);
         };

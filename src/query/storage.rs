@@ -82,7 +82,7 @@ impl<'a> SeriesSet<'a> for ShardSeries<'a> {
             }
             let batch = block_on(shard.actor.ask(read)).map_err(|gone| self.storage.failed(shard, gone))?;
             if !batch.series().is_empty() {
-                return Ok(Some(Box::new(ReadySeries::new(batch))));
+                return Ok(Some(Box::new(ReadySeries { batch, scratch: Vec::new() })));
             }
         }
         Ok(None)
@@ -92,31 +92,24 @@ impl<'a> SeriesSet<'a> for ShardSeries<'a> {
 /// A batch on the engine's side.
 struct ReadySeries {
     batch: ShardBatch,
-    labels: Vec<Labels>,
     scratch: Vec<u8>,
 }
 
 impl ReadySeries {
-    fn new(batch: ShardBatch) -> Self {
-        let mut pairs = Vec::new();
-        let labels = batch.series().iter().map(|series| {
-            pairs.clear();
-            pairs.extend(batch.labels(series).iter());
-            // Sorted by name, and no name twice: the canonical form says so.
-            Labels::from_sorted(&pairs)
-        });
-        let labels = labels.collect();
-        ReadySeries { batch, labels, scratch: Vec::new() }
+    fn labels_of(&self, series: usize) -> Labels {
+        let labels = self.batch.labels(&self.batch.series()[series]);
+        // Sorted by name, and no name twice: the canonical form says so.
+        Labels::from_sorted_iter(labels.iter())
     }
 }
 
 impl SeriesBatch for ReadySeries {
     fn len(&self) -> usize {
-        self.labels.len()
+        self.batch.series().len()
     }
 
-    fn labels(&self, series: usize) -> &Labels {
-        &self.labels[series]
+    fn labels(&mut self, series: usize) -> Labels {
+        self.labels_of(series)
     }
 
     fn read(
@@ -137,7 +130,7 @@ impl SeriesBatch for ReadySeries {
             },
         };
         self.batch.decode(data, (mint_ms, maxt_ms), &mut to, &mut self.scratch).map_err(|error| {
-            let message = format!("series {}: {error}", self.labels[series]);
+            let message = format!("series {}: {error}", self.labels_of(series));
             StorageError::new(StorageErrorKind::Internal, message)
         })
     }

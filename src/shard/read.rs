@@ -1,7 +1,7 @@
 //! What a shard hands out to queries: series numbers first, then batches of series.
 //!
 //! Each message is a slice of work: queries never hold up appends for longer than a batch of series takes
-//! to copy, about a millisecond.
+//! to copy, a fraction of a millisecond.
 
 use actix::{Handler, Message, MessageResult};
 use gyre_tsdb::{Matcher, SeriesBatch, SeriesRef};
@@ -9,7 +9,7 @@ use gyre_tsdb::{Matcher, SeriesBatch, SeriesRef};
 use super::actor::ShardActor;
 
 /// Series copied for one [`Read`].
-pub const SERIES_PER_READ: usize = 1024;
+pub const SERIES_PER_READ: usize = 256;
 
 /// A range of time, both ends included, in milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,6 +107,11 @@ impl Handler<LabelSets> for ShardActor {
     fn handle(&mut self, LabelSets { series, range }: LabelSets, _: &mut Self::Context) -> Self::Result {
         let head = &self.parts.head;
         let series = series.into_iter().filter(|series| head.overlaps(*series, range.min_ms, range.max_ms));
-        MessageResult(series.map(|series| gyre_tsdb::labels::encode(head.labels(series))).collect())
+        let labels = series.map(|series| {
+            let mut bytes = Vec::new();
+            head.put_labels(series, &mut bytes);
+            bytes
+        });
+        MessageResult(labels.collect())
     }
 }

@@ -10,7 +10,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 
 use crate::node::Node;
 
-/// Collects the node's own figures, under Cortex's names.
+/// Collects the node's own figures, under Cortex's and Prometheus's names.
 #[derive(Debug)]
 pub struct NodeCollector(pub Arc<Node>);
 
@@ -20,6 +20,7 @@ impl Collector for NodeCollector {
         let gauges = [
             ("cortex_ingester_memory_series", "Series in memory", stats.memory_series),
             ("cortex_ingester_memory_users", "Tenants with series in memory", stats.memory_tenants),
+            ("prometheus_engine_queries", "Queries that run or wait", stats.queries),
         ];
         for (name, help, value) in gauges {
             let gauge = ConstGauge::new(value);

@@ -19,6 +19,7 @@ mod query_answers;
 mod query_language;
 mod query_limits;
 mod query_parameters;
+mod query_stops;
 mod query_streaming;
 mod status_pages;
 mod write_refusals;

@@ -31,7 +31,7 @@ const COMPACTION_SETTLE: Duration = Duration::from_secs(65);
 pub struct Timing {
     /// Median wall time, the answer read to its end.
     pub wall: Duration,
-    /// Mean CPU time of the server.
+    /// Mean CPU time of the server, of all its threads; exact to 10 ms divided by the rounds.
     pub cpu: Duration,
     /// First difference from Prometheus's answer; None if there is none, or if Prometheus is not in the run.
     pub difference: Option<String>,
@@ -97,20 +97,22 @@ fn measure(query: &mix::Query, servers: &[Server], rounds: usize) -> Result<Row>
         .transpose()?;
 
     let mut walls = vec![Vec::new(); servers.len()];
-    let mut cpus = vec![0.0; servers.len()];
+    let cpu_seconds =
+        || servers.iter().map(|server| server.process().cpu_seconds()).collect::<Result<Vec<f64>>>();
+    // Over all rounds at once: the kernel counts threads that have ended in steps of 10 ms only.
+    let cpu_before = cpu_seconds()?;
     for _ in 0..rounds.max(1) {
         for (index, server) in servers.iter().enumerate() {
             if answers[index].is_err() {
                 server.check_running()?;
                 continue;
             }
-            let cpu_before = server.process().thread_cpu_seconds()?;
             let begun = Instant::now();
             query.call.send(server, &mut connections[index])?;
             walls[index].push(begun.elapsed());
-            cpus[index] += server.process().thread_cpu_seconds()? - cpu_before;
         }
     }
+    let cpu_after = cpu_seconds()?;
 
     let mut timings = Vec::new();
     for (index, answer) in answers.into_iter().enumerate() {
@@ -124,7 +126,9 @@ fn measure(query: &mix::Query, servers: &[Server], rounds: usize) -> Result<Row>
                 walls[index].sort_unstable();
                 Ok(Timing {
                     wall: walls[index][walls[index].len() / 2],
-                    cpu: Duration::from_secs_f64((cpus[index] / rounds.max(1) as f64).max(0.0)),
+                    cpu: Duration::from_secs_f64(
+                        ((cpu_after[index] - cpu_before[index]) / rounds.max(1) as f64).max(0.0),
+                    ),
                     difference: difference.transpose()?.flatten(),
                     answer_bytes: body.len(),
                 })

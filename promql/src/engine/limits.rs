@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
-use super::QueryError;
+use super::{QueryError, QueryStats};
 use crate::exec::SampleCounts;
 
 /// Lets someone else end a query: it fails with `canceled` soon after.
@@ -22,6 +22,9 @@ impl CancelToken {
         self.0.load(Ordering::Relaxed)
     }
 }
+
+/// A float, its bit of presence, and the same again for the row it is made of or into.
+const BYTES_PER_STEP: u64 = 17;
 
 /// Counts what a query holds in memory, across its workers.
 #[derive(Debug)]
@@ -79,12 +82,22 @@ impl Tracker {
             return Err(too_many_samples());
         }
         if held_bytes > self.bytes_max {
-            return Err(QueryError::execution(format!(
-                "query would use more than {} bytes of memory (the limit on bytes per query)",
-                self.bytes_max
-            )));
+            return Err(self.too_many_bytes());
         }
         Ok(())
+    }
+
+    /// Fails if even one row of so many steps would be more than the query may hold.
+    pub fn check_steps(&self, steps: usize) -> Result<(), QueryError> {
+        let bytes = (steps as u64).saturating_mul(BYTES_PER_STEP);
+        if bytes > self.bytes_max { Err(self.too_many_bytes()) } else { Ok(()) }
+    }
+
+    fn too_many_bytes(&self) -> QueryError {
+        QueryError::execution(format!(
+            "query would use more than {} bytes of memory (the limit on bytes per query)",
+            self.bytes_max
+        ))
     }
 
     /// Counts samples and bytes no longer held.
@@ -93,12 +106,63 @@ impl Tracker {
         self.bytes.fetch_sub(bytes, Ordering::Relaxed);
     }
 
-    pub fn samples_peak(&self) -> u64 {
+    /// What the query took so far.
+    pub fn stats(&self) -> QueryStats {
+        QueryStats {
+            series_read: self.series_read.load(Ordering::Relaxed),
+            samples_read: self.samples_read.load(Ordering::Relaxed),
+            samples_peak: self.samples_peak(),
+            bytes_peak: self.bytes_peak(),
+            samples_per_step: self.counts.as_ref().map(SampleCounts::snapshot).unwrap_or_default(),
+        }
+    }
+
+    fn samples_peak(&self) -> u64 {
         self.samples_peak.load(Ordering::Relaxed)
     }
 
-    pub fn bytes_peak(&self) -> u64 {
+    fn bytes_peak(&self) -> u64 {
         self.bytes_peak.load(Ordering::Relaxed)
+    }
+}
+
+/// Work after which [`Pace`] looks at the clock: some tenths of a millisecond.
+const UNITS_PER_CHECK: u64 = 1 << 16;
+
+/// Stops a loop soon after its query was canceled or its time is up.
+///
+/// Loops say how much they are about to do, in units of about one float sample; a subtraction each time, and a look at
+/// the clock every now and then. Each thread has its own.
+#[derive(Debug)]
+pub(crate) struct Pace<'t> {
+    tracker: &'t Tracker,
+    left: u64,
+}
+
+impl<'t> Pace<'t> {
+    /// Units that a histogram counts for, as long as its size is not known.
+    pub const HISTOGRAM: u64 = 64;
+
+    pub fn new(tracker: &'t Tracker) -> Self {
+        Self { tracker, left: UNITS_PER_CHECK }
+    }
+
+    /// Counts work to be done now.
+    #[inline]
+    pub fn spend(&mut self, units: u64) -> Result<(), QueryError> {
+        match self.left.checked_sub(units) {
+            Some(left) => {
+                self.left = left;
+                Ok(())
+            }
+            None => self.check(),
+        }
+    }
+
+    #[cold]
+    fn check(&mut self) -> Result<(), QueryError> {
+        self.left = UNITS_PER_CHECK;
+        self.tracker.check()
     }
 }
 

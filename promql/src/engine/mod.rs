@@ -5,17 +5,16 @@ mod limits;
 mod workers;
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 pub use error::{QueryError, QueryErrorKind};
 pub use limits::CancelToken;
-pub(crate) use limits::Tracker;
+pub(crate) use limits::{Pace, Tracker};
 pub use workers::{ScopedThreads, Serial, Workers};
 
 use crate::annotations::Annotations;
-use crate::exec::{Executor, Grid, SampleCounts};
-use crate::plan::{PlanContext, plan};
+use crate::exec::{Context, Executor, Grid, SampleCounts};
+use crate::plan::{Plan, PlanContext, plan};
 use crate::storage::Storage;
 use crate::syntax::{Expr, ParserOptions, ValueType, parse_expr};
 use crate::value::Value;
@@ -118,11 +117,57 @@ pub struct QueryStats {
 
 /// When a query is evaluated.
 #[derive(Clone, Copy)]
-struct Times {
-    grid: Grid,
+pub(crate) struct Times {
+    pub grid: Grid,
     /// As asked for; the last evaluation may be earlier.
     end_ms: i64,
-    is_range: bool,
+    pub is_range: bool,
+}
+
+impl Times {
+    pub fn instant(time_ms: i64) -> Self {
+        Self { grid: Grid::instant(time_ms), end_ms: time_ms, is_range: false }
+    }
+
+    pub fn range(start_ms: i64, end_ms: i64, step_ms: i64) -> Result<Self, QueryError> {
+        if step_ms <= 0 {
+            return Err(QueryError::bad_data(
+                "zero or negative query resolution step widths are not accepted".into(),
+            ));
+        }
+        Ok(Self { grid: Grid::range(start_ms, end_ms, step_ms), end_ms, is_range: true })
+    }
+
+    /// The plan of an expression at these times.
+    pub fn plan(&self, expr: &Expr, default_subquery_step_ms: i64) -> Result<Plan, QueryError> {
+        let value_type = expr.value_type();
+        if self.is_range && matches!(value_type, ValueType::Matrix | ValueType::String) {
+            return Err(QueryError::bad_data(format!(
+                "invalid expression type \"{}\" for range query, must be Scalar or instant Vector",
+                value_type.documented()
+            )));
+        }
+        let context = PlanContext {
+            start_ms: self.grid.start_ms,
+            end_ms: self.end_ms,
+            step_ms: if self.is_range { self.grid.step_ms } else { 0 },
+            default_subquery_step_ms,
+        };
+        plan(expr, &context)
+    }
+}
+
+/// A duration as the engine counts time.
+pub(crate) fn milliseconds(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
+
+impl EngineOptions {
+    /// Fails if the parser does.
+    pub(crate) fn parser_accepts(&self, query: &str) -> Result<(), QueryError> {
+        parse_expr(query, &self.parser)?;
+        Ok(())
+    }
 }
 
 /// Evaluates queries. Cheap to clone, usable from several threads.
@@ -150,8 +195,7 @@ impl Engine {
         time_ms: i64,
         options: &QueryOptions,
     ) -> Result<QueryResult, QueryError> {
-        let times = Times { grid: Grid::instant(time_ms), end_ms: time_ms, is_range: false };
-        self.evaluate(storage, query.into(), times, options)
+        self.evaluate(storage, query.into(), Times::instant(time_ms), options)
     }
 
     /// Evaluates at `start_ms`, `start_ms + step_ms`, ... up to `end_ms`.
@@ -164,12 +208,7 @@ impl Engine {
         step_ms: i64,
         options: &QueryOptions,
     ) -> Result<QueryResult, QueryError> {
-        if step_ms <= 0 {
-            return Err(QueryError::bad_data(
-                "zero or negative query resolution step widths are not accepted".into(),
-            ));
-        }
-        let times = Times { grid: Grid::range(start_ms, end_ms, step_ms), end_ms, is_range: true };
+        let times = Times::range(start_ms, end_ms, step_ms)?;
         self.evaluate(storage, query.into(), times, options)
     }
 
@@ -180,7 +219,6 @@ impl Engine {
         times: Times,
         options: &QueryOptions,
     ) -> Result<QueryResult, QueryError> {
-        let Times { grid, end_ms, is_range } = times;
         let parsed;
         let expr = match query {
             Query::Text(text) => {
@@ -189,41 +227,25 @@ impl Engine {
             }
             Query::Parsed(expr, _) => expr,
         };
-        let value_type = expr.value_type();
-        if is_range && matches!(value_type, ValueType::Matrix | ValueType::String) {
-            return Err(QueryError::bad_data(format!(
-                "invalid expression type \"{}\" for range query, must be Scalar or instant Vector",
-                value_type.documented()
-            )));
-        }
-        let milliseconds = |duration: Duration| i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
-        let context = PlanContext {
-            start_ms: grid.start_ms,
-            end_ms,
-            step_ms: if is_range { grid.step_ms } else { 0 },
-            default_subquery_step_ms: milliseconds(self.options.default_subquery_step),
-        };
-        let plan = plan(expr, &context)?;
+        let plan = times.plan(expr, milliseconds(self.options.default_subquery_step))?;
+        let mut tracker = self.tracker(options);
+        tracker.counts = options.count_samples.then(|| SampleCounts::new(times.grid.steps));
+        tracker.check()?;
+        let lookback_ms = milliseconds(options.lookback_delta.unwrap_or(self.options.lookback_delta));
+        let executor = Executor::new(storage, &self.options, &tracker, lookback_ms);
+        let (value, annotations) = executor.run(&plan, times.grid, times.is_range, Context::default())?;
+        Ok(QueryResult { value, annotations, stats: tracker.stats() })
+    }
+
+    /// Watches limits and time of a query that begins now.
+    pub(crate) fn tracker(&self, options: &QueryOptions) -> Tracker {
         let timeout =
             options.timeout.map_or(self.options.timeout, |timeout| timeout.min(self.options.timeout));
-        let mut tracker = Tracker::new(
+        Tracker::new(
             self.options.samples_max,
             self.options.bytes_max,
             Instant::now().checked_add(timeout),
             options.cancel.clone(),
-        );
-        tracker.counts = options.count_samples.then(|| SampleCounts::new(grid.steps));
-        tracker.check()?;
-        let lookback_ms = milliseconds(options.lookback_delta.unwrap_or(self.options.lookback_delta));
-        let executor = Executor::new(storage, &self.options, &tracker, lookback_ms);
-        let (value, annotations) = executor.run(&plan, grid, is_range)?;
-        let stats = QueryStats {
-            series_read: tracker.series_read.load(Ordering::Relaxed),
-            samples_read: tracker.samples_read.load(Ordering::Relaxed),
-            samples_peak: tracker.samples_peak(),
-            bytes_peak: tracker.bytes_peak(),
-            samples_per_step: tracker.counts.map(|counts| counts.snapshot()).unwrap_or_default(),
-        };
-        Ok(QueryResult { value, annotations, stats })
+        )
     }
 }

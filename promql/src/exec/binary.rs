@@ -14,10 +14,13 @@ use super::grid::Grid;
 use super::grouping::{Groups, Key};
 use super::row::Row;
 use super::rows::{Rows, SeriesRow};
-use crate::engine::QueryError;
+use crate::engine::{Pace, QueryError};
 use crate::labels::{Labels, LabelsBuilder, is_metadata_label};
 use crate::plan::VectorBinary;
 use crate::syntax::ast::{Cardinality, VectorMatching};
+
+/// What it costs to look at a pair of series, in units of [`Pace`].
+const UNITS_PER_PAIR: u64 = 50;
 
 /// The labels that decide what matches, sorted, and how.
 pub(super) struct MatchKey {
@@ -68,6 +71,7 @@ struct Join<'j> {
     active: Bitmap,
     conflict: Option<Conflict>,
     results: Vec<SeriesRow>,
+    pace: Pace<'j>,
 }
 
 fn any_present(rows: &[SeriesRow], steps: usize) -> Bitmap {
@@ -124,10 +128,10 @@ impl Executor<'_> {
             active,
             conflict: None,
             results: Vec::with_capacity(many.len()),
+            pace: Pace::new(self.tracker),
         };
         for group in &members {
-            self.tracker.check()?;
-            join.group(group, context);
+            join.group(group, context)?;
         }
         if let Some(conflict) = join.conflict {
             return Err(conflict.error);
@@ -150,8 +154,8 @@ impl Join<'_> {
         }
     }
 
-    fn group(&mut self, group: &MatchGroup, context: &mut Context) {
-        self.check_one_side(&group.one);
+    fn group(&mut self, group: &MatchGroup, context: &mut Context) -> Result<(), QueryError> {
+        self.check_one_side(&group.one)?;
         let matching = &self.plan.matching;
         let (fill_many, fill_one) = (matching.fill_left, matching.fill_right);
         let steps = self.active.len();
@@ -161,12 +165,13 @@ impl Join<'_> {
             let many_presence = many_row.presence();
             let mut unmatched = many_presence.clone();
             for &one in &group.one {
+                self.pace.spend(UNITS_PER_PAIR + steps as u64 / 64)?;
                 let (one_labels, one_row) = (&self.one[one].labels, &self.one[one].row);
                 let mut both = one_row.presence();
                 unmatched.subtract(&both);
                 both.intersect(&many_presence);
                 if both.any() {
-                    let combined = self.combine(many_row, one_row, &both, context);
+                    let combined = self.combine(many_row, one_row, &both, context)?;
                     let labels = self.result_labels(many_labels, one_labels);
                     self.push(labels, combined, &mut taken);
                 }
@@ -175,32 +180,34 @@ impl Join<'_> {
                 && unmatched.any()
             {
                 let filled = Row::constant(fill, steps);
-                let combined = self.combine(many_row, &filled, &unmatched, context);
+                let combined = self.combine(many_row, &filled, &unmatched, context)?;
                 let labels = self.result_labels(many_labels, &self.matching_labels(many_labels));
                 self.push(labels, combined, &mut taken);
             }
         }
-        let Some(fill) = fill_many else { return };
+        let Some(fill) = fill_many else { return Ok(()) };
         for &one in &group.one {
             let (one_labels, one_row) = (&self.one[one].labels, &self.one[one].row);
             let mut unmatched = one_row.presence();
             unmatched.subtract(&taken.any);
             if unmatched.any() {
                 let filled = Row::constant(fill, steps);
-                let combined = self.combine(&filled, one_row, &unmatched, context);
+                let combined = self.combine(&filled, one_row, &unmatched, context)?;
                 let labels = self.result_labels(&self.matching_labels(one_labels), one_labels);
                 self.push(labels, combined, &mut taken);
             }
         }
+        Ok(())
     }
 
     /// The "one" side must have a single series of each match group at each step.
-    fn check_one_side(&mut self, one: &[usize]) {
+    fn check_one_side(&mut self, one: &[usize]) -> Result<(), QueryError> {
         if one.len() < 2 {
-            return;
+            return Ok(());
         }
         let mut seen = Bitmap::new(self.active.len());
         for (i, &at) in one.iter().enumerate() {
+            self.pace.spend(UNITS_PER_PAIR + self.active.len() as u64 / 64)?;
             let presence = self.one[at].row.presence();
             let step = presence.ones().find(|&step| seen.get(step) && self.active.get(step));
             if let Some(step) = step {
@@ -211,6 +218,7 @@ impl Join<'_> {
             }
             seen.union(&presence);
         }
+        Ok(())
     }
 
     fn duplicate(&self, labels: &Labels, earlier: &Labels) -> QueryError {
@@ -225,14 +233,21 @@ impl Join<'_> {
         ))
     }
 
-    fn combine(&self, many: &Row, one: &Row, steps: &Bitmap, context: &mut Context) -> Combined {
+    fn combine(
+        &mut self,
+        many: &Row,
+        one: &Row,
+        steps: &Bitmap,
+        context: &mut Context,
+    ) -> Result<Combined, QueryError> {
         let mut op = ElementOp {
             op: self.plan.op,
             return_bool: self.plan.return_bool,
             span: self.plan.span,
             annotations: &mut context.annotations,
         };
-        if self.is_swapped() { op.rows(one, many, steps) } else { op.rows(many, one, steps) }
+        let (lhs, rhs) = if self.is_swapped() { (one, many) } else { (many, one) };
+        op.rows(lhs, rhs, steps, &mut self.pace)
     }
 
     /// Adds a result; one that collides with another of the same match group is a failure.

@@ -57,6 +57,11 @@ impl Bitmap {
         self.words[word] = bits;
     }
 
+    /// All bits, 64 at a time, the first lowest.
+    pub fn words(&self) -> &[u64] {
+        &self.words
+    }
+
     /// Number of bits set.
     pub fn count(&self) -> usize {
         self.words.iter().map(|word| word.count_ones() as usize).sum()

@@ -6,6 +6,7 @@ use super::bitmap::Bitmap;
 use super::math::{arithmetic, compare};
 use super::row::Row;
 use crate::annotations::{Annotation, Annotations, HistogramOperation};
+use crate::engine::{Pace, QueryError};
 use crate::histogram::{CounterReset, FloatHistogram};
 use crate::syntax::{BinaryOp, Span};
 
@@ -49,17 +50,25 @@ impl Row {
 
 impl ElementOp<'_> {
     /// The operator at each step of `steps`, where both operands have values.
-    pub fn rows(&mut self, lhs: &Row, rhs: &Row, steps: &Bitmap) -> Combined {
+    pub fn rows(
+        &mut self,
+        lhs: &Row,
+        rhs: &Row,
+        steps: &Bitmap,
+        pace: &mut Pace<'_>,
+    ) -> Result<Combined, QueryError> {
         if lhs.histograms().is_empty() && rhs.histograms().is_empty() && !self.op.is_trim() {
-            return self.float_rows(lhs, rhs, steps);
+            pace.spend(lhs.steps() as u64)?;
+            return Ok(self.float_rows(lhs, rhs, steps));
         }
         let mut combined = Combined { row: Row::new(lhs.steps()), matched: Bitmap::new(lhs.steps()) };
         for step in steps.ones() {
+            pace.spend(Pace::HISTOGRAM)?;
             if let (Some(left), Some(right)) = (lhs.value(step), rhs.value(step)) {
                 self.step(step, left, right, &mut combined);
             }
         }
-        combined
+        Ok(combined)
     }
 
     fn float_rows(&self, lhs: &Row, rhs: &Row, steps: &Bitmap) -> Combined {

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use super::aggregate::aggregate;
 use super::count::{CountingReader, SampleCounts};
 use super::functions::{DropName, MapStage};
-use super::grid::{Counted, Grid};
+use super::grid::Grid;
 use super::pipeline::{Failure, Guard, Pipeline, Sink, Source, Stage, Worker};
 use super::range::{RangeReader, RangeStage, RowFunction};
 use super::relabel::RelabelStage;
@@ -14,9 +14,10 @@ use super::rows::{Collect, Rows, SeriesRow};
 use super::select::{InstantReader, SmoothedReader, TimeOf, TimesReader};
 use crate::annotations::Annotations;
 use crate::engine::{EngineOptions, QueryError, Tracker};
-use crate::labels::Labels;
-use crate::plan::{RangeSource, Selector, Subquery, VectorPlan};
-use crate::storage::{SelectHints, SelectRequest, Storage};
+use crate::labels::{Labels, METRIC_NAME_LABEL};
+use crate::plan::{RangeSource, Selector, VectorPlan};
+use crate::storage::{LabelMatcher, SelectHints, SelectRequest, Storage};
+use crate::syntax::MatchOp;
 use crate::syntax::ast::ExtendedRange;
 
 /// Computes one query.
@@ -25,6 +26,26 @@ pub(crate) struct Executor<'a> {
     pub options: &'a EngineOptions,
     pub tracker: &'a Tracker,
     pub lookback_ms: i64,
+    /// Series that were computed elsewhere, by number.
+    pub given: Vec<Vec<SeriesRow>>,
+}
+
+/// Hashes of the label sets that passed a guard, sorted, and whether it fails the query if two are the same.
+pub(crate) struct GuardHashes {
+    pub fails: bool,
+    pub hashes: Vec<u128>,
+}
+
+impl Context {
+    /// With annotations from elsewhere.
+    pub fn with(annotations: Annotations) -> Self {
+        Self { annotations, ..Self::default() }
+    }
+
+    /// Of a fragment.
+    pub fn of_fragment() -> Self {
+        Self { exported: Some(Vec::new()), ..Self::default() }
+    }
 }
 
 /// What accumulates while a query is computed.
@@ -34,6 +55,10 @@ pub(crate) struct Context {
     /// Operators (by the address of their plan) whose output must be held and merged, because it was found to have
     /// series with the same labels.
     held: HashSet<usize>,
+    /// Of a fragment: what its guards saw, to be compared with what those of other storages saw.
+    pub exported: Option<Vec<GuardHashes>>,
+    /// Of a fragment: it cannot be computed apart, as series with the same labels must be merged on the way.
+    pub unfit: bool,
 }
 
 fn address<T>(plan: &T) -> usize {
@@ -47,7 +72,7 @@ impl<'a> Executor<'a> {
         tracker: &'a Tracker,
         lookback_ms: i64,
     ) -> Self {
-        Self { storage, options, tracker, lookback_ms }
+        Self { storage, options, tracker, lookback_ms, given: Vec::new() }
     }
 
     /// The series of a plan, held.
@@ -71,12 +96,15 @@ impl<'a> Executor<'a> {
     ) -> Result<Vec<S>, QueryError> {
         loop {
             let counted = self.tracker.counts.as_ref().map(SampleCounts::snapshot);
-            let outcome = self
-                .pipeline(plan, grid, context)
-                .and_then(|pipeline| self.drive(pipeline, &mut context.annotations, make));
+            let outcome =
+                self.pipeline(plan, grid, context).and_then(|pipeline| self.drive(pipeline, context, make));
             match outcome {
                 Ok(sinks) => return Ok(sinks),
                 Err(Failure::Query(error)) => return Err(error),
+                Err(Failure::Duplicates(_)) if context.exported.is_some() => {
+                    context.unfit = true;
+                    return Err(QueryError::internal("series must be merged on the way".to_owned()));
+                }
                 Err(Failure::Duplicates(operator)) => {
                     if let (Some(counts), Some(counted)) = (&self.tracker.counts, counted) {
                         counts.restore(counted);
@@ -101,6 +129,7 @@ impl<'a> Executor<'a> {
         if grid.steps == 0 {
             return Ok(Pipeline::rows(Rows::none(self.tracker)));
         }
+        self.tracker.check_steps(grid.steps)?;
         let rows = match plan {
             VectorPlan::Select(selector) => {
                 let lookback_ms = self.lookback_ms;
@@ -128,13 +157,18 @@ impl<'a> Executor<'a> {
                         self.scan(&range.selector, range.range_ms, grid, reader)?
                     }
                     RangeSource::Subquery(subquery) => {
-                        let inner = self.subquery_grid(subquery, grid);
+                        let inner = subquery.grid(&grid);
                         let pipeline = self.pipeline(&subquery.input, inner, context)?;
                         pipeline.then(RangeStage::new(subquery, inner, grid, function))
                     }
                 };
                 if !drops_name {
                     return Ok(pipeline);
+                }
+                if let RangeSource::Selector(range) = &call.source
+                    && self.drops_one_name(&range.selector, plan, context)
+                {
+                    return Ok(pipeline.dropping_one_name(address(plan)));
                 }
                 let pipeline = pipeline.then(DropName { now: !self.options.delayed_name_removal });
                 return Ok(if self.options.delayed_name_removal {
@@ -147,6 +181,12 @@ impl<'a> Executor<'a> {
                 let stage = MapStage::new(self, &call.op, grid, context)?;
                 let drops_name = stage.drops_name();
                 let pipeline = self.pipeline(&call.input, grid, context)?.then(stage);
+                if drops_name
+                    && let VectorPlan::Select(selector) = &*call.input
+                    && self.drops_one_name(selector, plan, context)
+                {
+                    return Ok(pipeline.dropping_one_name(address(plan)));
+                }
                 return if drops_name { self.dropping_name(pipeline, plan, context) } else { Ok(pipeline) };
             }
             VectorPlan::Relabel(relabel) => {
@@ -161,6 +201,12 @@ impl<'a> Executor<'a> {
                 return Ok(pipeline.then(Broadcast { steps: grid.steps }));
             }
             VectorPlan::Nothing => Rows::none(self.tracker),
+            VectorPlan::Given(number) => {
+                let given = self.given.get(*number).ok_or_else(|| {
+                    QueryError::internal(format!("no partial results of fragment {number}"))
+                })?;
+                Rows::new(self.tracker, given.clone())?
+            }
             VectorPlan::FromScalar(scalar) => {
                 let values = self.scalar(scalar, grid, context)?.into_values(grid.steps);
                 self.single(Row::full(values))?
@@ -175,19 +221,6 @@ impl<'a> Executor<'a> {
             VectorPlan::Info(info) => self.info(info, grid, context)?,
         };
         Ok(Pipeline::rows(rows))
-    }
-
-    /// The evaluation times of a subquery inside an evaluation at `grid`.
-    pub fn subquery_grid(&self, subquery: &Subquery, grid: Grid) -> Grid {
-        let first = subquery.at_ms.unwrap_or(grid.start_ms).saturating_sub(subquery.offset_ms);
-        let last = subquery.at_ms.unwrap_or(grid.end_ms()).saturating_sub(subquery.offset_ms);
-        let after = first.saturating_sub(subquery.range_ms);
-        // The first multiple of the step after the window's open start; the division truncates, as in Go.
-        let mut start_ms = subquery.step_ms.saturating_mul(after / subquery.step_ms);
-        if start_ms <= after {
-            start_ms = start_ms.saturating_add(subquery.step_ms);
-        }
-        Grid { counted: Counted::Not, ..Grid::range(start_ms, last, subquery.step_ms) }
     }
 
     /// A pipeline over the series of a selector.
@@ -216,6 +249,17 @@ impl<'a> Executor<'a> {
         Ok(Pipeline::new(Source::Storage { set, reader }))
     }
 
+    /// Whether an operator over the series of a selector drops a metric name that is the same for all of them, so that
+    /// none become the same thereby. It was found not to be so simple if the operator is to be held.
+    fn drops_one_name(&self, selector: &Selector, plan: &VectorPlan, context: &Context) -> bool {
+        let names_one = |matcher: &LabelMatcher| {
+            matcher.op == MatchOp::Equal && matcher.name == METRIC_NAME_LABEL && !matcher.value.is_empty()
+        };
+        !self.options.delayed_name_removal
+            && selector.matchers.iter().any(names_one)
+            && !context.held.contains(&address(plan))
+    }
+
     /// Drops the metric name, now or at the end of the query.
     fn dropping_name<'p>(
         &'p self,
@@ -239,7 +283,7 @@ impl<'a> Executor<'a> {
             return Ok(pipeline.guarded(Guard::Merge(operator)));
         }
         let make = || Collect::new(self.tracker);
-        let sinks = self.drive(pipeline, &mut context.annotations, &make)?;
+        let sinks = self.drive(pipeline, context, &make)?;
         let rows = Collect::merge(sinks, self.tracker);
         Ok(Pipeline::rows(super::finish::merge_same_labels(rows)?))
     }
@@ -269,6 +313,10 @@ struct Broadcast {
 }
 
 impl Stage for Broadcast {
+    fn sees_labels(&self) -> bool {
+        false
+    }
+
     fn apply(&self, series: &mut SeriesRow, _: &mut Worker<'_>) -> Result<(), QueryError> {
         series.row = series.row.broadcast(self.steps);
         Ok(())

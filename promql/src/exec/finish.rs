@@ -8,18 +8,27 @@ use super::grouping::{Groups, Key};
 use super::pipeline::{Sink, Worker};
 use super::range::extend_floats;
 use super::rows::{Rows, SeriesRow};
+use super::sort::sorted;
 use crate::annotations::Annotations;
-use crate::engine::QueryError;
+use crate::engine::{Pace, QueryError};
 use crate::histogram::FloatHistogram;
 use crate::plan::{Plan, RangeSelector, RangeSource};
 use crate::storage::SampleBuffer;
 use crate::syntax::ast::ExtendedRange;
 use crate::value::{Sample, SampleValue, Series, Value};
 
+/// What it costs to look a label set up, in units of [`Pace`].
+const UNITS_PER_SERIES: u64 = 200;
+
 impl Executor<'_> {
     /// The result of a plan and what to know about it.
-    pub fn run(&self, plan: &Plan, grid: Grid, is_range: bool) -> Result<(Value, Annotations), QueryError> {
-        let mut context = Context::default();
+    pub fn run(
+        &self,
+        plan: &Plan,
+        grid: Grid,
+        is_range: bool,
+        mut context: Context,
+    ) -> Result<(Value, Annotations), QueryError> {
         let value = match plan {
             Plan::String(value) => Value::String { timestamp_ms: grid.start_ms, value: value.clone() },
             Plan::Scalar(plan) => {
@@ -34,13 +43,13 @@ impl Executor<'_> {
             Plan::Vector(plan) => {
                 let rows = self.rows(plan, grid, &mut context)?;
                 let rows = self.finished(rows)?;
-                if is_range { Value::Matrix(matrix(rows, grid)) } else { Value::Vector(vector(rows, grid)) }
+                if is_range { Value::Matrix(matrix(rows, grid)?) } else { Value::Vector(vector(rows, grid)) }
             }
             Plan::Matrix(RangeSource::Selector(range)) => self.raw_samples(range, grid, &mut context)?,
             Plan::Matrix(RangeSource::Subquery(subquery)) => {
-                let inner = Grid { counted: Counted::AtEach(1), ..self.subquery_grid(subquery, grid) };
+                let inner = Grid { counted: Counted::AtEach(1), ..subquery.grid(&grid) };
                 let rows = self.rows(&subquery.input, inner, &mut context)?;
-                Value::Matrix(matrix(self.finished(rows)?, inner))
+                Value::Matrix(matrix(self.finished(rows)?, inner)?)
             }
         };
         self.tracker.check()?;
@@ -70,13 +79,13 @@ impl Executor<'_> {
         let reader = RawReader { executor: self, range, grid };
         let pipeline = self.scan(&range.selector, range.range_ms, grid, reader);
         let sinks = pipeline
-            .and_then(|pipeline| self.drive(pipeline, &mut context.annotations, &RawSamples::default))
+            .and_then(|pipeline| self.drive(pipeline, context, &RawSamples::default))
             .map_err(|failure| match failure {
                 super::pipeline::Failure::Query(error) => error,
                 super::pipeline::Failure::Duplicates(_) => QueryError::same_labelset(),
             })?;
-        let mut series: Vec<Series> = sinks.into_iter().flat_map(|sink| sink.series).collect();
-        series.sort_by(|a, b| a.labels.cmp(&b.labels));
+        let series: Vec<Series> = sinks.into_iter().flat_map(|sink| sink.series).collect();
+        let series = sorted(series, &mut Pace::new(self.tracker), |a, b| a.labels.cmp(&b.labels))?;
         Ok(Value::Matrix(series))
     }
 }
@@ -86,13 +95,16 @@ impl Executor<'_> {
 pub(super) fn merge_same_labels(mut rows: Rows<'_>) -> Result<Rows<'_>, QueryError> {
     let mut groups = Groups::default();
     let mut merged: Vec<SeriesRow> = Vec::with_capacity(rows.series.len());
+    let mut pace = rows.pace();
     for series in std::mem::take(&mut rows.series) {
+        pace.spend(UNITS_PER_SERIES)?;
         let (at, is_new) = groups.find_or_add(&Key::All, &series.labels);
         if is_new {
             merged.push(series);
             continue;
         }
         let known = &mut merged[at];
+        pace.spend((series.row.steps() + known.row.histograms().len()) as u64)?;
         if known.drop_name != series.drop_name && series.row.first_step() < known.row.first_step() {
             known.drop_name = series.drop_name;
         }
@@ -114,11 +126,11 @@ fn vector(rows: Rows<'_>, grid: Grid) -> Vec<Sample> {
     samples.collect()
 }
 
-fn matrix(rows: Rows<'_>, grid: Grid) -> Vec<Series> {
-    let mut series: Vec<Series> =
+fn matrix(rows: Rows<'_>, grid: Grid) -> Result<Vec<Series>, QueryError> {
+    let mut pace = rows.pace();
+    let series: Vec<Series> =
         rows.series.into_iter().map(|series| Series::on_grid(series.labels, grid, series.row)).collect();
-    series.sort_by(|a, b| a.labels.cmp(&b.labels));
-    series
+    sorted(series, &mut pace, |a, b| a.labels.cmp(&b.labels))
 }
 
 /// Leaves the samples in the worker's buffer, for [`RawSamples`].

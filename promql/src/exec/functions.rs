@@ -11,7 +11,7 @@ use super::rows::SeriesRow;
 use super::scalar::ScalarValues;
 use super::time::{civil_time, days_in_month};
 use crate::annotations::Annotation;
-use crate::engine::QueryError;
+use crate::engine::{Pace, QueryError};
 use crate::gostd::float_to_int64;
 use crate::histogram::FloatHistogram;
 use crate::kahan::KahanSum;
@@ -91,17 +91,23 @@ pub(super) fn changes_meaning(op: BinaryOp) -> bool {
 }
 
 impl Stage for MapStage {
+    fn sees_labels(&self) -> bool {
+        false
+    }
+
     fn apply(&self, series: &mut SeriesRow, worker: &mut Worker<'_>) -> Result<(), QueryError> {
         let row = &mut series.row;
+        let pace = &mut worker.pace;
         match &self.op {
             Op::Float { func, params } => {
                 row.histograms_mut().clear();
-                map_floats(*func, params, row);
+                map_floats(*func, params, row, pace)?;
             }
             Op::Histogram(func) => {
                 let histograms = row.take_histograms();
                 row.reset(self.grid.steps);
                 for (step, histogram) in histograms {
+                    pace.spend(Pace::HISTOGRAM)?;
                     row.set(step as usize, histogram_value(*func, &histogram));
                 }
             }
@@ -109,12 +115,16 @@ impl Stage for MapStage {
                 let presence = row.presence();
                 row.histograms_mut().clear();
                 for step in presence.ones() {
+                    pace.spend(1)?;
                     row.set(step, self.grid.timestamp(step) as f64 / 1000.0);
                 }
             }
             Op::Negate => {
-                row.values_mut().iter_mut().for_each(|value| *value = -*value);
+                in_blocks(row.values_mut(), pace, |_, block| {
+                    block.iter_mut().for_each(|value| *value = -*value);
+                })?;
                 for (_, histogram) in row.histograms_mut() {
+                    pace.spend(Pace::HISTOGRAM)?;
                     Arc::make_mut(histogram).mul(-1.0);
                 }
             }
@@ -127,9 +137,9 @@ impl Stage for MapStage {
                     };
                     worker.annotations.add(annotation, *span);
                 }
-                with_scalar(*op, scalar, *scalar_on_left, *return_bool, row);
+                with_scalar(*op, scalar, *scalar_on_left, *return_bool, row, pace)?;
                 if !row.histograms().is_empty() {
-                    histograms_with_scalar(*op, scalar, *scalar_on_left, *return_bool, *span, row, worker);
+                    histograms_with_scalar(*op, scalar, *scalar_on_left, *return_bool, *span, row, worker)?;
                 }
             }
         }
@@ -137,39 +147,64 @@ impl Stage for MapStage {
     }
 }
 
+/// Steps changed between two looks at whether the query should go on.
+const BLOCK: usize = 4096;
+
+/// Changes the values of a row block by block; `change` gets the first step of each.
+fn in_blocks(
+    values: &mut [f64],
+    pace: &mut Pace<'_>,
+    mut change: impl FnMut(usize, &mut [f64]),
+) -> Result<(), QueryError> {
+    for (number, block) in values.chunks_mut(BLOCK).enumerate() {
+        pace.spend(block.len() as u64)?;
+        change(number * BLOCK, block);
+    }
+    Ok(())
+}
+
 /// The floats of a vector and a scalar.
-fn with_scalar(op: BinaryOp, scalar: &ScalarValues, scalar_on_left: bool, return_bool: bool, row: &mut Row) {
+fn with_scalar(
+    op: BinaryOp,
+    scalar: &ScalarValues,
+    scalar_on_left: bool,
+    return_bool: bool,
+    row: &mut Row,
+    pace: &mut Pace<'_>,
+) -> Result<(), QueryError> {
     let (values, present) = row.lanes_mut();
     if op.is_trim() {
         // There is nothing to trim.
-        for step in present.clone().ones() {
-            present.clear(step);
-        }
-        return;
+        present.reset(values.len());
+        return Ok(());
     }
     let operands = |value: f64, step: usize| {
         if scalar_on_left { (scalar.at(step), value) } else { (value, scalar.at(step)) }
     };
     if !op.is_comparison() {
-        // A loop per operator, without a branch on the scalar's side, is what compilers turn into vector code.
-        if let ScalarValues::Constant(constant) = *scalar {
-            match (op, scalar_on_left) {
-                (BinaryOp::Add, _) => values.iter_mut().for_each(|value| *value += constant),
-                (BinaryOp::Mul, _) => values.iter_mut().for_each(|value| *value *= constant),
-                (BinaryOp::Sub, false) => values.iter_mut().for_each(|value| *value -= constant),
-                (BinaryOp::Div, false) => values.iter_mut().for_each(|value| *value /= constant),
-                (_, true) => values.iter_mut().for_each(|value| *value = arithmetic(op, constant, *value)),
-                (_, false) => values.iter_mut().for_each(|value| *value = arithmetic(op, *value, constant)),
+        return in_blocks(values, pace, |first_step, block| {
+            // A loop per operator, without a branch on the scalar's side, is what compilers turn into vector code.
+            if let ScalarValues::Constant(constant) = *scalar {
+                match (op, scalar_on_left) {
+                    (BinaryOp::Add, _) => block.iter_mut().for_each(|value| *value += constant),
+                    (BinaryOp::Mul, _) => block.iter_mut().for_each(|value| *value *= constant),
+                    (BinaryOp::Sub, false) => block.iter_mut().for_each(|value| *value -= constant),
+                    (BinaryOp::Div, false) => block.iter_mut().for_each(|value| *value /= constant),
+                    (_, true) => block.iter_mut().for_each(|value| *value = arithmetic(op, constant, *value)),
+                    (_, false) => {
+                        block.iter_mut().for_each(|value| *value = arithmetic(op, *value, constant));
+                    }
+                }
+                return;
             }
-            return;
-        }
-        for (step, value) in values.iter_mut().enumerate() {
-            let (lhs, rhs) = operands(*value, step);
-            *value = arithmetic(op, lhs, rhs);
-        }
-        return;
+            for (step, value) in (first_step..).zip(block) {
+                let (lhs, rhs) = operands(*value, step);
+                *value = arithmetic(op, lhs, rhs);
+            }
+        });
     }
     for step in present.clone().ones() {
+        pace.spend(1)?;
         let (lhs, rhs) = operands(values[step], step);
         let holds = compare(op, lhs, rhs) == Some(true);
         if return_bool {
@@ -178,6 +213,7 @@ fn with_scalar(op: BinaryOp, scalar: &ScalarValues, scalar_on_left: bool, return
             present.clear(step);
         }
     }
+    Ok(())
 }
 
 /// The histograms of a vector and a scalar.
@@ -189,9 +225,16 @@ fn histograms_with_scalar(
     span: Span,
     row: &mut Row,
     worker: &mut Worker<'_>,
-) {
+) -> Result<(), QueryError> {
     let mut incompatible = false;
+    let mut go_on = Ok(());
     row.histograms_mut().retain_mut(|(step, histogram)| {
+        if go_on.is_ok() {
+            go_on = worker.pace.spend(Pace::HISTOGRAM);
+        }
+        if go_on.is_err() {
+            return false;
+        }
         let scalar = scalar.at(*step as usize);
         let done = match (op, scalar_on_left) {
             (BinaryOp::Mul, _) => {
@@ -220,15 +263,22 @@ fn histograms_with_scalar(
         let (left, right) = if scalar_on_left { ("float", "histogram") } else { ("histogram", "float") };
         worker.annotations.add(Annotation::IncompatibleTypes { left, operator: op.as_str(), right }, span);
     }
+    go_on
 }
 
-fn map_floats(func: Function, params: &[ScalarValues], row: &mut Row) {
+fn map_floats(
+    func: Function,
+    params: &[ScalarValues],
+    row: &mut Row,
+    pace: &mut Pace<'_>,
+) -> Result<(), QueryError> {
     use Function as F;
     let param = |index: usize, step: usize| params.get(index).map_or(f64::NAN, |values| values.at(step));
     match func {
         F::Clamp | F::ClampMin | F::ClampMax => {
             let (values, present) = row.lanes_mut();
             for step in present.clone().ones() {
+                pace.spend(1)?;
                 let (low, high) = match func {
                     F::ClampMin => (param(0, step), f64::INFINITY),
                     F::ClampMax => (f64::NEG_INFINITY, param(0, step)),
@@ -240,18 +290,23 @@ fn map_floats(func: Function, params: &[ScalarValues], row: &mut Row) {
                     values[step] = go_max(low, go_min(high, values[step]));
                 }
             }
+            Ok(())
         }
         F::Round => {
             let nearest = params.first();
-            for (step, value) in row.values_mut().iter_mut().enumerate() {
-                // Multiplying by the inverse loses less than dividing.
-                let inverse = 1.0 / nearest.map_or(1.0, |nearest| nearest.at(step));
-                *value = (*value * inverse + 0.5).floor() / inverse;
-            }
+            in_blocks(row.values_mut(), pace, |first_step, block| {
+                for (step, value) in (first_step..).zip(block) {
+                    // Multiplying by the inverse loses less than dividing.
+                    let inverse = 1.0 / nearest.map_or(1.0, |nearest| nearest.at(step));
+                    *value = (*value * inverse + 0.5).floor() / inverse;
+                }
+            })
         }
         _ => {
             let change = float_function(func);
-            row.values_mut().iter_mut().for_each(|value| *value = change(*value));
+            in_blocks(row.values_mut(), pace, |_, block| {
+                block.iter_mut().for_each(|value| *value = change(*value));
+            })
         }
     }
 }

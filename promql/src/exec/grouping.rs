@@ -1,11 +1,9 @@
 //! Telling apart series by some of their labels.
 
-use std::hash::Hasher;
-
 use hashbrown::HashTable;
-use xxhash_rust::xxh3::Xxh3;
+use xxhash_rust::xxh3::xxh3_64;
 
-use crate::labels::{Labels, METRIC_NAME_LABEL};
+use crate::labels::{Labels, METRIC_NAME_LABEL, is_metadata_label};
 
 /// Which labels make up a group's identity.
 #[derive(Clone, Copy, Debug)]
@@ -19,6 +17,15 @@ pub(super) enum Key<'k> {
 }
 
 impl Key<'_> {
+    /// Whether the metric name makes a difference; labels of its type and unit aside.
+    pub fn sees_metric_name(&self) -> bool {
+        match self {
+            Self::By(names) => names.iter().any(|name| is_metadata_label(name)),
+            Self::Without(_) => false,
+            Self::All => true,
+        }
+    }
+
     #[inline]
     fn selects(&self, name: &str) -> bool {
         match self {
@@ -35,18 +42,16 @@ impl Key<'_> {
         labels.filter(|name| self.selects(name))
     }
 
-    fn hash(&self, labels: &Labels) -> u64 {
-        if matches!(self, Self::All) {
-            return labels.hash64();
-        }
-        let mut hasher = Xxh3::new();
+    /// The labels of the group that `labels` belongs to, as bytes that are the same for the same group only: each text
+    /// begins with its length.
+    fn write(&self, labels: &Labels, out: &mut Vec<u8>) {
+        out.clear();
         for (name, value) in labels.iter().filter(|(name, _)| self.selects(name)) {
-            hasher.write(name.as_bytes());
-            hasher.write_u8(0xff);
-            hasher.write(value.as_bytes());
-            hasher.write_u8(0xff);
+            for text in [name, value] {
+                out.extend_from_slice(&(text.len() as u32).to_le_bytes());
+                out.extend_from_slice(text.as_bytes());
+            }
         }
-        hasher.finish()
     }
 }
 
@@ -54,8 +59,13 @@ impl Key<'_> {
 /// to that group again.
 #[derive(Debug, Default)]
 pub(super) struct Groups {
+    /// Hash and number.
     table: HashTable<(u64, usize)>,
     labels: Vec<Labels>,
+    /// The keys of all groups, one behind the other, and where each ends.
+    keys: Vec<u8>,
+    key_ends: Vec<usize>,
+    scratch: Vec<u8>,
 }
 
 impl Groups {
@@ -69,18 +79,33 @@ impl Groups {
             }
             return (0, is_new);
         }
-        let hash = key.hash(labels);
-        let groups = &self.labels;
+        let whole = matches!(key, Key::All);
+        let hash = if whole {
+            labels.hash64()
+        } else {
+            key.write(labels, &mut self.scratch);
+            xxh3_64(&self.scratch)
+        };
         let found = self.table.find(hash, |&(other, group)| {
-            other == hash && groups[group].iter().eq(labels.iter().filter(|(name, _)| key.selects(name)))
+            other == hash
+                && if whole { self.labels[group] == *labels } else { self.key(group) == self.scratch }
         });
         if let Some(&(_, group)) = found {
             return (group, false);
         }
         let group = self.labels.len();
         self.labels.push(key.labels(labels));
+        if !whole {
+            self.keys.extend_from_slice(&self.scratch);
+            self.key_ends.push(self.keys.len());
+        }
         self.table.insert_unique(hash, (hash, group), |&(hash, _)| hash);
         (group, true)
+    }
+
+    fn key(&self, group: usize) -> &[u8] {
+        let begin = group.checked_sub(1).map_or(0, |before| self.key_ends[before]);
+        &self.keys[begin..self.key_ends[group]]
     }
 
     /// The labels of all groups, in the order of their numbers.

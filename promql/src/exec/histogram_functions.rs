@@ -17,12 +17,17 @@ use super::row::Row;
 use super::rows::{Rows, SeriesRow};
 use super::scalar::ScalarValues;
 use crate::annotations::{Annotation, Detail, Monotonicity};
-use crate::engine::QueryError;
+use crate::engine::{Pace, QueryError};
 use crate::gostd::{format_g, parse_float};
 use crate::histogram::FloatHistogram;
 use crate::labels::{BUCKET_LABEL, Labels, LabelsBuilder};
 use crate::plan::{HistogramCall, HistogramOp};
 use crate::syntax::Span;
+
+/// What it costs to find the histogram that a series belongs to, in units of [`Pace`].
+const UNITS_PER_SERIES: u64 = 300;
+/// What it costs to sort a bucket in.
+const UNITS_PER_BUCKET: u64 = 10;
 
 /// What to compute, with arguments evaluated.
 enum Op {
@@ -75,11 +80,11 @@ impl Executor<'_> {
             }
         }
         let input = self.rows(&call.input, grid, context)?;
-        let (groups, parts) = self.parts(&input.series, call.input_span, context);
+        let pace = &mut input.pace();
+        let (groups, parts) = self.parts(&input.series, call.input_span, pace, context)?;
         let mut results = Vec::new();
         for (op, quantile_label) in &ops {
             for (labels, parts) in groups.labels().iter().zip(&parts) {
-                self.tracker.check()?;
                 let mut computation = Computation {
                     op,
                     series: &input.series,
@@ -89,7 +94,7 @@ impl Executor<'_> {
                     grid,
                     context,
                 };
-                let row = computation.row(labels);
+                let row = computation.row(labels, pace)?;
                 let labels = if delayed { labels.clone() } else { labels.without_metadata() };
                 match quantile_label {
                     None => results.push(SeriesRow { labels, drop_name: true, order: 0, row }),
@@ -102,7 +107,13 @@ impl Executor<'_> {
     }
 
     /// Sorts the series into histograms, by their labels without `le`.
-    fn parts(&self, series: &[SeriesRow], span: Span, context: &mut Context) -> (Groups, Vec<Parts>) {
+    fn parts(
+        &self,
+        series: &[SeriesRow],
+        span: Span,
+        pace: &mut Pace<'_>,
+        context: &mut Context,
+    ) -> Result<(Groups, Vec<Parts>), QueryError> {
         let mut groups = Groups::default();
         let mut parts: Vec<Parts> = Vec::new();
         let mut find = |labels: &Labels, parts: &mut Vec<Parts>| {
@@ -113,6 +124,7 @@ impl Executor<'_> {
             group
         };
         for (at, series) in series.iter().enumerate() {
+            pace.spend(UNITS_PER_SERIES)?;
             if !series.row.histograms().is_empty() {
                 let group = find(&series.labels, &mut parts);
                 parts[group].native = Some(at);
@@ -131,7 +143,7 @@ impl Executor<'_> {
             let group = find(&series.labels.filter(|name| name != BUCKET_LABEL), &mut parts);
             parts[group].buckets.push((bound, at));
         }
-        (groups, parts)
+        Ok((groups, parts))
     }
 }
 
@@ -177,10 +189,11 @@ struct Computation<'c, 'p> {
 }
 
 impl Computation<'_, '_> {
-    fn row(&mut self, labels: &Labels) -> Row {
+    fn row(&mut self, labels: &Labels, pace: &mut Pace<'_>) -> Result<Row, QueryError> {
         let mut row = Row::new(self.grid.steps);
         let mut buckets: Vec<Bucket> = Vec::with_capacity(self.parts.buckets.len());
         for step in 0..self.grid.steps {
+            pace.spend(Pace::HISTOGRAM + UNITS_PER_BUCKET * self.parts.buckets.len() as u64)?;
             buckets.clear();
             for &(bound, at) in &self.parts.buckets {
                 if let Some(count) = self.series[at].row.float(step) {
@@ -200,7 +213,7 @@ impl Computation<'_, '_> {
                 (None, true) => {}
             }
         }
-        row
+        Ok(row)
     }
 
     fn native(&mut self, step: usize, histogram: &Arc<FloatHistogram>, labels: &Labels) -> f64 {

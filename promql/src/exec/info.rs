@@ -11,7 +11,7 @@ use super::pipeline::Failure;
 use super::row::Row;
 use super::rows::{Collect, Rows, SeriesRow};
 use super::select::{TimeOf, TimesReader};
-use crate::engine::QueryError;
+use crate::engine::{Pace, QueryError};
 use crate::labels::{Labels, LabelsBuilder, METRIC_NAME_LABEL};
 use crate::plan::{Info, Selector};
 use crate::storage::LabelMatcher;
@@ -21,6 +21,11 @@ use crate::syntax::{MatchOp, Span};
 const IDENTIFYING_LABELS: [&str; 2] = ["instance", "job"];
 /// The info metric that is used if none is asked for.
 const TARGET_INFO: &str = "target_info";
+
+/// What it costs to look a series up, in units of [`Pace`].
+const UNITS_PER_SERIES: u64 = 300;
+/// What it costs to look at an info series at one step.
+const UNITS_PER_CANDIDATE: u64 = 4;
 
 type Target = [String; 2];
 
@@ -53,12 +58,13 @@ impl Executor<'_> {
         let optional = data_matchers.iter().all(|matcher| matcher.matches(""));
         let join = InfoJoin { info_series: &info_series, data_matchers: &data_matchers, optional };
         let mut results = Vec::with_capacity(base.series.len());
+        let pace = &mut base.pace();
         for series in &base.series {
-            self.tracker.check()?;
+            pace.spend(UNITS_PER_SERIES)?;
             if is_info(series) {
                 results.push(series.clone());
             } else {
-                join.series(series, &mut results)?;
+                join.series(series, &mut results, pace)?;
             }
         }
         drop(base);
@@ -88,7 +94,7 @@ impl Executor<'_> {
         let make = || Collect::new(self.tracker);
         let sinks = self
             .scan(&selector, 0, grid, reader)
-            .and_then(|pipeline| self.drive(pipeline, &mut context.annotations, &make))
+            .and_then(|pipeline| self.drive(pipeline, context, &make))
             .map_err(|failure| match failure {
                 Failure::Query(error) => error,
                 Failure::Duplicates(_) => QueryError::same_labelset(),
@@ -104,6 +110,15 @@ impl Executor<'_> {
 
 fn target(labels: &Labels) -> Target {
     IDENTIFYING_LABELS.map(|name| labels.get(name).to_owned())
+}
+
+/// What all info series satisfy that a call may need.
+pub(crate) fn info_matchers(info: &Info) -> Result<Vec<LabelMatcher>, QueryError> {
+    let given = info.matchers.as_deref().unwrap_or(&[]);
+    let (names, data): (Vec<&LabelMatcher>, Vec<&LabelMatcher>) =
+        given.iter().partition(|matcher| matcher.name == METRIC_NAME_LABEL);
+    let names = effective_name_matchers(&names)?;
+    Ok(data.into_iter().cloned().chain(names).collect())
 }
 
 /// Without a matcher that says which metrics are meant: `target_info`, or, if some are excluded, all others that are
@@ -167,7 +182,12 @@ struct InfoJoin<'j> {
 
 impl InfoJoin<'_> {
     /// Adds the series with its new labels, one result for each combination of info series over time.
-    fn series(&self, series: &SeriesRow, results: &mut Vec<SeriesRow>) -> Result<(), QueryError> {
+    fn series(
+        &self,
+        series: &SeriesRow,
+        results: &mut Vec<SeriesRow>,
+        pace: &mut Pace<'_>,
+    ) -> Result<(), QueryError> {
         let target = target(&series.labels);
         let candidates: Vec<&Vec<SeriesRow>> =
             self.info_series.values().filter_map(|by_target| by_target.get(&target)).collect();
@@ -177,6 +197,7 @@ impl InfoJoin<'_> {
         for step in series.row.presence().ones() {
             let mut chosen = Vec::with_capacity(candidates.len());
             for &candidates in &candidates {
+                pace.spend(UNITS_PER_CANDIDATE * candidates.len() as u64)?;
                 chosen.extend(newest(candidates, step)?);
             }
             if current.as_ref().is_none_or(|(known, _)| *known != chosen) {

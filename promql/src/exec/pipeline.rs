@@ -7,17 +7,22 @@
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::executor::Executor;
+use super::executor::{Context, Executor, GuardHashes};
 use super::row::Row;
 use super::rows::{Rows, SeriesRow};
 use crate::annotations::Annotations;
-use crate::engine::{QueryError, Tracker};
+use crate::engine::{Pace, QueryError, Tracker};
 use crate::labels::Labels;
 use crate::storage::{SERIES_PER_BATCH, SampleBuffer, SeriesBatch, SeriesSet};
+
+/// What labels and calls of a series cost, in units of [`Pace`].
+const UNITS_PER_SERIES: u64 = 200;
 
 /// What a worker has to itself.
 pub(crate) struct Worker<'t> {
     pub tracker: &'t Tracker,
+    /// Stops long loops.
+    pub pace: Pace<'t>,
     pub annotations: Annotations,
     /// For decoded samples.
     pub buffer: SampleBuffer,
@@ -25,16 +30,20 @@ pub(crate) struct Worker<'t> {
     pub spare: Row,
     /// Hashes of the label sets that passed each guard.
     guards: Vec<Vec<u128>>,
+    /// A series lost more than its metric name by [`Step::DropOneName`].
+    saw_type_or_unit: bool,
 }
 
 impl<'t> Worker<'t> {
     fn new(tracker: &'t Tracker, guards: usize) -> Self {
         Self {
             tracker,
+            pace: Pace::new(tracker),
             annotations: Annotations::default(),
             buffer: SampleBuffer::default(),
             spare: Row::default(),
             guards: vec![Vec::new(); guards],
+            saw_type_or_unit: false,
         }
     }
 }
@@ -56,12 +65,22 @@ pub(crate) trait Reader: Sync {
 /// Changes a series on its way. A series without values is not passed on.
 pub(crate) trait Stage: Sync {
     fn apply(&self, series: &mut SeriesRow, worker: &mut Worker<'_>) -> Result<(), QueryError>;
+
+    /// Whether it looks at the series' labels.
+    fn sees_labels(&self) -> bool {
+        true
+    }
 }
 
 /// Takes series in.
 pub(crate) trait Sink: Send {
     /// May take the row out of `series`.
     fn consume(&mut self, series: &mut SeriesRow, worker: &mut Worker<'_>) -> Result<(), QueryError>;
+
+    /// Whether a metric name makes a difference to it.
+    fn sees_metric_name(&self) -> bool {
+        true
+    }
 }
 
 /// Where a pipeline's series come from.
@@ -74,6 +93,8 @@ enum Step<'p> {
     Stage(Box<dyn Stage + 'p>),
     /// Label sets must be unique from here on.
     Guard(usize),
+    /// Drops the metric name of series that all have the same one, and so stay unique.
+    DropOneName,
 }
 
 /// A source and what happens to each series.
@@ -81,6 +102,8 @@ pub(crate) struct Pipeline<'p> {
     source: Source<'p>,
     steps: Vec<Step<'p>>,
     guards: Vec<Guard>,
+    /// The operator that drops a name by [`Step::DropOneName`].
+    drops_one_name: Option<usize>,
 }
 
 /// What to do if an operator gave two series the same labels.
@@ -107,7 +130,7 @@ impl From<QueryError> for Failure {
 
 impl<'p> Pipeline<'p> {
     pub fn new(source: Source<'p>) -> Self {
-        Self { source, steps: Vec::new(), guards: Vec::new() }
+        Self { source, steps: Vec::new(), guards: Vec::new(), drops_one_name: None }
     }
 
     pub fn rows(rows: Rows<'p>) -> Self {
@@ -116,6 +139,14 @@ impl<'p> Pipeline<'p> {
 
     pub fn then(mut self, stage: impl Stage + 'p) -> Self {
         self.steps.push(Step::Stage(Box::new(stage)));
+        self
+    }
+
+    /// Drops the metric name, which is the same for all series. If one has a type or unit beside it, which go with the
+    /// name, that may make two series the same, and the pipeline fails with the operator's duplicates.
+    pub fn dropping_one_name(mut self, operator: usize) -> Self {
+        self.steps.push(Step::DropOneName);
+        self.drops_one_name = Some(operator);
         self
     }
 
@@ -159,10 +190,10 @@ impl<'a> Executor<'a> {
     pub fn drive<S: Sink>(
         &self,
         pipeline: Pipeline<'_>,
-        annotations: &mut Annotations,
+        context: &mut Context,
         make: &(dyn Fn() -> S + Sync),
     ) -> Result<Vec<S>, Failure> {
-        let Pipeline { source, steps, guards } = pipeline;
+        let Pipeline { source, steps, guards, drops_one_name } = pipeline;
         let tracker = self.tracker;
         let mut reservation = None;
         let (mut feed, reader) = match source {
@@ -176,7 +207,12 @@ impl<'a> Executor<'a> {
                 (Feed::Rows(series.into_iter()), None)
             }
         };
-        let run = Run { steps: &steps, reader: reader.as_deref(), tracker };
+        let run = Run {
+            steps: &steps,
+            reader: reader.as_deref(),
+            tracker,
+            names_matter: names_matter(&steps, &make()),
+        };
 
         // Threads are worth it from two chunks on.
         let mut chunks = Vec::new();
@@ -235,14 +271,21 @@ impl<'a> Executor<'a> {
         };
         if let Feed::Storage { set, .. } = &mut feed {
             for message in set.warnings() {
-                annotations.add(crate::annotations::Annotation::Storage { message }, Default::default());
+                context
+                    .annotations
+                    .add(crate::annotations::Annotation::Storage { message }, Default::default());
             }
         }
         drop(reservation);
-        check_guards(&guards, &mut outcomes)?;
+        if let Some(operator) = drops_one_name
+            && outcomes.iter().any(|(_, worker)| worker.saw_type_or_unit)
+        {
+            return Err(Failure::Duplicates(operator));
+        }
+        check_guards(&guards, &mut outcomes, context)?;
         let mut sinks = Vec::with_capacity(outcomes.len());
         for (sink, worker) in outcomes {
-            annotations.merge(worker.annotations);
+            context.annotations.merge(worker.annotations);
             sinks.push(sink);
         }
         Ok(sinks)
@@ -254,7 +297,11 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
-fn check_guards<S>(guards: &[Guard], outcomes: &mut [(S, Worker<'_>)]) -> Result<(), Failure> {
+fn check_guards<S>(
+    guards: &[Guard],
+    outcomes: &mut [(S, Worker<'_>)],
+    context: &mut Context,
+) -> Result<(), Failure> {
     for (at, guard) in guards.iter().enumerate() {
         let mut hashes: Vec<u128> = Vec::new();
         for (_, worker) in outcomes.iter_mut() {
@@ -267,6 +314,9 @@ fn check_guards<S>(guards: &[Guard], outcomes: &mut [(S, Worker<'_>)]) -> Result
                 Guard::Merge(operator) => Failure::Duplicates(*operator),
             });
         }
+        if let Some(exported) = &mut context.exported {
+            exported.push(GuardHashes { fails: matches!(guard, Guard::Fail), hashes });
+        }
     }
     Ok(())
 }
@@ -276,6 +326,20 @@ struct Run<'r, 'p> {
     steps: &'r [Step<'p>],
     reader: Option<&'r (dyn Reader + 'p)>,
     tracker: &'r Tracker,
+    /// Something looks at labels after a metric name was dropped.
+    names_matter: bool,
+}
+
+/// Whether anything looks at metric names that [`Step::DropOneName`] drops. If not, they need not be dropped: making
+/// label sets is a good part of what a series costs.
+fn names_matter(steps: &[Step<'_>], sink: &impl Sink) -> bool {
+    let after = steps.iter().skip_while(|step| !matches!(step, Step::DropOneName));
+    sink.sees_metric_name()
+        || after.into_iter().any(|step| match step {
+            Step::Stage(stage) => stage.sees_labels(),
+            Step::Guard(_) => true,
+            Step::DropOneName => false,
+        })
 }
 
 impl Run<'_, '_> {
@@ -288,7 +352,7 @@ impl Run<'_, '_> {
         match chunk {
             Chunk::Rows(rows) => {
                 for mut series in rows {
-                    self.tracker.check()?;
+                    worker.pace.spend(UNITS_PER_SERIES + series.row.steps() as u64)?;
                     self.push(&mut series, sink, worker)?;
                 }
             }
@@ -298,15 +362,15 @@ impl Run<'_, '_> {
                 let mut series = SeriesRow::new(Labels::empty(), Row::default());
                 let mut samples_read = 0;
                 for at in 0..batch.len() {
-                    self.tracker.check()?;
                     worker.buffer.clear();
                     batch.read(at, mint_ms, maxt_ms, &mut worker.buffer)?;
                     let samples = worker.buffer.floats.len() + worker.buffer.histograms.len();
+                    worker.pace.spend(UNITS_PER_SERIES + samples as u64)?;
                     if samples == 0 {
                         continue;
                     }
                     samples_read += samples as u64;
-                    series.labels = batch.labels(at).clone();
+                    series.labels = batch.labels(at);
                     series.drop_name = false;
                     series.order = first_order + at as u64;
                     reader.read(&mut series, worker)?;
@@ -335,6 +399,14 @@ impl Run<'_, '_> {
                     if series.row.is_empty() {
                         return Ok(());
                     }
+                }
+                Step::DropOneName => {
+                    worker.saw_type_or_unit |= series.labels.has_type_or_unit();
+                    // What is said about histograms names them.
+                    if self.names_matter || !series.row.histograms().is_empty() {
+                        series.labels = series.labels.without_metadata();
+                    }
+                    series.drop_name = true;
                 }
                 Step::Guard(at) => worker.guards[*at].push(series.labels.hash128()),
             }

@@ -2,7 +2,7 @@
 
 use super::pipeline::{Sink, Worker};
 use super::row::Row;
-use crate::engine::{QueryError, Tracker};
+use crate::engine::{Pace, QueryError, Tracker};
 use crate::labels::Labels;
 
 /// A series on its way.
@@ -43,6 +43,11 @@ impl<'t> Rows<'t> {
         Ok(Self { series, reservation })
     }
 
+    /// Stops loops over these.
+    pub fn pace(&self) -> Pace<'t> {
+        Pace::new(self.reservation.tracker)
+    }
+
     /// Adds series after these.
     pub fn append(&mut self, other: Self) {
         self.series.extend(other.series);
@@ -77,7 +82,8 @@ impl<'t> Reservation<'t> {
         self.add(row.size_in_samples() as u64, row.size_bytes() as u64)
     }
 
-    fn absorb(&mut self, mut other: Self) {
+    /// Counts what another did, which counts nothing any more.
+    pub fn absorb(&mut self, mut other: Self) {
         self.samples += std::mem::take(&mut other.samples);
         self.bytes += std::mem::take(&mut other.bytes);
     }

@@ -5,7 +5,7 @@ use super::grid::Grid;
 use super::math::{go_max, go_min, scalar_binary};
 use super::pipeline::{Sink, Worker};
 use super::rows::SeriesRow;
-use crate::engine::QueryError;
+use crate::engine::{Pace, QueryError};
 use crate::plan::ScalarPlan;
 
 /// The values of a scalar.
@@ -42,32 +42,41 @@ impl ScalarValues {
         constant.into_iter().chain(values.iter().copied())
     }
 
-    fn map(self, change: impl Fn(f64) -> f64) -> Self {
-        match self {
+    fn map(self, pace: &mut Pace<'_>, change: impl Fn(f64) -> f64) -> Result<Self, QueryError> {
+        Ok(match self {
             Self::Constant(value) => Self::Constant(change(value)),
-            Self::PerStep(mut values) => {
-                values.iter_mut().for_each(|value| *value = change(*value));
-                Self::PerStep(values)
-            }
-        }
+            Self::PerStep(values) => Self::PerStep(changed(values, pace, |_, value| change(value))?),
+        })
     }
 
-    fn combine(self, other: Self, combine: impl Fn(f64, f64) -> f64) -> Self {
-        match (self, other) {
+    fn combine(
+        self,
+        other: Self,
+        pace: &mut Pace<'_>,
+        combine: impl Fn(f64, f64) -> f64,
+    ) -> Result<Self, QueryError> {
+        Ok(match (self, other) {
             (Self::Constant(a), Self::Constant(b)) => Self::Constant(combine(a, b)),
-            (Self::PerStep(mut values), other) => {
-                values
-                    .iter_mut()
-                    .enumerate()
-                    .for_each(|(step, value)| *value = combine(*value, other.at(step)));
-                Self::PerStep(values)
+            (Self::PerStep(values), other) => {
+                Self::PerStep(changed(values, pace, |step, value| combine(value, other.at(step)))?)
             }
-            (Self::Constant(a), Self::PerStep(mut values)) => {
-                values.iter_mut().for_each(|value| *value = combine(a, *value));
-                Self::PerStep(values)
+            (Self::Constant(a), Self::PerStep(values)) => {
+                Self::PerStep(changed(values, pace, |_, value| combine(a, value))?)
             }
-        }
+        })
     }
+}
+
+fn changed(
+    mut values: Vec<f64>,
+    pace: &mut Pace<'_>,
+    change: impl Fn(usize, f64) -> f64,
+) -> Result<Vec<f64>, QueryError> {
+    for (step, value) in values.iter_mut().enumerate() {
+        pace.spend(1)?;
+        *value = change(step, *value);
+    }
+    Ok(values)
 }
 
 impl Executor<'_> {
@@ -78,6 +87,8 @@ impl Executor<'_> {
         grid: Grid,
         context: &mut Context,
     ) -> Result<ScalarValues, QueryError> {
+        self.tracker.check_steps(grid.steps)?;
+        let pace = &mut Pace::new(self.tracker);
         Ok(match plan {
             ScalarPlan::Constant(value) => ScalarValues::Constant(*value),
             ScalarPlan::Time => ScalarValues::PerStep(
@@ -86,13 +97,13 @@ impl Executor<'_> {
             ScalarPlan::Binary { op, lhs, rhs } => {
                 let lhs = self.scalar(lhs, grid, context)?;
                 let rhs = self.scalar(rhs, grid, context)?;
-                lhs.combine(rhs, |a, b| scalar_binary(*op, a, b))
+                lhs.combine(rhs, pace, |a, b| scalar_binary(*op, a, b))?
             }
-            ScalarPlan::Negate(input) => self.scalar(input, grid, context)?.map(|value| -value),
+            ScalarPlan::Negate(input) => self.scalar(input, grid, context)?.map(pace, |value| -value)?,
             ScalarPlan::MinMax { max, lhs, rhs } => {
                 let lhs = self.scalar(lhs, grid, context)?;
                 let rhs = self.scalar(rhs, grid, context)?;
-                lhs.combine(rhs, if *max { go_max } else { go_min })
+                lhs.combine(rhs, pace, if *max { go_max } else { go_min })?
             }
             ScalarPlan::FromVector(input) => {
                 let sinks = self.stream(input, grid, context, &|| OnlyFloat::new(grid.steps))?;
@@ -133,8 +144,9 @@ impl OnlyFloat {
 }
 
 impl Sink for OnlyFloat {
-    fn consume(&mut self, series: &mut SeriesRow, _: &mut Worker<'_>) -> Result<(), QueryError> {
+    fn consume(&mut self, series: &mut SeriesRow, worker: &mut Worker<'_>) -> Result<(), QueryError> {
         for (step, value) in series.row.floats() {
+            worker.pace.spend(1)?;
             self.values[step] = value;
             self.seen[step] = (self.seen[step] + 1).min(2);
         }

@@ -8,7 +8,7 @@ use super::range::{Interpolation, interpolate, interpolate_histograms};
 use super::row::Row;
 use super::rows::SeriesRow;
 use crate::annotations::Annotation;
-use crate::engine::QueryError;
+use crate::engine::{Pace, QueryError};
 use crate::histogram::CounterReset;
 use crate::plan::Selector;
 use crate::storage::SampleBuffer;
@@ -101,12 +101,12 @@ impl Reader for InstantReader<'_> {
         let row = &mut series.row;
         row.reset(self.grid.steps);
         if worker.buffer.histograms.is_empty() {
-            self.read_floats(&worker.buffer, row);
-            return Ok(());
+            return self.read_floats(&worker.buffer, row, &mut worker.pace);
         }
         reduce_to_stats(self, self.selector, &mut worker.buffer);
         let mut cursor = Cursor::new(&worker.buffer, self.lookback_ms);
         for step in 0..self.grid.steps {
+            worker.pace.spend(1)?;
             match cursor.at(self.selector.reference_ms(&self.grid, step)) {
                 Some(Current::Float { index }) => row.set(step, worker.buffer.floats[index]),
                 Some(Current::Histogram { histogram, .. }) => row.push_histogram(step, Arc::clone(histogram)),
@@ -119,12 +119,18 @@ impl Reader for InstantReader<'_> {
 
 impl InstantReader<'_> {
     /// Of a series of floats alone: no branch but those that find the sample.
-    fn read_floats(&self, buffer: &SampleBuffer, row: &mut Row) {
+    fn read_floats(
+        &self,
+        buffer: &SampleBuffer,
+        row: &mut Row,
+        pace: &mut Pace<'_>,
+    ) -> Result<(), QueryError> {
         let timestamps = &buffer.float_timestamps[..];
         let floats = &buffer.floats[..timestamps.len()];
         let mut next = 0;
         let (values, present) = row.lanes_mut();
         for (word, block) in values.chunks_mut(64).enumerate() {
+            pace.spend(block.len() as u64)?;
             let mut mask = 0u64;
             for (lane, value) in block.iter_mut().enumerate() {
                 let reference_ms = self.selector.reference_ms(&self.grid, word * 64 + lane);
@@ -138,6 +144,7 @@ impl InstantReader<'_> {
             }
             present.set_word(word, mask);
         }
+        Ok(())
     }
 }
 
@@ -168,9 +175,10 @@ impl Reader for TimesReader<'_> {
 
     fn read(&self, series: &mut SeriesRow, worker: &mut Worker<'_>) -> Result<(), QueryError> {
         series.row.reset(self.grid.steps);
-        let buffer = &worker.buffer;
+        let Worker { buffer, pace, .. } = worker;
         let mut cursor = Cursor::new(buffer, self.lookback_ms);
         for step in 0..self.grid.steps {
+            pace.spend(1)?;
             let (timestamps, starts, index) = match cursor.at(self.reference_ms(step)) {
                 Some(Current::Float { index }) => {
                     (&buffer.float_timestamps, &buffer.float_start_timestamps, index)
@@ -207,6 +215,9 @@ impl TimesReader<'_> {
     }
 }
 
+/// Cost of a step of [`SmoothedReader`], which searches.
+const UNITS_PER_INTERPOLATION: u64 = 30;
+
 /// Rows of values interpolated between the samples around each step (`smoothed`).
 pub(super) struct SmoothedReader<'p> {
     pub selector: &'p Selector,
@@ -221,12 +232,13 @@ impl Reader for SmoothedReader<'_> {
     }
 
     fn read(&self, series: &mut SeriesRow, worker: &mut Worker<'_>) -> Result<(), QueryError> {
-        let Worker { buffer, annotations, .. } = worker;
+        let Worker { buffer, annotations, pace, .. } = worker;
         reduce_to_stats(self, self.selector, buffer);
         buffer.remove_stale_markers();
         series.row.reset(self.grid.steps);
         let metric = series.labels.metric_name();
         for step in 0..self.grid.steps {
+            pace.spend(UNITS_PER_INTERPOLATION)?;
             let reference_ms = self.selector.reference_ms(&self.grid, step);
             let window = |timestamps: &[i64]| {
                 let start =

@@ -8,9 +8,12 @@ use super::grouping::Groups;
 use super::pipeline::{Sink, Worker};
 use super::row::Row;
 use super::rows::{Rows, SeriesRow};
-use crate::engine::QueryError;
+use crate::engine::{Pace, QueryError};
 use crate::plan::{Absent, SetOperation};
 use crate::syntax::BinaryOp;
+
+/// What it costs to find the group of a series, in units of [`Pace`].
+const UNITS_PER_SERIES: u64 = 200;
 
 /// Steps at which a match group has a series.
 #[derive(Default)]
@@ -22,9 +25,10 @@ struct Presence {
 }
 
 impl Presence {
-    fn of(rows: &[SeriesRow], key: &MatchKey, steps: usize) -> Self {
+    fn of(rows: &[SeriesRow], key: &MatchKey, steps: usize, pace: &mut Pace<'_>) -> Result<Self, QueryError> {
         let mut presence = Self { any: Bitmap::new(steps), ..Self::default() };
         for series in rows {
+            pace.spend(UNITS_PER_SERIES + steps as u64 / 64)?;
             let (group, is_new) = presence.groups.find_or_add(&key.key(), &series.labels);
             if is_new {
                 presence.steps.push(Bitmap::new(steps));
@@ -33,16 +37,22 @@ impl Presence {
             presence.steps[group].union(&own);
             presence.any.union(&own);
         }
-        presence
+        Ok(presence)
     }
 
     /// The steps of the group that `series` belongs to.
-    fn steps_of(&mut self, series: &SeriesRow, key: &MatchKey) -> &Bitmap {
+    fn steps_of(
+        &mut self,
+        series: &SeriesRow,
+        key: &MatchKey,
+        pace: &mut Pace<'_>,
+    ) -> Result<&Bitmap, QueryError> {
+        pace.spend(UNITS_PER_SERIES)?;
         let (group, is_new) = self.groups.find_or_add(&key.key(), &series.labels);
         if is_new {
             self.steps.push(Bitmap::new(self.any.len()));
         }
-        &self.steps[group]
+        Ok(&self.steps[group])
     }
 }
 
@@ -55,27 +65,28 @@ impl Executor<'_> {
         context: &mut Context,
     ) -> Result<Rows<'p>, QueryError> {
         let key = MatchKey::new(&plan.matching);
+        let pace = &mut Pace::new(self.tracker);
         let mut lhs = self.rows(&plan.lhs, grid, context)?;
         let mut rhs = self.rows(&plan.rhs, grid, context)?;
         match plan.op {
             BinaryOp::And => {
-                let mut present = Presence::of(&rhs.series, &key, grid.steps);
+                let mut present = Presence::of(&rhs.series, &key, grid.steps, pace)?;
                 for series in &mut lhs.series {
-                    let steps = present.steps_of(series, &key);
+                    let steps = present.steps_of(series, &key, pace)?;
                     series.row.retain_steps(steps);
                 }
             }
             BinaryOp::Unless => {
-                let mut present = Presence::of(&rhs.series, &key, grid.steps);
+                let mut present = Presence::of(&rhs.series, &key, grid.steps, pace)?;
                 for series in &mut lhs.series {
-                    let steps = present.steps_of(series, &key);
+                    let steps = present.steps_of(series, &key, pace)?;
                     series.row.drop_steps(steps);
                 }
             }
             _ => {
-                let mut present = Presence::of(&lhs.series, &key, grid.steps);
+                let mut present = Presence::of(&lhs.series, &key, grid.steps, pace)?;
                 for series in &mut rhs.series {
-                    let steps = present.steps_of(series, &key);
+                    let steps = present.steps_of(series, &key, pace)?;
                     series.row.drop_steps(steps);
                 }
                 let added = std::mem::take(&mut rhs.series);

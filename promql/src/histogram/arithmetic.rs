@@ -60,9 +60,20 @@ impl Compensation {
         self.each(|value| *value /= divisor);
     }
 
-    fn each(&mut self, change: impl Fn(&mut f64)) {
+    /// Every value: of the zero bucket, the count, the sum, positive and negative buckets.
+    pub fn values(&self) -> impl Iterator<Item = f64> + '_ {
+        let fields = [self.zero_count, self.count, self.sum];
+        fields.into_iter().chain(self.positive.iter().copied()).chain(self.negative.iter().copied())
+    }
+
+    /// The same, to be changed.
+    pub fn values_mut(&mut self) -> impl Iterator<Item = &mut f64> {
         let fields = [&mut self.zero_count, &mut self.count, &mut self.sum];
-        fields.into_iter().chain(&mut self.positive).chain(&mut self.negative).for_each(change);
+        fields.into_iter().chain(&mut self.positive).chain(&mut self.negative)
+    }
+
+    fn each(&mut self, change: impl Fn(&mut f64)) {
+        self.values_mut().for_each(change);
     }
 }
 

@@ -16,12 +16,13 @@ pub use build::{PlanContext, plan};
 pub(crate) use call::depends_on_evaluation_time;
 pub use selector::{RangeSelector, Selector};
 
+use crate::exec::{Counted, Grid};
 use crate::storage::LabelMatcher;
 use crate::syntax::ast::{Expr, VectorMatching};
 use crate::syntax::{AggregateOp, BinaryOp, Function, Span};
 
 /// What a query asks for.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Plan {
     /// One number per step.
     Scalar(ScalarPlan),
@@ -34,7 +35,7 @@ pub enum Plan {
 }
 
 /// A number per step.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum ScalarPlan {
     /// The same at every step.
     Constant(f64),
@@ -53,7 +54,7 @@ pub enum ScalarPlan {
 }
 
 /// An instant vector per step.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum VectorPlan {
     /// The current samples of the matched series.
     Select(Arc<Selector>),
@@ -87,10 +88,12 @@ pub enum VectorPlan {
     StepInvariant(Box<VectorPlan>),
     /// No series.
     Nothing,
+    /// Series computed elsewhere, by number; see [`crate::fragment`].
+    Given(usize),
 }
 
 /// Where windows of samples come from.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum RangeSource {
     /// Samples as stored.
     Selector(Arc<RangeSelector>),
@@ -99,7 +102,7 @@ pub enum RangeSource {
 }
 
 /// An expression evaluated over a range of its own.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Subquery {
     /// The expression.
     pub input: VectorPlan,
@@ -113,8 +116,23 @@ pub struct Subquery {
     pub at_ms: Option<i64>,
 }
 
+impl Subquery {
+    /// The evaluation times inside an evaluation at `grid`.
+    pub fn grid(&self, grid: &Grid) -> Grid {
+        let first = self.at_ms.unwrap_or(grid.start_ms).saturating_sub(self.offset_ms);
+        let last = self.at_ms.unwrap_or(grid.end_ms()).saturating_sub(self.offset_ms);
+        let after = first.saturating_sub(self.range_ms);
+        // The first multiple of the step after the window's open start; the division truncates, as in Go.
+        let mut start_ms = self.step_ms.saturating_mul(after / self.step_ms);
+        if start_ms <= after {
+            start_ms = start_ms.saturating_add(self.step_ms);
+        }
+        Grid { counted: Counted::Not, ..Grid::range(start_ms, last, self.step_ms) }
+    }
+}
+
 /// A function over windows.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct RangeCall {
     /// Which.
     pub func: Function,
@@ -127,7 +145,7 @@ pub struct RangeCall {
 }
 
 /// A function of single samples.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct MapCall {
     /// What to do.
     pub op: MapOp,
@@ -136,7 +154,7 @@ pub struct MapCall {
 }
 
 /// What to do with each sample.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum MapOp {
     /// A function of floats; histograms are dropped.
     Function { func: Function, params: Vec<ScalarPlan> },
@@ -151,7 +169,7 @@ pub enum MapOp {
 }
 
 /// An aggregation.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Aggregate {
     /// Which.
     pub op: AggregateOp,
@@ -174,7 +192,7 @@ pub struct Aggregate {
 }
 
 /// An operator between vectors.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct VectorBinary {
     /// Which.
     pub op: BinaryOp,
@@ -191,7 +209,7 @@ pub struct VectorBinary {
 }
 
 /// A set operator.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct SetOperation {
     /// Which.
     pub op: BinaryOp,
@@ -204,7 +222,7 @@ pub struct SetOperation {
 }
 
 /// A function of whole histograms, classic or native.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct HistogramCall {
     /// What to compute.
     pub op: HistogramOp,
@@ -215,7 +233,7 @@ pub struct HistogramCall {
 }
 
 /// What to compute from a histogram.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum HistogramOp {
     /// One quantile.
     Quantile { quantile: ScalarPlan, span: Span },
@@ -226,7 +244,7 @@ pub enum HistogramOp {
 }
 
 /// `absent` or `absent_over_time`.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Absent {
     /// What may be absent; for `absent_over_time`, whether there is any sample.
     pub input: VectorPlan,
@@ -237,7 +255,7 @@ pub struct Absent {
 }
 
 /// An ordering of an instant vector.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Sort {
     /// What to sort.
     pub input: VectorPlan,
@@ -250,7 +268,7 @@ pub struct Sort {
 }
 
 /// A change of labels.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Relabel {
     /// Whose labels.
     pub input: VectorPlan,
@@ -261,7 +279,7 @@ pub struct Relabel {
 }
 
 /// The new value of a label.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum RelabelValue {
     /// `label_replace`
     Replace { source: String, regex: crate::gostd::regexp::CapturingRegex, replacement: String },
@@ -270,7 +288,7 @@ pub enum RelabelValue {
 }
 
 /// `info`: adds the labels of info metrics.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Info {
     /// Whose labels.
     pub input: VectorPlan,

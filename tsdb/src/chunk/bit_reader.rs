@@ -65,20 +65,4 @@ impl<'a> BitReader<'a> {
         self.advance(if ones < max { ones + 1 } else { ones })?;
         Ok(ones)
     }
-
-    /// An unsigned varint of whole bytes.
-    pub(crate) fn take_uvarint(&mut self) -> Result<u64, ChunkError> {
-        let mut value = 0u64;
-        for i in 0..10 {
-            let byte = self.take(8)?;
-            if i == 9 && byte > 1 {
-                return Err(ChunkError::Malformed);
-            }
-            value |= (byte & 0x7f) << (7 * i);
-            if byte < 0x80 {
-                return Ok(value);
-            }
-        }
-        Err(ChunkError::Malformed)
-    }
 }

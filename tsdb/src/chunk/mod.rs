@@ -5,6 +5,7 @@ pub mod histogram;
 mod sink;
 mod varbit;
 pub mod xor;
+mod xor_decoder;
 
 pub(crate) use bit_reader::BitReader;
 pub(crate) use sink::BitSink;

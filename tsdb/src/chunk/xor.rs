@@ -9,6 +9,8 @@
 //! bits are written as 0, leading zeros are capped at 31, and time arithmetic wraps.
 
 use super::sink::{BitSink, VecSink};
+use super::xor_decoder::Decoder;
+pub use super::xor_decoder::PADDING_BYTES;
 use super::{BitReader, ChunkError};
 use crate::varint;
 
@@ -153,49 +155,62 @@ fn put_uvarint(sink: &mut impl BitSink, mut value: u64) {
 /// Calls `sample` with the time (ms) and the value's bits of each sample of a chunk.
 #[inline]
 pub fn decode(chunk: &[u8], mut sample: impl FnMut(i64, u64)) -> Result<(), ChunkError> {
-    let mut bits = BitReader::new(chunk);
-    let count = bits.take(u32::from(HEADER_BITS))?;
-    if count == 0 {
-        return Ok(());
-    }
-    let mut t_ms = varint::unzigzag(bits.take_uvarint()?);
-    let mut value = bits.take(64)?;
-    sample(t_ms, value);
-    let mut delta = 0u64;
-    let (mut leading, mut trailing) = (0, 0);
-    for i in 1..count {
-        if i == 1 {
-            delta = bits.take_uvarint()?;
-        } else {
-            delta = delta.wrapping_add(take_delta_of_delta(&mut bits)? as u64);
-        }
-        t_ms = t_ms.wrapping_add(delta as i64);
-        value ^= take_xor(&mut bits, &mut leading, &mut trailing)?;
+    let (count, mut decoder) = Decoder::new(chunk, chunk.len())?;
+    for i in 0..count {
+        let (t_ms, value) = match i {
+            0 => decoder.first(),
+            1 => decoder.second(),
+            _ => decoder.next(),
+        }?;
         sample(t_ms, value);
+    }
+    Ok(())
+}
+
+/// Appends all samples of a chunk, the first `len` of `bytes`; faster if [`PADDING_BYTES`] follow it. After an error
+/// what was appended is meaningless.
+pub fn decode_into(
+    bytes: &[u8],
+    len: usize,
+    times: &mut Vec<i64>,
+    values: &mut Vec<f64>,
+) -> Result<(), ChunkError> {
+    let (count, mut decoder) = Decoder::new(bytes, len)?;
+    let begin = times.len();
+    times.resize(begin + count, 0);
+    values.resize(begin + count, 0.0);
+    let mut slots = times[begin..].iter_mut().zip(&mut values[begin..]);
+    let put = |slot: Option<(&mut i64, &mut f64)>, (t_ms, value)| {
+        if let Some((time, float)) = slot {
+            (*time, *float) = (t_ms, f64::from_bits(value));
+        }
+    };
+    if count > 0 {
+        put(slots.next(), decoder.first()?);
+    }
+    if count > 1 {
+        put(slots.next(), decoder.second()?);
+    }
+    while slots.len() > 0 {
+        let run = decoder.take_run(slots.len());
+        for slot in slots.by_ref().take(run) {
+            put(Some(slot), decoder.step());
+        }
+        // No zeros follow now, or a word of them has ended.
+        if let Some(slot) = slots.next() {
+            put(Some(slot), decoder.next()?);
+        }
     }
     Ok(())
 }
 
 /// The time of a chunk's first sample; `None` if it holds none.
 pub fn first_time(chunk: &[u8]) -> Option<i64> {
-    let mut bits = BitReader::new(chunk);
-    if bits.take(u32::from(HEADER_BITS)).ok()? == 0 {
+    let (count, mut decoder) = Decoder::new(chunk, chunk.len()).ok()?;
+    if count == 0 {
         return None;
     }
-    bits.take_uvarint().ok().map(varint::unzigzag)
-}
-
-#[inline]
-fn take_delta_of_delta(bits: &mut BitReader<'_>) -> Result<i64, ChunkError> {
-    let width = match bits.take_ones(4)? {
-        0 => return Ok(0),
-        1 => 14,
-        2 => 17,
-        3 => 20,
-        _ => return Ok(bits.take(64)? as i64),
-    };
-    let value = bits.take(width)? as i64;
-    Ok(if value > 1 << (width - 1) { value - (1 << width) } else { value })
+    decoder.first().ok().map(|(t_ms, _)| t_ms)
 }
 
 /// Encodes samples `(t_ms, value bits)` into one chunk. At most 65,535.
@@ -217,8 +232,18 @@ mod tests {
 
     fn decoded(chunk: &[u8]) -> Result<Vec<(i64, u64)>, ChunkError> {
         let mut samples = Vec::new();
-        decode(chunk, |t, v| samples.push((t, v)))?;
-        Ok(samples)
+        let one_by_one = decode(chunk, |t, v| samples.push((t, v)));
+        // What lies behind a chunk is not its own, whatever it is.
+        for behind in [&[][..], &[0; PADDING_BYTES], &[0xff; PADDING_BYTES], &[0xaa; 3]] {
+            let bytes = [chunk, behind].concat();
+            let (mut times, mut values) = (vec![7], vec![7.0]);
+            assert_eq!(decode_into(&bytes, chunk.len(), &mut times, &mut values), one_by_one);
+            if one_by_one.is_ok() {
+                let at_once = times[1..].iter().copied().zip(values[1..].iter().map(|value| value.to_bits()));
+                assert_eq!(at_once.collect::<Vec<_>>(), samples);
+            }
+        }
+        one_by_one.map(|()| samples)
     }
 
     #[test]
@@ -256,16 +281,26 @@ mod tests {
 
         #[test]
         fn scraped_samples_come_back_bit_exact(
-            steps in proptest::collection::vec((-20i64..20, -3i32..50), 1..240), start: i64,
+            steps in proptest::collection::vec((-20i64..20, -3i32..50), 1..240), start: i64, still in 1..40i32,
         ) {
             let mut t = start / 2;
             let mut v = 0f64;
             let samples: Vec<_> = steps.iter().map(|(jitter, step)| {
-                t += 15_000 + jitter;
-                v += f64::from(*step);
+                // Often exactly on time, and often unchanged.
+                t += 15_000 + if *step % still == 0 { *jitter } else { 0 };
+                v += if *jitter > 15 { f64::from(*step) } else { 0.0 };
                 (t, v.to_bits())
             }).collect();
             prop_assert_eq!(decoded(&encode(&samples)).unwrap(), samples);
+        }
+
+        #[test]
+        fn long_codes_come_back_bit_exact_and_cuts_are_noticed(
+            samples in proptest::collection::vec((any::<i64>(), any::<u64>()), 3..20), cut: u16,
+        ) {
+            let chunk = encode(&samples);
+            let cut = usize::from(cut) % (chunk.len() - 2) + 2;
+            prop_assert_eq!(decoded(&chunk[..cut]), Err(ChunkError::Truncated));
         }
 
         #[test]

@@ -161,6 +161,11 @@ impl Head {
         self.index.label_strs(series)
     }
 
+    /// Appends a series' canonical label bytes to `out`.
+    pub fn put_labels(&self, series: SeriesRef, out: &mut Vec<u8>) {
+        self.index.put_labels(series, out);
+    }
+
     /// Sizes, for metrics and limits.
     pub fn size(&self) -> HeadSize {
         HeadSize {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::Aggregation;
-use crate::engine::QueryError;
+use crate::engine::{Pace, QueryError};
 use crate::exec::executor::Context;
 use crate::exec::grouping::{Groups, Key};
 use crate::exec::pipeline::{Sink, Worker};
@@ -27,8 +27,10 @@ impl<'p> Aggregation<'p, '_> {
         };
         let mut sinks = self.executor.stream(&self.plan.input, self.grid, context, &make)?.into_iter();
         let mut all = sinks.next().unwrap_or_else(make);
+        let pace = &mut Pace::new(self.executor.tracker);
         for sink in sinks {
             for (labels, row) in sink.groups.labels().iter().zip(sink.rows) {
+                pace.spend(UNITS_PER_VALUE + self.grid.steps as u64)?;
                 let (group, is_new) = all.groups.find_or_add(&key, labels);
                 if is_new {
                     all.rows.push(row);
@@ -45,6 +47,11 @@ impl<'p> Aggregation<'p, '_> {
         Rows::new(self.executor.tracker, series)
     }
 }
+
+/// What it costs to write a value down and look it up, in units of [`Pace`].
+const UNITS_PER_VALUE: u64 = 100;
+/// The same of a histogram.
+const UNITS_PER_HISTOGRAM: u64 = 5000;
 
 struct CountValues<'p> {
     label: &'p str,
@@ -75,6 +82,7 @@ impl Sink for CountValues<'_> {
     fn consume(&mut self, series: &mut SeriesRow, worker: &mut Worker<'_>) -> Result<(), QueryError> {
         let mut by_value: HashMap<u64, usize> = HashMap::new();
         for (step, value) in series.row.floats() {
+            worker.pace.spend(UNITS_PER_VALUE)?;
             let group = match by_value.get(&value.to_bits()) {
                 Some(&group) => group,
                 None => {
@@ -87,6 +95,7 @@ impl Sink for CountValues<'_> {
         }
         let histograms: Vec<(u32, Arc<FloatHistogram>)> = series.row.take_histograms();
         for (step, histogram) in histograms {
+            worker.pace.spend(UNITS_PER_HISTOGRAM)?;
             let group = self.group(&series.labels, &histogram.to_string(), worker)?;
             self.count(group, step as usize);
         }

@@ -1,9 +1,13 @@
 //! `min`, `max`, `count`, `group`.
 
+use super::partial::Partial;
 use super::{Accumulator, Scope, for_each_present};
+use crate::engine::QueryError;
 use crate::exec::bitmap::Bitmap;
 use crate::exec::row::Row;
 use crate::exec::rows::SeriesRow;
+use crate::fragment::values::{put_bitmap, put_lane, take_bitmap, take_lane};
+use crate::fragment::wire::{Reader, WireError, Writer};
 
 /// The smallest (or largest) float per step. Any number beats NaN.
 struct Extreme<const MAX: bool> {
@@ -39,17 +43,32 @@ macro_rules! extreme {
                 Self(Extreme::new(steps))
             }
 
-            fn add(&mut self, series: &mut SeriesRow, scope: &mut Scope<'_>) {
+            fn add(&mut self, series: &mut SeriesRow, scope: &mut Scope<'_, '_>) -> Result<(), QueryError> {
                 scope.ignore_histograms(&series.row);
                 self.0.add(series.row.values(), series.row.present());
+                Ok(())
             }
 
-            fn merge(&mut self, other: Self, _: &mut Scope<'_>) {
+            fn merge(&mut self, other: Self, _: &mut Scope<'_, '_>) -> Result<(), QueryError> {
                 self.0.add(&other.0.values, &other.0.present);
+                Ok(())
             }
 
-            fn finish(self, _: &mut Scope<'_>) -> Row {
-                Row::from_lanes(self.0.values, self.0.present)
+            fn finish(self, _: &mut Scope<'_, '_>) -> Result<Row, QueryError> {
+                Ok(Row::from_lanes(self.0.values, self.0.present))
+            }
+        }
+
+        impl Partial for $name {
+            fn put(&self, out: &mut Writer) {
+                put_bitmap(out, &self.0.present);
+                put_lane(out, &self.0.values, &self.0.present);
+            }
+
+            fn take(from: &mut Reader<'_>, steps: usize) -> Result<Self, WireError> {
+                let present = take_bitmap(from, steps)?;
+                let values = take_lane(from, &present, f64::NAN)?;
+                Ok(Self(Extreme { values, present }))
             }
         }
     };
@@ -68,20 +87,34 @@ impl Accumulator for Count {
         Self { counts: vec![0.0; steps], present: Bitmap::new(steps) }
     }
 
-    fn add(&mut self, series: &mut SeriesRow, _: &mut Scope<'_>) {
+    fn add(&mut self, series: &mut SeriesRow, _: &mut Scope<'_, '_>) -> Result<(), QueryError> {
         let presence = series.row.presence();
         presence
             .for_each_run(|start, end| self.counts[start..end].iter_mut().for_each(|count| *count += 1.0));
         self.present.union(&presence);
+        Ok(())
     }
 
-    fn merge(&mut self, other: Self, _: &mut Scope<'_>) {
+    fn merge(&mut self, other: Self, _: &mut Scope<'_, '_>) -> Result<(), QueryError> {
         for_each_present(&other.present, |step| self.counts[step] += other.counts[step]);
         self.present.union(&other.present);
+        Ok(())
     }
 
-    fn finish(self, _: &mut Scope<'_>) -> Row {
-        Row::from_lanes(self.counts, self.present)
+    fn finish(self, _: &mut Scope<'_, '_>) -> Result<Row, QueryError> {
+        Ok(Row::from_lanes(self.counts, self.present))
+    }
+}
+
+impl Partial for Count {
+    fn put(&self, out: &mut Writer) {
+        put_bitmap(out, &self.present);
+        put_lane(out, &self.counts, &self.present);
+    }
+
+    fn take(from: &mut Reader<'_>, steps: usize) -> Result<Self, WireError> {
+        let present = take_bitmap(from, steps)?;
+        Ok(Self { counts: take_lane(from, &present, 0.0)?, present })
     }
 }
 
@@ -95,15 +128,27 @@ impl Accumulator for Group {
         Self { present: Bitmap::new(steps) }
     }
 
-    fn add(&mut self, series: &mut SeriesRow, _: &mut Scope<'_>) {
+    fn add(&mut self, series: &mut SeriesRow, _: &mut Scope<'_, '_>) -> Result<(), QueryError> {
         self.present.union(&series.row.presence());
+        Ok(())
     }
 
-    fn merge(&mut self, other: Self, _: &mut Scope<'_>) {
+    fn merge(&mut self, other: Self, _: &mut Scope<'_, '_>) -> Result<(), QueryError> {
         self.present.union(&other.present);
+        Ok(())
     }
 
-    fn finish(self, _: &mut Scope<'_>) -> Row {
-        Row::from_lanes(vec![1.0; self.present.len()], self.present)
+    fn finish(self, _: &mut Scope<'_, '_>) -> Result<Row, QueryError> {
+        Ok(Row::from_lanes(vec![1.0; self.present.len()], self.present))
+    }
+}
+
+impl Partial for Group {
+    fn put(&self, out: &mut Writer) {
+        put_bitmap(out, &self.present);
+    }
+
+    fn take(from: &mut Reader<'_>, steps: usize) -> Result<Self, WireError> {
+        Ok(Self { present: take_bitmap(from, steps)? })
     }
 }

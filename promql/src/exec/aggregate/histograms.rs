@@ -1,5 +1,7 @@
 //! Sums and means of native histograms.
 
+use crate::fragment::values::{put_histogram, take_histogram};
+use crate::fragment::wire::{Reader, WireError, Writer};
 use crate::histogram::{Combined, Compensation, CounterReset, FloatHistogram, IncompatibleSchemas};
 
 /// What to tell the user about histograms that were added up.
@@ -20,6 +22,21 @@ impl Seen {
     fn add(&mut self, histogram: &FloatHistogram) {
         self.counter_reset |= histogram.counter_reset == CounterReset::Reset;
         self.no_counter_reset |= histogram.counter_reset == CounterReset::NotReset;
+    }
+
+    fn put(self, out: &mut Writer) {
+        out.u8(u8::from(self.counter_reset)
+            | u8::from(self.no_counter_reset) << 1
+            | u8::from(self.bounds_reconciled) << 2);
+    }
+
+    fn take(from: &mut Reader<'_>) -> Result<Self, WireError> {
+        let bits = from.u8()?;
+        Ok(Self {
+            counter_reset: bits & 1 != 0,
+            no_counter_reset: bits & 2 != 0,
+            bounds_reconciled: bits & 4 != 0,
+        })
     }
 
     fn combined(&mut self, combined: Combined) {
@@ -63,6 +80,16 @@ impl HistogramSum {
         }
         self.seen.merge(other.seen);
         Ok(())
+    }
+
+    pub fn put(&self, out: &mut Writer) {
+        put_total(out, &self.sum, self.compensation.as_ref());
+        self.seen.put(out);
+    }
+
+    pub fn take(from: &mut Reader<'_>) -> Result<Self, WireError> {
+        let (sum, compensation) = take_total(from)?;
+        Ok(Self { sum, compensation, seen: Seen::take(from)? })
     }
 
     pub fn seen(&self) -> Seen {
@@ -155,6 +182,19 @@ impl HistogramAverage {
         Ok(())
     }
 
+    pub fn put(&self, out: &mut Writer) {
+        put_total(out, &self.total, self.compensation.as_ref());
+        out.float(self.count);
+        out.bool(self.is_running_mean);
+        self.seen.put(out);
+    }
+
+    pub fn take(from: &mut Reader<'_>) -> Result<Self, WireError> {
+        let (total, compensation) = take_total(from)?;
+        let (count, is_running_mean) = (from.float()?, from.bool()?);
+        Ok(Self { total, compensation, count, is_running_mean, seen: Seen::take(from)? })
+    }
+
     pub fn seen(&self) -> Seen {
         self.seen
     }
@@ -171,4 +211,24 @@ impl HistogramAverage {
         }
         (self.total, self.seen)
     }
+}
+
+fn put_total(out: &mut Writer, total: &FloatHistogram, compensation: Option<&Compensation>) {
+    put_histogram(out, total);
+    out.bool(compensation.is_some());
+    if let Some(compensation) = compensation {
+        compensation.values().for_each(|value| out.float(value));
+    }
+}
+
+fn take_total(from: &mut Reader<'_>) -> Result<(FloatHistogram, Option<Compensation>), WireError> {
+    let total = take_histogram(from)?;
+    if !from.bool()? {
+        return Ok((total, None));
+    }
+    let mut compensation = Compensation::new(&total);
+    for value in compensation.values_mut() {
+        *value = from.float()?;
+    }
+    Ok((total, Some(compensation)))
 }

@@ -8,6 +8,9 @@ use crate::exec::executor::Context;
 use crate::exec::grouping::Groups;
 use crate::exec::rows::Rows;
 
+/// What it costs to find a series' place, in units of [`Pace`](crate::engine::Pace).
+const UNITS_PER_SERIES: u64 = 200;
+
 impl<'p> Aggregation<'p, '_> {
     /// The first `k` series of each group that have a sample, at each step.
     pub(super) fn limit(&self, context: &mut Context) -> Result<Rows<'p>, QueryError> {
@@ -17,7 +20,9 @@ impl<'p> Aggregation<'p, '_> {
         let key = self.key();
         let mut groups = Groups::default();
         let mut taken: Vec<Vec<i64>> = Vec::new();
+        let mut pace = rows.pace();
         for series in &mut rows.series {
+            pace.spend(UNITS_PER_SERIES + self.grid.steps as u64)?;
             let (group, is_new) = groups.find_or_add(&key, &series.labels);
             if is_new {
                 taken.push(vec![0; self.grid.steps]);
@@ -58,7 +63,9 @@ impl<'p> Aggregation<'p, '_> {
             warn(smallest, -1.0);
         }
         let mut scratch = Vec::new();
+        let mut pace = rows.pace();
         for series in &mut rows.series {
+            pace.spend(UNITS_PER_SERIES + self.grid.steps as u64)?;
             let offset = series.labels.prometheus_hash(&mut scratch) as f64 / u64::MAX as f64;
             let mut kept = Bitmap::new(self.grid.steps);
             for step in 0..self.grid.steps {

@@ -7,12 +7,14 @@ mod count_values;
 mod extremes;
 mod histograms;
 mod limit;
+mod partial;
 mod quantile;
 mod stddev;
 mod sums;
 mod top;
 
 pub(super) use histograms::{HistogramAverage, HistogramSum, Seen};
+pub(crate) use partial::{merge_groups, put_groups};
 
 use super::bitmap::Bitmap;
 use super::executor::{Context, Executor};
@@ -24,9 +26,12 @@ use super::row::Row;
 use super::rows::{Reservation, Rows, SeriesRow};
 use super::scalar::ScalarValues;
 use crate::annotations::{Annotation, Annotations};
-use crate::engine::QueryError;
+use crate::engine::{Pace, QueryError};
 use crate::plan::Aggregate;
 use crate::syntax::{AggregateOp, Span};
+
+/// What it costs to find a group, in units of [`Pace`].
+const UNITS_PER_GROUP: u64 = 200;
 
 /// The result of an aggregation.
 pub(super) fn aggregate<'p>(
@@ -68,14 +73,15 @@ struct Aggregation<'p, 'e> {
 }
 
 /// What accumulators need to know.
-struct Scope<'s> {
+struct Scope<'s, 't> {
     op: AggregateOp,
     span: Span,
     param: &'s ScalarValues,
     annotations: &'s mut Annotations,
+    pace: &'s mut Pace<'t>,
 }
 
-impl Scope<'_> {
+impl Scope<'_, '_> {
     fn annotate(&mut self, annotation: Annotation) {
         self.annotations.add(annotation, self.span);
     }
@@ -93,13 +99,13 @@ trait Accumulator: Send + Sized {
     fn new(steps: usize) -> Self;
 
     /// Takes in the row of a series.
-    fn add(&mut self, series: &mut SeriesRow, scope: &mut Scope<'_>);
+    fn add(&mut self, series: &mut SeriesRow, scope: &mut Scope<'_, '_>) -> Result<(), QueryError>;
 
     /// Takes in what another worker accumulated for the same group.
-    fn merge(&mut self, other: Self, scope: &mut Scope<'_>);
+    fn merge(&mut self, other: Self, scope: &mut Scope<'_, '_>) -> Result<(), QueryError>;
 
     /// The group's row.
-    fn finish(self, scope: &mut Scope<'_>) -> Row;
+    fn finish(self, scope: &mut Scope<'_, '_>) -> Result<Row, QueryError>;
 
     /// Bytes that a row taken in keeps alive beyond the group's own.
     fn bytes_kept_per_row(_steps: usize) -> usize {
@@ -137,11 +143,18 @@ struct GroupedSink<'p, A> {
     reservation: Reservation<'p>,
 }
 
+impl<A> GroupedSink<'_, A> {
+    /// Counts the memory of one more group.
+    fn reserve_group(&mut self) -> Result<(), QueryError> {
+        self.reservation.add(self.steps as u64, (size_of::<A>() + 16 * self.steps) as u64)
+    }
+}
+
 impl<A: Accumulator> Sink for GroupedSink<'_, A> {
     fn consume(&mut self, series: &mut SeriesRow, worker: &mut Worker<'_>) -> Result<(), QueryError> {
         let (group, is_new) = self.groups.find_or_add(&self.key, &series.labels);
         if is_new {
-            self.reservation.add(self.steps as u64, (size_of::<A>() + 16 * self.steps) as u64)?;
+            self.reserve_group()?;
             self.accumulators.push(A::new(self.steps));
             self.names.push(NameDrop::default());
         }
@@ -150,10 +163,13 @@ impl<A: Accumulator> Sink for GroupedSink<'_, A> {
             self.reservation.add(self.steps as u64, kept as u64)?;
         }
         self.names[group].add(series.row.last_step(), series.drop_name);
-        let mut scope =
-            Scope { op: self.op, span: self.span, param: self.param, annotations: &mut worker.annotations };
-        self.accumulators[group].add(series, &mut scope);
-        Ok(())
+        let Worker { annotations, pace, .. } = worker;
+        let mut scope = Scope { op: self.op, span: self.span, param: self.param, annotations, pace };
+        self.accumulators[group].add(series, &mut scope)
+    }
+
+    fn sees_metric_name(&self) -> bool {
+        self.key.sees_metric_name()
     }
 }
 
@@ -164,43 +180,83 @@ impl<'p> Aggregation<'p, '_> {
 
     /// An aggregation with one accumulator per group.
     fn grouped<A: Accumulator>(&self, context: &mut Context) -> Result<Rows<'p>, QueryError> {
-        let tracker = self.executor.tracker;
-        let (key, op, span) = (self.key(), self.plan.op, self.plan.input_span);
-        let make = || GroupedSink::<A> {
-            key,
+        let sinks = self.stream::<A>(context)?;
+        match self.merged(sinks, context)? {
+            Some(all) => self.finished(all, context),
+            None => Ok(Rows::none(self.executor.tracker)),
+        }
+    }
+
+    fn new_sink<A: Accumulator>(&self) -> GroupedSink<'_, A> {
+        GroupedSink {
+            key: self.key(),
             steps: self.grid.steps,
-            op,
-            span,
+            op: self.plan.op,
+            span: self.plan.input_span,
             param: &self.param,
             groups: Groups::default(),
             accumulators: Vec::new(),
             names: Vec::new(),
-            reservation: Reservation::new(tracker),
-        };
-        let mut sinks = self.executor.stream(&self.plan.input, self.grid, context, &make)?.into_iter();
-        let Some(mut all) = sinks.next() else { return Ok(Rows::none(tracker)) };
-        let mut scope = Scope { op, span, param: &self.param, annotations: &mut context.annotations };
+            reservation: Reservation::new(self.executor.tracker),
+        }
+    }
+
+    /// The groups of each worker.
+    fn stream<A: Accumulator>(&self, context: &mut Context) -> Result<Vec<GroupedSink<'_, A>>, QueryError> {
+        self.executor.stream(&self.plan.input, self.grid, context, &|| self.new_sink::<A>())
+    }
+
+    /// All groups in one; `None` of no workers.
+    fn merged<'s, A: Accumulator>(
+        &'s self,
+        sinks: Vec<GroupedSink<'s, A>>,
+        context: &mut Context,
+    ) -> Result<Option<GroupedSink<'s, A>>, QueryError> {
+        let key = self.key();
+        let mut sinks = sinks.into_iter();
+        let Some(mut all) = sinks.next() else { return Ok(None) };
+        let pace = &mut Pace::new(self.executor.tracker);
+        let mut scope = self.scope(context, pace);
         for sink in sinks {
+            all.reservation.absorb(sink.reservation);
             let groups = sink.groups.labels().iter().zip(sink.accumulators).zip(sink.names);
             for ((labels, accumulator), name) in groups {
+                scope.pace.spend(UNITS_PER_GROUP + self.grid.steps as u64)?;
                 let (group, is_new) = all.groups.find_or_add(&key, labels);
                 if is_new {
                     all.accumulators.push(accumulator);
                     all.names.push(name);
                 } else {
-                    all.accumulators[group].merge(accumulator, &mut scope);
+                    all.accumulators[group].merge(accumulator, &mut scope)?;
                     all.names[group].add(name.last_step, name.drop);
                 }
             }
         }
+        Ok(Some(all))
+    }
+
+    /// The rows of the groups.
+    fn finished<A: Accumulator>(
+        &self,
+        all: GroupedSink<'_, A>,
+        context: &mut Context,
+    ) -> Result<Rows<'p>, QueryError> {
+        let pace = &mut Pace::new(self.executor.tracker);
+        let mut scope = self.scope(context, pace);
         let mut series = Vec::with_capacity(all.groups.len());
         for ((labels, accumulator), name) in all.groups.labels().iter().zip(all.accumulators).zip(all.names) {
-            let row = accumulator.finish(&mut scope);
+            scope.pace.spend(UNITS_PER_GROUP + self.grid.steps as u64)?;
+            let row = accumulator.finish(&mut scope)?;
             if !row.is_empty() {
                 series.push(SeriesRow { labels: labels.clone(), drop_name: name.drop, order: 0, row });
             }
         }
-        Rows::new(tracker, series)
+        Rows::new(self.executor.tracker, series)
+    }
+
+    fn scope<'s, 't>(&'s self, context: &'s mut Context, pace: &'s mut Pace<'t>) -> Scope<'s, 't> {
+        let (op, span) = (self.plan.op, self.plan.input_span);
+        Scope { op, span, param: &self.param, annotations: &mut context.annotations, pace }
     }
 
     /// The largest and smallest value of the parameter; NaN wins.

@@ -1,6 +1,7 @@
 //! `stddev` and `stdvar`, by Welford's method.
 
 use super::{Accumulator, Scope, for_each_present};
+use crate::engine::QueryError;
 use crate::exec::bitmap::Bitmap;
 use crate::exec::row::Row;
 use crate::exec::rows::SeriesRow;
@@ -20,7 +21,7 @@ impl Accumulator for Variance {
         Self { means: zeros(), squares: zeros(), counts: zeros(), present: Bitmap::new(steps) }
     }
 
-    fn add(&mut self, series: &mut SeriesRow, scope: &mut Scope<'_>) {
+    fn add(&mut self, series: &mut SeriesRow, scope: &mut Scope<'_, '_>) -> Result<(), QueryError> {
         scope.ignore_histograms(&series.row);
         let values = series.row.values();
         for_each_present(series.row.present(), |step| {
@@ -36,9 +37,10 @@ impl Accumulator for Variance {
             self.squares[step] += delta * (value - self.means[step]);
         });
         self.present.union(series.row.present());
+        Ok(())
     }
 
-    fn merge(&mut self, other: Self, _: &mut Scope<'_>) {
+    fn merge(&mut self, other: Self, _: &mut Scope<'_, '_>) -> Result<(), QueryError> {
         for_each_present(&other.present, |step| {
             let (own_count, other_count) = (self.counts[step], other.counts[step]);
             let count = own_count + other_count;
@@ -53,13 +55,14 @@ impl Accumulator for Variance {
             self.counts[step] = count;
         });
         self.present.union(&other.present);
+        Ok(())
     }
 
-    fn finish(self, scope: &mut Scope<'_>) -> Row {
+    fn finish(self, scope: &mut Scope<'_, '_>) -> Result<Row, QueryError> {
         let is_deviation = scope.op == AggregateOp::Stddev;
         let variances = self.squares.iter().zip(&self.counts).map(|(squares, count)| squares / count);
         let values =
             variances.map(|variance| if is_deviation { variance.sqrt() } else { variance }).collect();
-        Row::from_lanes(values, self.present)
+        Ok(Row::from_lanes(values, self.present))
     }
 }

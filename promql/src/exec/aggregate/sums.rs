@@ -4,13 +4,17 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::histograms::{HistogramAverage, HistogramSum, Seen};
+use super::partial::Partial;
 use super::{Accumulator, Scope, for_each_present};
 use crate::annotations::{Annotation, HistogramOperation};
+use crate::engine::{Pace, QueryError};
 use crate::exec::bitmap::Bitmap;
 use crate::exec::row::Row;
 use crate::exec::rows::SeriesRow;
+use crate::fragment::values::{put_bitmap, put_lane, take_bitmap, take_lane, take_step};
+use crate::fragment::wire::{Reader, WireError, Writer};
 use crate::histogram::{FloatHistogram, IncompatibleSchemas};
-use crate::kahan::kahan_add;
+use crate::kahan::{kahan_add, kahan_add_select};
 
 /// What sums and means of histograms have in common.
 trait HistogramTotal: Send + Sized {
@@ -19,6 +23,8 @@ trait HistogramTotal: Send + Sized {
     fn merge(&mut self, other: Self) -> Result<(), IncompatibleSchemas>;
     fn seen(&self) -> Seen;
     fn finish(self) -> (FloatHistogram, Seen);
+    fn put(&self, out: &mut Writer);
+    fn take(from: &mut Reader<'_>) -> Result<Self, WireError>;
 }
 
 macro_rules! histogram_total {
@@ -39,6 +45,12 @@ macro_rules! histogram_total {
             fn finish(self) -> (FloatHistogram, Seen) {
                 self.finish()
             }
+            fn put(&self, out: &mut Writer) {
+                self.put(out);
+            }
+            fn take(from: &mut Reader<'_>) -> Result<Self, WireError> {
+                Self::take(from)
+            }
         }
     };
 }
@@ -55,8 +67,14 @@ impl<T> Default for HistogramSteps<T> {
 }
 
 impl<T: HistogramTotal> HistogramSteps<T> {
-    fn add(&mut self, series: &SeriesRow, floats: &Bitmap, scope: &mut Scope<'_>) {
+    fn add(
+        &mut self,
+        series: &SeriesRow,
+        floats: &Bitmap,
+        scope: &mut Scope<'_, '_>,
+    ) -> Result<(), QueryError> {
         for (step, histogram) in series.row.histograms() {
+            scope.pace.spend(Pace::HISTOGRAM)?;
             let Some(slot) = self.0.get_mut(step) else {
                 self.0.insert(*step, Some(T::new(histogram)));
                 continue;
@@ -72,10 +90,12 @@ impl<T: HistogramTotal> HistogramSteps<T> {
                 scope.annotate(Annotation::MixedExponentialCustomHistograms { metric });
             }
         }
+        Ok(())
     }
 
-    fn merge(&mut self, other: Self, scope: &mut Scope<'_>) {
+    fn merge(&mut self, other: Self, scope: &mut Scope<'_, '_>) -> Result<(), QueryError> {
         for (step, theirs) in other.0 {
+            scope.pace.spend(Pace::HISTOGRAM)?;
             match (self.0.get_mut(&step), theirs) {
                 (None, theirs) => {
                     self.0.insert(step, theirs);
@@ -90,12 +110,14 @@ impl<T: HistogramTotal> HistogramSteps<T> {
                 }
             }
         }
+        Ok(())
     }
 
     /// Adds the totals to a row that has the floats; steps with both have no value.
-    fn finish(self, row: &mut Row, scope: &mut Scope<'_>) {
+    fn finish(self, row: &mut Row, scope: &mut Scope<'_, '_>) -> Result<(), QueryError> {
         let operation = HistogramOperation::Aggregation;
         for (step, total) in self.0 {
+            scope.pace.spend(Pace::HISTOGRAM)?;
             if let Some(total) = &total
                 && total.seen().bounds_reconciled
             {
@@ -114,6 +136,31 @@ impl<T: HistogramTotal> HistogramSteps<T> {
             histogram.compact();
             row.push_histogram(step as usize, Arc::new(histogram));
         }
+        Ok(())
+    }
+}
+
+impl<T: HistogramTotal> HistogramSteps<T> {
+    fn put(&self, out: &mut Writer) {
+        out.length(self.0.len());
+        for (step, total) in &self.0 {
+            out.number(u64::from(*step));
+            out.bool(total.is_some());
+            if let Some(total) = total {
+                total.put(out);
+            }
+        }
+    }
+
+    fn take(from: &mut Reader<'_>, steps: usize) -> Result<Self, WireError> {
+        let mut totals = BTreeMap::new();
+        let mut next = 0;
+        for _ in 0..from.count(2)? {
+            let step = take_step(from, steps, &mut next)?;
+            let total = if from.bool()? { Some(T::take(from)?) } else { None };
+            totals.insert(step as u32, total);
+        }
+        Ok(Self(totals))
     }
 }
 
@@ -135,38 +182,39 @@ impl Accumulator for Sum {
         }
     }
 
-    fn add(&mut self, series: &mut SeriesRow, scope: &mut Scope<'_>) {
+    fn add(&mut self, series: &mut SeriesRow, scope: &mut Scope<'_, '_>) -> Result<(), QueryError> {
         let row = &series.row;
         let values = row.values();
         row.present().for_each_run(|start, end| {
             let sums = &mut self.sums[start..end];
             let compensations = &mut self.compensations[start..end];
             for ((sum, compensation), &value) in sums.iter_mut().zip(compensations).zip(&values[start..end]) {
-                (*sum, *compensation) = kahan_add(value, *sum, *compensation);
+                (*sum, *compensation) = kahan_add_select(value, *sum, *compensation);
             }
         });
         self.present.union(row.present());
-        if !row.histograms().is_empty() {
-            self.histograms.add(series, &self.present, scope);
+        if row.histograms().is_empty() {
+            return Ok(());
         }
+        self.histograms.add(series, &self.present, scope)
     }
 
-    fn merge(&mut self, other: Self, scope: &mut Scope<'_>) {
+    fn merge(&mut self, other: Self, scope: &mut Scope<'_, '_>) -> Result<(), QueryError> {
         for_each_present(&other.present, |step| {
             let (sum, compensation) = kahan_add(other.sums[step], self.sums[step], self.compensations[step]);
             self.sums[step] = sum;
             self.compensations[step] = compensation + other.compensations[step];
         });
         self.present.union(&other.present);
-        self.histograms.merge(other.histograms, scope);
+        self.histograms.merge(other.histograms, scope)
     }
 
-    fn finish(self, scope: &mut Scope<'_>) -> Row {
+    fn finish(self, scope: &mut Scope<'_, '_>) -> Result<Row, QueryError> {
         let mut values = self.sums;
         values.iter_mut().zip(&self.compensations).for_each(|(sum, compensation)| *sum += compensation);
         let mut row = Row::from_lanes(values, self.present);
-        self.histograms.finish(&mut row, scope);
-        row
+        self.histograms.finish(&mut row, scope)?;
+        Ok(row)
     }
 }
 
@@ -223,16 +271,17 @@ impl Accumulator for Average {
         }
     }
 
-    fn add(&mut self, series: &mut SeriesRow, scope: &mut Scope<'_>) {
+    fn add(&mut self, series: &mut SeriesRow, scope: &mut Scope<'_, '_>) -> Result<(), QueryError> {
         let values = series.row.values();
         for_each_present(series.row.present(), |step| self.add_value(step, values[step]));
         self.present.union(series.row.present());
-        if !series.row.histograms().is_empty() {
-            self.histograms.add(series, &self.present, scope);
+        if series.row.histograms().is_empty() {
+            return Ok(());
         }
+        self.histograms.add(series, &self.present, scope)
     }
 
-    fn merge(&mut self, mut other: Self, scope: &mut Scope<'_>) {
+    fn merge(&mut self, mut other: Self, scope: &mut Scope<'_, '_>) -> Result<(), QueryError> {
         let present = other.present.clone();
         for_each_present(&present, |step| {
             let (own_count, other_count) = (f64::from(self.counts[step]), f64::from(other.counts[step]));
@@ -242,7 +291,7 @@ impl Accumulator for Average {
                 if !sum.is_infinite() {
                     self.totals[step] = sum;
                     self.compensations[step] = compensation + other.compensations[step];
-                    self.counts[step] += other.counts[step];
+                    self.counts[step] = self.counts[step].saturating_add(other.counts[step]);
                     return;
                 }
             }
@@ -266,13 +315,13 @@ impl Accumulator for Average {
                     share * self.compensations[step] + (1.0 - share) * other.compensations[step],
                 );
             }
-            self.counts[step] += other.counts[step];
+            self.counts[step] = self.counts[step].saturating_add(other.counts[step]);
         });
         self.present.union(&other.present);
-        self.histograms.merge(other.histograms, scope);
+        self.histograms.merge(other.histograms, scope)
     }
 
-    fn finish(self, scope: &mut Scope<'_>) -> Row {
+    fn finish(self, scope: &mut Scope<'_, '_>) -> Result<Row, QueryError> {
         let mut values = self.totals;
         for (step, value) in values.iter_mut().enumerate() {
             let compensation = self.compensations[step];
@@ -284,7 +333,50 @@ impl Accumulator for Average {
             }
         }
         let mut row = Row::from_lanes(values, self.present);
-        self.histograms.finish(&mut row, scope);
-        row
+        self.histograms.finish(&mut row, scope)?;
+        Ok(row)
+    }
+}
+
+impl Partial for Sum {
+    fn put(&self, out: &mut Writer) {
+        put_bitmap(out, &self.present);
+        put_lane(out, &self.sums, &self.present);
+        put_lane(out, &self.compensations, &self.present);
+        self.histograms.put(out);
+    }
+
+    fn take(from: &mut Reader<'_>, steps: usize) -> Result<Self, WireError> {
+        let present = take_bitmap(from, steps)?;
+        let sums = take_lane(from, &present, 0.0)?;
+        let compensations = take_lane(from, &present, 0.0)?;
+        let histograms = HistogramSteps::take(from, steps)?;
+        Ok(Self { sums, compensations, present, histograms })
+    }
+}
+
+impl Partial for Average {
+    fn put(&self, out: &mut Writer) {
+        put_bitmap(out, &self.present);
+        put_bitmap(out, &self.running);
+        put_lane(out, &self.totals, &self.present);
+        put_lane(out, &self.compensations, &self.present);
+        self.present.ones().for_each(|step| out.number(self.counts[step].into()));
+        self.histograms.put(out);
+    }
+
+    fn take(from: &mut Reader<'_>, steps: usize) -> Result<Self, WireError> {
+        let present = take_bitmap(from, steps)?;
+        let running = take_bitmap(from, steps)?;
+        let totals = take_lane(from, &present, 0.0)?;
+        let compensations = take_lane(from, &present, 0.0)?;
+        let mut counts = vec![0; steps];
+        for step in present.ones() {
+            // Counts are added up: half of what a number holds is more than any memory does.
+            let count = u32::try_from(from.number()?).ok().filter(|count| (1..1 << 24).contains(count));
+            counts[step] = count.ok_or(WireError("a mean of no values, or of too many"))?;
+        }
+        let histograms = HistogramSteps::take(from, steps)?;
+        Ok(Self { totals, compensations, counts, running, present, histograms })
     }
 }

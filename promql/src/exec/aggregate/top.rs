@@ -2,15 +2,19 @@
 
 use super::Aggregation;
 use crate::annotations::Annotation;
-use crate::engine::QueryError;
+use crate::engine::{Pace, QueryError};
 use crate::exec::executor::Context;
 use crate::exec::grouping::{Groups, Key};
 use crate::exec::pipeline::{Sink, Worker};
 use crate::exec::row::Row;
 use crate::exec::rows::{Collect, Rows, SeriesRow};
+use crate::exec::sort::sorted;
 use crate::gostd::{float_to_int64, format_g};
 use crate::labels::Labels;
 use crate::syntax::AggregateOp;
+
+/// What a candidate costs at one step, in units of [`Pace`].
+const UNITS_PER_STEP: u64 = 5;
 
 /// What a heap holds: a value and whose it is.
 #[derive(Clone, Copy)]
@@ -60,21 +64,26 @@ impl<'p> Aggregation<'p, '_> {
             series: Vec::new(),
         };
         let mut sinks = self.executor.stream(&self.plan.input, self.grid, context, &make)?;
+        let pace = &mut Pace::new(tracker);
         // Ties fall to the series that comes first; with several workers candidates are put back in that order.
         let mut all = make();
         if sinks.len() == 1 {
             all = sinks.remove(0);
         } else {
-            let mut candidates: Vec<SeriesRow> = sinks.into_iter().flat_map(Top::into_rows).collect();
+            let mut candidates: Vec<SeriesRow> = Vec::new();
+            for sink in sinks {
+                candidates.extend(sink.into_rows(pace)?);
+            }
             candidates.sort_by_key(|series| series.order);
             for series in candidates {
+                pace.spend(UNITS_PER_STEP * self.grid.steps as u64)?;
                 all.add(&series.labels, series.drop_name, series.order, &series.row);
             }
         }
         if self.grid.ranged {
-            Rows::new(tracker, all.into_rows())
+            Rows::new(tracker, all.into_rows(pace)?)
         } else {
-            Rows::new(tracker, all.into_sorted())
+            Rows::new(tracker, all.into_sorted(pace)?)
         }
     }
 }
@@ -99,6 +108,7 @@ impl Sink for Top<'_> {
         if row.histograms().iter().any(|(step, _)| self.sizes[*step as usize] >= 1) {
             worker.annotations.add(self.ignored.clone(), self.span);
         }
+        worker.pace.spend(UNITS_PER_STEP * row.steps() as u64)?;
         let kept = self.add(&series.labels, series.drop_name, series.order, row) as u64;
         worker.tracker.reserve(kept, kept * size_of::<Candidate>() as u64)
     }
@@ -139,40 +149,40 @@ impl Top<'_> {
     }
 
     /// The chosen series with the values at the steps they were chosen for.
-    fn into_rows(self) -> Vec<SeriesRow> {
+    fn into_rows(self, pace: &mut Pace<'_>) -> Result<Vec<SeriesRow>, QueryError> {
         let steps = self.sizes.len();
         let mut rows: Vec<Option<Row>> = vec![None; self.series.len()];
         for heaps in &self.heaps {
             for (step, heap) in heaps.iter().enumerate() {
                 for candidate in heap {
+                    pace.spend(UNITS_PER_STEP)?;
                     rows[candidate.series].get_or_insert_with(|| Row::new(steps)).set(step, candidate.value);
                 }
             }
         }
         let series = self.series.into_iter().zip(rows);
-        series
-            .filter_map(|((labels, drop_name, order), row)| {
-                Some(SeriesRow { labels, drop_name, order, row: row? })
-            })
-            .collect()
+        let series = series.filter_map(|((labels, drop_name, order), row)| {
+            Some(SeriesRow { labels, drop_name, order, row: row? })
+        });
+        Ok(series.collect())
     }
 
     /// The chosen series of a single step, group by group, best first.
-    fn into_sorted(mut self) -> Vec<SeriesRow> {
+    fn into_sorted(self, pace: &mut Pace<'_>) -> Result<Vec<SeriesRow>, QueryError> {
         let mut rows = Vec::new();
-        for heaps in &mut self.heaps {
-            let Some(heap) = heaps.first_mut() else { continue };
-            heap.sort_by(|a, b| {
+        for heaps in self.heaps {
+            let Some(heap) = heaps.into_iter().next() else { continue };
+            let heap = sorted(heap, pace, |a, b| {
                 let order = a.value.partial_cmp(&b.value).unwrap_or(std::cmp::Ordering::Equal);
                 let order = if self.largest { order.reverse() } else { order };
                 a.value.is_nan().cmp(&b.value.is_nan()).then(order)
-            });
+            })?;
             for candidate in heap {
                 let (labels, drop_name, order) = self.series[candidate.series].clone();
                 rows.push(SeriesRow { labels, drop_name, order, row: Row::constant(candidate.value, 1) });
             }
         }
-        rows
+        Ok(rows)
     }
 }
 

@@ -13,6 +13,7 @@ mod over_time;
 mod rate;
 mod rate_rows;
 mod regression;
+mod sliding;
 
 use std::sync::Arc;
 
@@ -26,7 +27,7 @@ use super::row::Row;
 use super::rows::SeriesRow;
 use super::scalar::ScalarValues;
 use crate::annotations::{Annotation, Annotations};
-use crate::engine::{EngineOptions, QueryError};
+use crate::engine::{EngineOptions, Pace, QueryError};
 use crate::histogram::{CounterReset, FloatHistogram};
 use crate::labels::{Labels, METRIC_TYPE_LABEL};
 use crate::plan::{RangeCall, RangeSelector, RangeSource, Selector, Subquery};
@@ -136,6 +137,7 @@ impl<'p> RowFunction<'p> {
         windows: &Windows,
         row: &mut Row,
         annotations: &mut Annotations,
+        pace: &mut Pace<'_>,
     ) -> Result<(), QueryError> {
         row.reset(windows.grid.steps);
         let mut scratch = Vec::new();
@@ -146,10 +148,23 @@ impl<'p> RowFunction<'p> {
             && self.extended().is_none()
             && !has_starts
         {
-            rate_rows::fill(buffer, windows, kind, row);
+            rate_rows::fill(buffer, windows, kind, row, pace)?;
             if kind.is_counter && row.present().any() {
                 self.check_counter_name(&mut scope);
             }
+            return Ok(());
+        }
+        if buffer.histograms.is_empty()
+            && self.extended().is_none()
+            && !has_starts
+            && sliding::Sliding::new(buffer, windows).fill(
+                self.call.func,
+                |step| self.param(0, step),
+                row,
+                &mut scope,
+                pace,
+            )?
+        {
             return Ok(());
         }
         let (mut float_range, mut histogram_range) = ((0, 0), (0, 0));
@@ -165,6 +180,7 @@ impl<'p> RowFunction<'p> {
             let floats = float_range.0..float_range.1;
             advance(&buffer.histogram_timestamps, &mut histogram_range, after_ms, until_ms);
             let histograms = histogram_range.0..histogram_range.1;
+            pace.spend(1 + floats.len() as u64 + Pace::HISTOGRAM * histograms.len() as u64)?;
             if floats.is_empty() && histograms.is_empty() {
                 continue;
             }
@@ -343,10 +359,10 @@ impl Reader for RangeReader<'_> {
     }
 
     fn read(&self, series: &mut SeriesRow, worker: &mut Worker<'_>) -> Result<(), QueryError> {
-        let Worker { buffer, annotations, .. } = worker;
+        let Worker { buffer, annotations, pace, .. } = worker;
         super::select::reduce_to_stats(self, self.selector, buffer);
         buffer.remove_stale_markers();
-        self.function.fill(&series.labels, buffer, &self.windows, &mut series.row, annotations)
+        self.function.fill(&series.labels, buffer, &self.windows, &mut series.row, annotations, pace)
     }
 }
 
@@ -373,14 +389,15 @@ impl<'p> RangeStage<'p> {
 
 impl Stage for RangeStage<'_> {
     fn apply(&self, series: &mut SeriesRow, worker: &mut Worker<'_>) -> Result<(), QueryError> {
-        let Worker { buffer, annotations, spare, .. } = worker;
+        let Worker { buffer, annotations, spare, pace, .. } = worker;
+        pace.spend(series.row.steps() as u64)?;
         row_to_samples(&self.inner, &series.row, buffer);
         if let Some(counts) = &worker.tracker.counts {
             let mut sizes = vec![0; self.windows.grid.steps];
             self.windows.count(buffer, &mut sizes);
             counts.add(self.windows.grid.counted, &sizes);
         }
-        self.function.fill(&series.labels, buffer, &self.windows, spare, annotations)?;
+        self.function.fill(&series.labels, buffer, &self.windows, spare, annotations, pace)?;
         std::mem::swap(&mut series.row, spare);
         Ok(())
     }

@@ -51,8 +51,7 @@ pub(super) fn sum(window: &Window<'_>, scope: &mut Scope<'_>) -> Option<SampleVa
         for &value in window.floats {
             sum.add(value);
         }
-        let total = if sum.sum.is_infinite() { sum.sum } else { sum.total() };
-        return Some(SampleValue::Float(total));
+        return Some(SampleValue::Float(finished_sum(sum.sum, sum.compensation)));
     }
     if !window.floats.is_empty() {
         scope.mixed();
@@ -62,6 +61,11 @@ pub(super) fn sum(window: &Window<'_>, scope: &mut Scope<'_>) -> Option<SampleVa
     let mut sum = HistogramSum::new(first);
     let result = rest.iter().try_for_each(|histogram| sum.add(histogram)).map(|()| sum.finish());
     scope.histogram_result(result)
+}
+
+/// The value of a compensated sum.
+pub(super) fn finished_sum(sum: f64, compensation: f64) -> f64 {
+    if sum.is_infinite() { sum } else { sum + compensation }
 }
 
 pub(super) fn avg(window: &Window<'_>, scope: &mut Scope<'_>) -> Option<SampleValue> {
@@ -79,7 +83,7 @@ pub(super) fn avg(window: &Window<'_>, scope: &mut Scope<'_>) -> Option<SampleVa
 }
 
 /// The mean: a compensated sum divided at the end, or, once that would overflow, a running mean.
-fn mean(values: &[f64]) -> f64 {
+pub(super) fn mean(values: &[f64]) -> f64 {
     let mut sum = values[0];
     let mut compensation = 0.0;
     for (i, &value) in values.iter().enumerate().skip(1) {

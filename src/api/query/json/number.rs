@@ -21,18 +21,8 @@ pub fn write_timestamp_ms(out: &mut Vec<u8>, t_ms: i64) {
     }
 }
 
-fn write_integer(out: &mut Vec<u8>, mut number: u64) {
-    let mut digits = [0_u8; 20];
-    let mut at = digits.len();
-    loop {
-        at -= 1;
-        digits[at] = b'0' + (number % 10) as u8;
-        number /= 10;
-        if number == 0 {
-            break;
-        }
-    }
-    out.extend_from_slice(&digits[at..]);
+fn write_integer(out: &mut Vec<u8>, number: u64) {
+    out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
 }
 
 /// Writes a sample's value as a string: plain digits, an exponent below 1e-6 and from 1e21 on, `NaN`, `+Inf`, `-Inf`.
@@ -61,6 +51,9 @@ fn write_quoted(out: &mut Vec<u8>, value: f64, has_exponent: bool) {
             out.push(b'-');
         }
         write_integer(out, value.abs() as u64);
+    } else if (1e-5..1e15).contains(&value.abs()) {
+        // In this range it writes no exponent, and a fraction, which there is.
+        out.extend_from_slice(ryu::Buffer::new().format_finite(value).as_bytes());
     } else {
         // Writing to a vector cannot fail.
         let _ = write!(out, "{value}");
