@@ -94,6 +94,12 @@ random_id! {
 }
 
 random_id! {
+    /// Drawn when a cluster is founded. Everything that belongs to it says so, so that nothing is mixed up with another
+    /// cluster's.
+    ClusterId
+}
+
+random_id! {
     /// Drawn at every start of a coordinator. It names its batches, so that numbers never repeat (rule 2).
     BootId
 }

@@ -32,7 +32,9 @@ pub use batch_set::BatchSet;
 pub use chain::{Chain, Span};
 pub use document::{DocumentError, EpochDocument, Proposer};
 pub use hash::{HashSeed, SeriesKey, ShardCount};
-pub use ids::{BatchId, BatchNumber, BootId, Epoch, Incarnation, NodeId, Segment, Shard, ShardIndex};
+pub use ids::{
+    BatchId, BatchNumber, BootId, ClusterId, Epoch, Incarnation, NodeId, Segment, Shard, ShardIndex,
+};
 pub use member::{Member, Replica, Role, Weight, Zone};
 pub use placement::Placement;
 pub use quorum::Quorum;

@@ -7,11 +7,11 @@
 //! What may go wrong: two nodes that compute different placements would write to different places. There is nothing
 //! here but arithmetic on the epoch document, and golden placements stand against drift.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::hash::ShardCount;
 use crate::ids::ShardIndex;
-use crate::member::{Member, Role, Zone};
+use crate::member::{Member, Replica, Role, Zone};
 use crate::tenant::TenantId;
 use crate::tokens::{Position, TokenRing};
 
@@ -50,8 +50,13 @@ impl Placement {
 
     /// The members that hold a shard, in the order of the walk.
     pub fn of(&self, tenant: &TenantId, count: ShardCount, index: ShardIndex) -> Vec<&Member> {
+        self.at(Position::of_shard(tenant, count, index))
+    }
+
+    /// The members that hold a shard whose walk begins at a position.
+    fn at(&self, position: Position) -> Vec<&Member> {
         let mut in_zone = vec![0; self.members.len()];
-        let walk = self.tokens.walk(Position::of_shard(tenant, count, index));
+        let walk = self.tokens.walk(position);
         let accepted = walk.filter(|member| {
             let taken = &mut in_zone[self.zones[*member]];
             let free = *taken < self.per_zone;
@@ -64,6 +69,21 @@ impl Placement {
     /// The members, in order of their names, each with its share of the ring as a fraction of 1.
     pub fn shares(&self) -> impl Iterator<Item = (&Member, f64)> {
         self.members.iter().zip(self.tokens.shares())
+    }
+
+    /// The sets of replicas that some shard, of whatever tenant, would change to from `before`; each once. Tenants are
+    /// not known to the documents, so a proposer looks at the whole circle.
+    pub fn sets_changed_from(&self, before: &Placement) -> BTreeSet<Vec<Replica>> {
+        let sorted = |members: Vec<&Member>| {
+            let mut replicas: Vec<Replica> = members.into_iter().map(Member::replica).collect();
+            replicas.sort();
+            replicas
+        };
+        // Between two neighbouring tokens, of either ring, no walk changes.
+        let positions = self.tokens.positions().chain(before.tokens.positions());
+        let pairs: BTreeSet<_> =
+            positions.map(|position| (sorted(before.at(position)), sorted(self.at(position)))).collect();
+        pairs.into_iter().filter(|(old, new)| old != new).map(|(_, new)| new).collect()
     }
 
     /// Replicas of each shard.

@@ -85,6 +85,11 @@ impl TokenRing {
         })
     }
 
+    /// Where the tokens lie, ascending.
+    pub fn positions(&self) -> impl Iterator<Item = Position> + '_ {
+        self.tokens.iter().map(|(position, _)| *position)
+    }
+
     /// How much of the circle each node owns, as fractions of 1: what a walk meets first.
     pub fn shares(&self) -> Vec<f64> {
         let mut shares = vec![0.0; self.nodes];

@@ -5,7 +5,7 @@ mod common;
 use std::collections::{BTreeMap, BTreeSet};
 
 use common::{count, member, tenant};
-use gyre_ring::{Member, Placement, Role, ShardIndex};
+use gyre_ring::{Member, Placement, Role, ShardIndex, TenantId};
 use proptest::prelude::*;
 
 const SHARDS: u32 = 256;
@@ -156,4 +156,30 @@ fn placements_never_drift() {
     {
         assert_eq!(place(&two_zones, 3, "acme", 4, index as u32), *expected, "{index} of 4");
     }
+}
+
+#[test]
+fn the_changed_sets_are_those_that_shards_change_to() {
+    let names = ["a", "b", "c", "d", "e"];
+    let members: Vec<Member> = names.iter().map(|name| member(name, "", 100)).collect();
+    let before = Placement::new(&members[..4], Role::Write, 3);
+    let after = Placement::new(&members, Role::Write, 3);
+    let changed = after.sets_changed_from(&before);
+    // One of the three is the one that joined, and the two others are any two of the four: six sets.
+    assert_eq!(changed.len(), 6);
+    assert!(changed.iter().all(|set| set.iter().any(|replica| replica.node.as_str() == "e")));
+    let replicas = |placement: &Placement, tenant: &TenantId, index| {
+        let mut set: Vec<_> =
+            placement.of(tenant, count(16), ShardIndex(index)).into_iter().map(Member::replica).collect();
+        set.sort();
+        set
+    };
+    for number in 0..100 {
+        let tenant = tenant(&format!("tenant-{number}"));
+        for index in 0..16 {
+            let (old, new) = (replicas(&before, &tenant, index), replicas(&after, &tenant, index));
+            assert!(old == new || changed.contains(&new), "{tenant} {index}");
+        }
+    }
+    assert!(after.sets_changed_from(&after).is_empty());
 }

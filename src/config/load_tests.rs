@@ -119,7 +119,7 @@ fn a_bad_value_names_its_place_and_what_is_wrong() {
 #[test]
 fn settings_of_later_versions_are_refused_rather_than_ignored() {
     let single = "does not exist yet: this version runs a single node on local disk";
-    assert_eq!(error("storage:\n  url: s3://b\n"), format!("FILE:2:3: storage.url {single}"));
+    assert_eq!(error("gossip:\n  listen: h:1\n"), format!("FILE:2:3: gossip.listen {single}"));
     assert_eq!(
         load(&[flag("gossip.join", "a:1")], &[]).unwrap_err().to_string(),
         format!("flag --gossip.join: gossip.join {single}")

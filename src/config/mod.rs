@@ -13,6 +13,7 @@ use std::path::PathBuf;
 
 use gyre_ring::NodeId;
 
+use crate::cluster::store::StorageUrl;
 use crate::tenant::TenantId;
 use crate::tenant::header::AuthMode;
 use crate::tenant::limits::{Limits, Overrides};
@@ -31,7 +32,7 @@ mod yaml;
 pub use error::ConfigError;
 pub use features::{Feature, Features};
 pub use settings::{SETTINGS, Setting};
-pub use values::{ListenAddress, LogLevel, WalSync};
+pub use values::{ListenAddress, LogLevel, WalSync, host_node_id};
 
 /// Everything a node can be told.
 #[derive(Clone, Debug, PartialEq)]
@@ -42,8 +43,10 @@ pub struct Config {
     pub http_listen: ListenAddress,
     /// The least severe messages that are logged.
     pub log_level: LogLevel,
-    /// The node's name.
-    pub node_id: NodeId,
+    /// The node's name; `None`: the one it has in its data directory, or the host's.
+    pub node_id: Option<NodeId>,
+    /// Where the object store is.
+    pub storage_url: StorageUrl,
     /// How tenants are told apart.
     pub auth_mode: AuthMode,
     /// What a write waits for.
@@ -72,7 +75,8 @@ impl Default for Config {
             data_dir: PathBuf::from("gyre-data"),
             http_listen: ListenAddress::default(),
             log_level: LogLevel::Info,
-            node_id: values::host_node_id(),
+            node_id: None,
+            storage_url: StorageUrl::DataDir,
             auth_mode: AuthMode::Optional,
             wal_sync: WalSync::Commit,
             push_request_bytes_max: 100 << 20,

@@ -54,11 +54,16 @@ macro_rules! setting {
 }
 
 /// All settings, in the order of `--help` and `/config`.
-pub static SETTINGS: [Setting; 12] = [
+pub static SETTINGS: [Setting; 13] = [
     setting!("data-dir", data_dir, "folder that holds all data"),
+    setting!(
+        "storage.url",
+        storage_url,
+        "object store: file:///path or memory://; a folder in data-dir unless given"
+    ),
     setting!("http.listen", http_listen, "address to serve HTTP on, host:port"),
     setting!("log.level", log_level, "error, warn, info, debug or trace"),
-    setting!("node.id", node_id, "name of this node; the host's name unless given"),
+    setting!("node.id", node_id, "name of this node; the host's at first start unless given"),
     setting!(
         "auth.mode",
         auth_mode,
@@ -111,8 +116,7 @@ pub static SETTINGS: [Setting; 12] = [
 ];
 
 /// Settings of later versions. Whoever gives one expects a cluster or a bucket, so starting without would deceive.
-pub(super) const NOT_YET: [&str; 10] = [
-    "storage.url",
+pub(super) const NOT_YET: [&str; 9] = [
     "rpc.listen",
     "gossip.listen",
     "gossip.join",

@@ -10,6 +10,7 @@ mod series;
 mod server;
 
 mod canonical_labels;
+mod cluster_of_one;
 mod command_line;
 mod decode;
 mod decode_against_prost;
