@@ -109,3 +109,43 @@ impl QueryPool {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_util::future::{Either, join, select};
+    use std::pin::pin;
+    use std::sync::mpsc;
+
+    const LONG: Duration = Duration::from_secs(60);
+
+    #[test]
+    fn a_query_waits_for_its_turn_as_long_as_it_may_and_only_so_many_wait() {
+        actix_rt::System::new().block_on(async {
+            let pool = QueryPool::new(1, 1);
+            let (finish, finished) = mpsc::channel::<()>();
+            let first = pool.run(LONG, CancelToken::default(), move || {
+                // Until the sender is gone.
+                let _ = finished.recv();
+                Ok(1)
+            });
+            let others = async {
+                let impatient = pool.run(Duration::from_millis(1), CancelToken::default(), || Ok(2)).await;
+                assert!(matches!(impatient, Err(PoolError::Waited)), "{impatient:?}");
+                let waiting = pin!(pool.run(LONG, CancelToken::default(), || Ok(3)));
+                let refused = pin!(pool.run(LONG, CancelToken::default(), || Ok(4)));
+                // The first of the two is polled first, and takes the only place there is to wait.
+                match select(waiting, refused).await {
+                    Either::Right((outcome, waiting)) => {
+                        assert!(matches!(outcome, Err(PoolError::Full)), "{outcome:?}");
+                        drop(finish);
+                        assert!(matches!(waiting.await, Ok(3)));
+                    }
+                    Either::Left((outcome, _)) => panic!("not its turn: {outcome:?}"),
+                }
+            };
+            let (first, ()) = join(first, others).await;
+            assert!(matches!(first, Ok(1)));
+        });
+    }
+}

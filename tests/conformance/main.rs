@@ -10,6 +10,7 @@ mod remote_write;
 
 mod answer;
 mod exclusions;
+mod language;
 mod target;
 
 use std::fs;
@@ -18,6 +19,7 @@ use std::sync::Arc;
 use bench::server::{Gyre, ManagedFolder, Product, Server, clean_up_on_signals};
 use gyre_promql::testkit::{FileReport, run_script};
 
+use language::LanguageTarget;
 use target::HttpTarget;
 
 /// What Prometheus runs its scripts with: all that is experimental is on. The scripts begin in 1970, load later samples
@@ -29,37 +31,58 @@ query: {max_samples: 10000}
 limits: {out_of_order_time_window: 100y, enforce_metric_name: false}
 ";
 
-#[test]
-fn the_program_passes_prometheus_scripts() -> bench::Result<()> {
-    let default = concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/promqltest");
-    let Some(scripts) = corpus::scripts(default) else { return Ok(()) };
+/// Where the scripts are unless the variable says otherwise.
+const CORPUS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/promqltest");
+
+fn start(folder: &ManagedFolder) -> bench::Result<Server> {
     clean_up_on_signals()?;
-    let folder = ManagedFolder::create_in(&std::env::temp_dir())?;
     let config = folder.path().join("gyre.yaml");
     fs::write(&config, CONFIG).expect("the folder is writable");
     let gyre = Gyre::committing(env!("CARGO_BIN_EXE_gyre").into()).with_config(config);
     let product: Arc<dyn Product> = Arc::new(gyre);
-    let server = Server::start(&product, folder.path())?;
+    Server::start(&product, folder.path())
+}
+
+#[test]
+fn the_program_passes_prometheus_scripts() -> bench::Result<()> {
+    let Some(scripts) = corpus::scripts(CORPUS) else { return Ok(()) };
+    let folder = ManagedFolder::create_in(&std::env::temp_dir())?;
+    let server = start(&folder)?;
     let mut total = FileReport::default();
     let mut wrong = Vec::new();
-    println!("| file | evals | passed | queries |");
+    println!("| script | evals | passed | queries |");
     println!("| --- | --- | --- | --- |");
     for (name, script) in scripts {
-        if let Some(reason) = exclusions::of_file(&name) {
-            println!("| {name} | | not run: {reason} | |");
+        if let Some(reason) = exclusions::of_script(&name) {
+            println!("| {name} | not run: {reason} | | |");
             continue;
         }
         let mut target = HttpTarget::new(&server, &name);
         let report = run_script(&script, &mut target).unwrap_or_else(|error| panic!("{name}: {error}"));
+        println!("| {name} | {} | {} | {} |", report.evals, report.passed, report.queries);
         let failures = report.failures.iter();
         wrong.extend(failures.map(|failure| format!("{name}:{}: {}", failure.line, failure.reason)));
-        println!("| {name} | {} | {} | {} |", report.evals, report.passed, report.queries);
         total.evals += report.evals;
         total.passed += report.passed;
         total.queries += report.queries;
     }
     println!("| total | {} | {} | {} |", total.evals, total.passed, total.queries);
     assert!(wrong.is_empty(), "{} unlike Prometheus:\n{}", wrong.len(), wrong.join("\n"));
-    assert!(total.evals > 1_000, "only {} evaluations", total.evals);
+    assert!(total.evals > 2_000, "only {} evaluations", total.evals);
+    Ok(())
+}
+
+#[test]
+fn formatted_expressions_are_the_same_expressions() -> bench::Result<()> {
+    let Some(scripts) = corpus::scripts(CORPUS) else { return Ok(()) };
+    let folder = ManagedFolder::create_in(&std::env::temp_dir())?;
+    let server = start(&folder)?;
+    let mut target = LanguageTarget::new(&server);
+    for (name, script) in scripts {
+        run_script(&script, &mut target).unwrap_or_else(|error| panic!("{name}: {error}"));
+    }
+    println!("{} expressions", target.asked);
+    assert!(target.problems.is_empty(), "{}", target.problems.join("\n"));
+    assert!(target.asked > 2_000, "only {} expressions", target.asked);
     Ok(())
 }

@@ -60,6 +60,10 @@ fn gyre_answers_what_the_prometheus_that_feeds_it_answers() -> bench::Result<()>
     Ok(())
 }
 
+fn is_formatted_differently(expr: &str) -> bool {
+    queries::FORMATTED_DIFFERENTLY.iter().any(|(_, different)| *different == expr)
+}
+
 /// Both servers, and what was found so far.
 struct Comparison {
     scene: Scene,
@@ -111,6 +115,10 @@ impl Comparison {
                     Err(error) => self.failures.push(format!("{call:?}: {error}")),
                 }
                 is_empty |= expected.is_some_and(|expected| expected.is_empty());
+            }
+            match self.scene.formatted(&expr.replace("$AT", "1.5")) {
+                Ok((there, here)) if (there == here) != is_formatted_differently(expr) => {}
+                other => self.failures.push(format!("{expr} is formatted differently: {other:?}")),
             }
             // What compares nothing proves nothing: only the ones meant to be empty may be.
             if is_empty && !queries::MAY_BE_EMPTY.contains(expr) {

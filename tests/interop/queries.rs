@@ -314,6 +314,9 @@ pub const DIFFERENT: &[(u32, Refused, &str)] = &[
 /// What both answer, but not alike, under the numbers of the same document.
 pub const ANSWERED_DIFFERENTLY: &[(u32, &str)] = &[(9, "node_load1 atan2 node_load5")];
 
+/// What both format, but not alike, under the numbers of the same document.
+pub const FORMATTED_DIFFERENTLY: &[(u32, &str)] = &[(10, "year(vector(-1e9))")];
+
 /// Whether the expression evaluates something at multiples of its own step.
 pub fn has_subquery(expr: &str) -> bool {
     expr.split('[').skip(1).any(|rest| rest.split(']').next().is_some_and(|window| window.contains(':')))

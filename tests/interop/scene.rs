@@ -78,6 +78,15 @@ impl Scene {
         call.ask(&self.gyre, &mut self.gyre.connect())
     }
 
+    /// An expression as Prometheus formats it, and as gyre does.
+    pub fn formatted(&self, expr: &str) -> Result<(String, String)> {
+        let format = |server: &Server| {
+            let answer = server.query(&mut server.connect(), "/api/v1/format_query", &[("query", expr)])?;
+            answer.into_text()
+        };
+        Ok((format(&self.prometheus)?, format(&self.gyre)?))
+    }
+
     /// How many samples Prometheus says that a query looked at, and how many gyre says.
     pub fn samples(&self, call: &Call) -> Result<(u64, u64)> {
         let samples = |server: &Server| {

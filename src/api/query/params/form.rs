@@ -141,6 +141,7 @@ fn decode(encoded: &[u8]) -> Result<String, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn form(encoded: &str) -> Result<Form, ApiError> {
         let mut form = Form::default();
@@ -184,5 +185,24 @@ mod tests {
     fn the_number_of_values_is_limited() {
         assert!(form(&"a&".repeat(FORM_VALUES_MAX)).is_ok());
         assert!(form(&"a&".repeat(FORM_VALUES_MAX + 1)).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn any_pairs_come_back_from_their_encoding(pairs in prop::collection::vec((".*", ".*"), 0..5)) {
+            let escape = |text: &String| text.bytes().map(|byte| format!("%{byte:02x}")).collect::<String>();
+            let encoded: Vec<String> =
+                pairs.iter().map(|(name, value)| format!("{}={}", escape(name), escape(value))).collect();
+            let form = form(&encoded.join("&")).unwrap();
+            prop_assert_eq!(form.check(), Ok(()));
+            prop_assert_eq!(form.values, pairs);
+        }
+
+        #[test]
+        fn any_bytes_are_a_form_or_an_error(bytes in prop::collection::vec(any::<u8>(), 0..100)) {
+            let mut form = Form::default();
+            prop_assert!(form.add(&bytes).is_ok());
+            prop_assert!(form.values.len() <= bytes.len());
+        }
     }
 }
