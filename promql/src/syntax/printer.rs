@@ -78,11 +78,9 @@ pub(super) fn write_expr(out: Out<'_>, expr: &Expr) -> fmt::Result {
             out.write_char(')')
         }
         Expr::Binary(binary) => {
-            match &binary.lhs {
-                Expr::Number(number) if number.value == f64::INFINITY && binary.op == BinaryOp::Pow => {
-                    out.write_str("Inf")?;
-                }
-                lhs => write_expr(out, lhs)?,
+            match mended_end(binary) {
+                Some(mended) => out.write_str(&mended.apply(binary.lhs.to_string()))?,
+                None => write_expr(out, &binary.lhs)?,
             }
             out.write_char(' ')?;
             write_operator(out, binary)?;
@@ -133,6 +131,52 @@ pub(super) fn write_aggregate_head(out: Out<'_>, aggregate: &AggregateExpr) -> f
         out.write_char(' ')?;
     }
     Ok(())
+}
+
+/// An end of a printed text, and what must stand there instead.
+pub(super) struct MendedEnd {
+    end: String,
+    mended: String,
+}
+
+impl MendedEnd {
+    pub fn apply(&self, printed: String) -> String {
+        match printed.strip_suffix(&self.end) {
+            Some(start) => format!("{start}{}", self.mended),
+            None => printed,
+        }
+    }
+}
+
+/// What the end of a left operand must be so that the operator behind it does not change its meaning.
+pub(super) fn mended_end(binary: &BinaryExpr) -> Option<MendedEnd> {
+    if let Expr::Number(number) = &binary.lhs
+        && number.value == f64::INFINITY
+        && binary.op == BinaryOp::Pow
+    {
+        // The sign would be that of the power.
+        return Some(MendedEnd { end: "+Inf".to_owned(), mended: "Inf".to_owned() });
+    }
+    let is_arithmetic = matches!(
+        binary.op,
+        BinaryOp::Add | BinaryOp::Sub | BinaryOp::Mul | BinaryOp::Div | BinaryOp::Mod | BinaryOp::Pow
+    );
+    let DurationValue::Expr(offset) = last_offset(&binary.lhs)? else { return None };
+    // Such an offset would go on behind its parentheses, unless it has a sign.
+    let end = offset.to_string();
+    (is_arithmetic && offset.wrapped).then(|| MendedEnd { mended: format!("+{end}"), end })
+}
+
+/// The offset that a printed expression ends with.
+fn last_offset(expr: &Expr) -> Option<&DurationValue> {
+    match expr {
+        Expr::Binary(binary) => last_offset(&binary.rhs),
+        Expr::Unary(unary) => last_offset(&unary.expr),
+        Expr::Vector(selector) => Some(&selector.offset),
+        Expr::Matrix(matrix) => Some(&matrix.selector.offset),
+        Expr::Subquery(subquery) => Some(&subquery.offset),
+        _ => None,
+    }
 }
 
 /// The operator and its modifiers: `== bool on (job)`.
@@ -203,7 +247,7 @@ fn write_number(out: Out<'_>, number: &NumberLiteral) -> fmt::Result {
     if !number.duration {
         return out.write_str(&format_f(number.value));
     }
-    if number.value < 0.0 {
+    if number.value.is_sign_negative() {
         out.write_char('-')?;
     }
     // It was written in whole milliseconds; seconds hold them only nearly.
@@ -271,8 +315,13 @@ fn write_offset(out: Out<'_>, offset: &DurationValue) -> fmt::Result {
     match offset {
         DurationValue::Expr(expr) if !ends_with_first_operand(expr) => {
             let text = expr.to_string();
-            let goes_on = text.starts_with('(') || text.starts_with("--");
-            if goes_on { out.write_str(&text) } else { write!(out, "({text})") }
+            // Only behind a parenthesis or two signs does an offset go on after its first operand.
+            let signs = match text.as_bytes() {
+                [b'(', ..] | [b'-', b'-', ..] => "",
+                [b'-', ..] => "+",
+                _ => "++",
+            };
+            write!(out, "{signs}{text}")
         }
         _ => write_duration(out, offset),
     }
