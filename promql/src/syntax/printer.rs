@@ -161,22 +161,55 @@ pub(super) fn mended_end(binary: &BinaryExpr) -> Option<MendedEnd> {
         binary.op,
         BinaryOp::Add | BinaryOp::Sub | BinaryOp::Mul | BinaryOp::Div | BinaryOp::Mod | BinaryOp::Pow
     );
-    let DurationValue::Expr(offset) = last_offset(&binary.lhs)? else { return None };
-    // Such an offset would go on behind its parentheses, unless it has a sign.
-    let end = offset.to_string();
-    (is_arithmetic && offset.wrapped).then(|| MendedEnd { mended: format!("+{end}"), end })
+    if !is_arithmetic {
+        return None;
+    }
+    // An offset that is an expression would go on behind the operator.
+    let last = last_modifiers(&binary.lhs)?;
+    let DurationValue::Expr(offset) = last.offset else { return None };
+    if !offset.wrapped && ends_with_first_operand(offset) {
+        return None;
+    }
+    let text = |write: &dyn Fn(Out<'_>) -> fmt::Result| {
+        let mut text = String::new();
+        write(&mut text).map(|()| text)
+    };
+    let end = text(&|out| write_offset(out, last.offset)).ok()?;
+    let others =
+        text(&|out| write_extended(out, last.extended).and_then(|()| write_at(out, last.at))).ok()?;
+    let mended = if others.is_empty() {
+        // Only a sign before its parentheses has ended it.
+        end.replacen('(', "+(", 1)
+    } else {
+        format!("{end}{others}")
+    };
+    let before = text(&|out| match &last.is_vector {
+        true => write_at(out, last.at).and_then(|()| write_extended(out, last.extended)),
+        false => write_extended(out, last.extended).and_then(|()| write_at(out, last.at)),
+    });
+    Some(MendedEnd { end: format!("{}{end}", before.ok()?), mended })
 }
 
-/// The offset that a printed expression ends with.
-fn last_offset(expr: &Expr) -> Option<&DurationValue> {
-    match expr {
-        Expr::Binary(binary) => last_offset(&binary.rhs),
-        Expr::Unary(unary) => last_offset(&unary.expr),
-        Expr::Vector(selector) => Some(&selector.offset),
-        Expr::Matrix(matrix) => Some(&matrix.selector.offset),
-        Expr::Subquery(subquery) => Some(&subquery.offset),
-        _ => None,
-    }
+/// The modifiers at the end of a printed expression.
+struct Modifiers<'e> {
+    is_vector: bool,
+    at: Option<AtModifier>,
+    extended: Option<ExtendedRange>,
+    offset: &'e DurationValue,
+}
+
+/// The modifiers that a printed expression ends with.
+fn last_modifiers(expr: &Expr) -> Option<Modifiers<'_>> {
+    let of = |selector: &'_ VectorSelector| (selector.at, selector.extended);
+    let (is_vector, (at, extended), offset) = match expr {
+        Expr::Binary(binary) => return last_modifiers(&binary.rhs),
+        Expr::Unary(unary) => return last_modifiers(&unary.expr),
+        Expr::Vector(selector) => (true, of(selector), &selector.offset),
+        Expr::Matrix(matrix) => (false, of(&matrix.selector), &matrix.selector.offset),
+        Expr::Subquery(subquery) => (false, (subquery.at, None), &subquery.offset),
+        _ => return None,
+    };
+    Some(Modifiers { is_vector, at, extended, offset })
 }
 
 /// The operator and its modifiers: `== bool on (job)`.

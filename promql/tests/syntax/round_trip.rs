@@ -51,6 +51,9 @@ fn printed_forms_keep_the_meaning_where_those_of_prometheus_do_not() {
         ("x offset +(5) + (5)", "x offset +(5) + (5)"),
         ("-x offset +(5 * 2) ^ 2", "-x offset +(5 * 2) ^ 2"),
         ("1 / -0s", "1 / -0s"),
+        ("x offset ++7-7 @ 5 + 0", "x offset ++7 - 7 @ 5.000 + 0"),
+        ("x offset ++7-7 smoothed * 2", "x offset ++7 - 7 smoothed * 2"),
+        ("-sum(x) - x offset (7) @ 1 anchored / 2", "-sum(x) - x offset (7) anchored @ 1.000 / 2"),
     ] {
         let expr = parse_expr(text, &ParserOptions::all()).unwrap_or_else(|error| panic!("{text}: {error}"));
         assert_eq!(expr.to_string(), expected);
