@@ -1,6 +1,9 @@
-//! Random test data.
+//! Random test data: floats. Histograms are in [`histograms`](crate::histogram_data).
 
 use std::collections::BTreeMap;
+
+use crate::histogram_data;
+use crate::naive::Val;
 
 /// Labels of a series, name included.
 pub type LabelMap = BTreeMap<String, String>;
@@ -9,7 +12,7 @@ pub type LabelMap = BTreeMap<String, String>;
 #[derive(Clone, Debug)]
 pub struct Series {
     pub labels: LabelMap,
-    pub samples: Vec<(i64, f64)>,
+    pub samples: Vec<(i64, Val)>,
 }
 
 /// The stale marker.
@@ -63,16 +66,25 @@ pub fn generate(random: &mut Random) -> Vec<Series> {
         }
     }
     series.push(named(&[("__name__", "one")], counter(random, 3.0)));
+    for (job, value) in [("a", "1"), ("b", "2")] {
+        let samples = gauge(random);
+        series.push(named(
+            &[("__name__", "target_info"), ("x", value), ("job", job), ("version", "v1")],
+            samples,
+        ));
+    }
+    series.push(named(&[("__name__", "j_total"), ("job", "c")], counter(random, 1.0)));
+    series.extend(histogram_data::generate(random));
     series.retain(|series| !series.samples.is_empty());
     series
 }
 
-fn named(labels: &[(&str, &str)], samples: Vec<(i64, f64)>) -> Series {
+pub fn named(labels: &[(&str, &str)], samples: Vec<(i64, impl Into<Val>)>) -> Series {
     let labels = labels.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-    Series { labels, samples }
+    Series { labels, samples: samples.into_iter().map(|(time, value)| (time, value.into())).collect() }
 }
 
-fn times(random: &mut Random) -> Vec<i64> {
+pub fn times(random: &mut Random) -> Vec<i64> {
     let interval = [15_000, 30_000, 60_000, 47_000][random.below(4)];
     let from = random.below(600_000) as i64;
     let to = if random.one_in(4) { from + random.below(1_200_000) as i64 } else { 1_800_000 };
@@ -87,7 +99,7 @@ fn times(random: &mut Random) -> Vec<i64> {
     times
 }
 
-fn counter(random: &mut Random, speed: f64) -> Vec<(i64, f64)> {
+pub fn counter(random: &mut Random, speed: f64) -> Vec<(i64, f64)> {
     let mut value = random.below(100) as f64;
     let mut samples = Vec::new();
     for time in times(random) {
