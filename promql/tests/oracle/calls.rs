@@ -432,7 +432,7 @@ impl Naive<'_> {
             self.notes.forgives("mixed exponential and custom");
             return None;
         }
-        let total = windows::sum(&histograms, mean, &self.notes);
+        let total = windows::sum(&histograms, mean, &self.notes, true);
         if total.is_none() {
             self.notes.add("mixed exponential and custom");
             self.notes.forgives("counter reset collision");

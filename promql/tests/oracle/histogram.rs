@@ -296,7 +296,7 @@ impl Histogram {
             then.iter().any(|(index, &then)| {
                 let inside =
                     !self.is_custom() && self.threshold > 0.0 && self.upper(*index) <= self.threshold;
-                !inside && now.get(index).copied().unwrap_or(0.0) < then
+                !inside && now.get(index).map_or(then != 0.0, |&now| now < then)
             })
         };
         vanished(&self.positive, &before.positive) || vanished(&self.negative, &before.negative)
@@ -364,13 +364,15 @@ fn shared_bounds(a: &[f64], b: &[f64]) -> Vec<f64> {
 pub struct HistogramSum {
     value: Histogram,
     lost: Histogram,
+    /// Whether there is more than the first.
+    added: bool,
 }
 
 impl HistogramSum {
     pub fn new(first: &Histogram) -> Self {
         let lost =
             Histogram { positive: Counts::new(), negative: Counts::new(), ..first.scaled(|_| 0.0, false) };
-        Self { value: first.clone(), lost }
+        Self { value: first.clone(), lost, added: false }
     }
 
     /// Changes the layout to one that holds `other`, too. `None` if there is none.
@@ -439,7 +441,8 @@ impl HistogramSum {
             sum.add(value);
             (*total, *lost) = (sum.total, sum.lost);
         };
-        let Self { value, lost } = self;
+        self.added = true;
+        let Self { value, lost, .. } = self;
         inc(&mut value.zero, &mut lost.zero, aligned.zero);
         inc(&mut value.count, &mut lost.count, other.count);
         inc(&mut value.sum, &mut lost.sum, other.sum);
@@ -456,11 +459,15 @@ impl HistogramSum {
     }
 
     pub fn divided(&self, divisor: f64) -> Self {
-        Self { value: self.value.divided(divisor), lost: self.lost.divided(divisor) }
+        Self { value: self.value.divided(divisor), lost: self.lost.divided(divisor), added: self.added }
     }
 
     pub fn total(self) -> Histogram {
-        let Self { mut value, lost } = self;
+        let Self { mut value, lost, added } = self;
+        if !added {
+            // Adding nothing would turn -0 into 0.
+            return value;
+        }
         value.zero += lost.zero;
         value.count += lost.count;
         value.sum += lost.sum;

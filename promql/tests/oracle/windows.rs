@@ -66,7 +66,7 @@ pub fn value(
         }
         F::SumOverTime | F::AvgOverTime if !histograms.is_empty() => {
             let all: Vec<&Histogram> = histograms.iter().map(|(_, histogram)| &**histogram).collect();
-            match sum(&all, func == F::AvgOverTime, notes) {
+            match sum(&all, func == F::AvgOverTime, notes, false) {
                 Some(total) => Some(total.into()),
                 None => {
                     notes.add("mixed exponential and custom");
@@ -239,13 +239,25 @@ fn histogram_increase(points: &[(i64, Rc<Histogram>)], counter: bool, notes: &No
     Some(increase.compacted())
 }
 
-/// The compensated sum or mean of histograms; `None` if exponential and custom ones meet. Not yet compacted.
-pub fn sum(all: &[&Histogram], mean: bool, notes: &Notes) -> Option<Histogram> {
+/// The compensated sum or mean of histograms; `None` if exponential and custom ones meet, of which nothing else is told
+/// but in aggregations. Not yet compacted.
+pub fn sum(all: &[&Histogram], mean: bool, notes: &Notes, aggregation: bool) -> Option<Histogram> {
     let mut sum = HistogramSum::new(all[0]);
+    let (mut reconciled, mut failed) = (false, false);
     for histogram in &all[1..] {
-        if sum.add(histogram)?.reconciled {
-            notes.add("mismatched custom buckets");
+        match sum.add(histogram) {
+            Some(added) => reconciled |= added.reconciled,
+            None => {
+                failed = true;
+                break;
+            }
         }
+    }
+    if reconciled && (aggregation || !failed) {
+        notes.add("mismatched custom buckets");
+    }
+    if failed {
+        return None;
     }
     let seen = |hint: CounterReset| all.iter().any(|histogram| histogram.hint == hint);
     if seen(CounterReset::Reset) && seen(CounterReset::NotReset) {

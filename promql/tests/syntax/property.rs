@@ -19,7 +19,7 @@ pub fn parses_or_fails_cleanly(text: &str, options: &ParserOptions) -> bool {
     // Compared as text, since NaN is not equal to itself.
     let tree = format!("{:?}", without_spans(expr));
     // As Prometheus, we take `offset +(5)` without the option that `offset (5)` needs, and print the latter.
-    let options = ParserOptions { duration_expr: true, ..options.clone() };
+    let options = ParserOptions { duration_expr: true, ..*options };
     for form in [&printed, &pretty] {
         match parse_expr(form, &options) {
             Ok(reparsed) => {
