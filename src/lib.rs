@@ -3,11 +3,13 @@
 pub mod actor;
 pub mod api;
 pub mod cli;
+pub mod cluster;
 pub mod config;
 pub mod env;
 pub mod node;
 pub mod query;
 pub mod replica;
+pub mod rpc;
 pub mod shard;
 pub mod telemetry;
 pub mod tenant;

@@ -2,19 +2,21 @@
 //! log and back.
 #![expect(unsafe_code, reason = "a global allocator that counts cannot be written without")]
 
+#[path = "support/counting_allocator.rs"]
+mod counting_allocator;
 #[path = "support/remote_write.rs"]
 mod remote_write;
 #[path = "support/series.rs"]
 mod series;
 
-use std::alloc::{GlobalAlloc, Layout, System};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::mpsc;
 use std::thread;
 
 use actix_web::web;
+use counting_allocator::{ALLOCATIONS, Counting};
 use gyre::api::server::{Listening, listen};
 use gyre::api::state::Api;
 use gyre::config::Config;
@@ -27,30 +29,6 @@ const SERIES: usize = 2000;
 const WARM_UP_REQUESTS: usize = 30;
 const COUNTED_REQUESTS: usize = 30;
 const ALLOCATIONS_PER_SAMPLE_MAX: f64 = 0.05;
-
-struct Counting;
-
-static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
-
-// SAFETY: everything is passed on unchanged to the system's allocator; counting touches nothing else.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
-        // SAFETY: the caller's promises are passed on.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
-        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
-        // SAFETY: as above.
-        unsafe { System.realloc(pointer, layout, new_size) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: as above.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;

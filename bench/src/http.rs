@@ -45,17 +45,26 @@ pub struct Connection {
     timeout: Duration,
     stream: Option<BufReader<TcpStream>>,
     head: String,
+    /// Sent with each request.
+    tenant_header: String,
 }
 
 impl Connection {
     /// A connection to be opened to `address`.
     pub fn new(address: SocketAddr) -> Connection {
-        Connection { address, timeout: DEFAULT_TIMEOUT, stream: None, head: String::new() }
+        let (head, tenant_header) = (String::new(), String::new());
+        Connection { address, timeout: DEFAULT_TIMEOUT, stream: None, head, tenant_header }
     }
 
     /// Limits the wait for each read and write.
     pub fn with_timeout(mut self, timeout: Duration) -> Connection {
         self.timeout = timeout;
+        self
+    }
+
+    /// Sends each request as this tenant.
+    pub fn with_tenant(mut self, tenant: &str) -> Connection {
+        self.tenant_header = format!("X-Scope-OrgID: {tenant}\r\n");
         self
     }
 
@@ -95,8 +104,9 @@ impl Connection {
     fn request(&mut self, method: &str, target: &str, headers: &str, body: &[u8]) -> Result<Answer> {
         self.head.clear();
         self.head.push_str(&format!(
-            "{method} {target} HTTP/1.1\r\nHost: {}\r\n{headers}Content-Length: {}\r\n\r\n",
+            "{method} {target} HTTP/1.1\r\nHost: {}\r\n{}{headers}Content-Length: {}\r\n\r\n",
             self.address,
+            self.tenant_header,
             body.len()
         ));
         let reused = self.stream.is_some();

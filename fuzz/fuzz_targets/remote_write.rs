@@ -2,6 +2,7 @@
 #![no_main]
 
 use gyre::api::push::decode::WriteBatch;
+use gyre::api::push::histogram::decode;
 use gyre::api::push::pool::BatchPool;
 use gyre::tenant::canonical::raw_labels;
 use libfuzzer_sys::fuzz_target;
@@ -27,5 +28,15 @@ fuzz_target!(|message: &[u8]| {
                 .map(|sample| (sample.t_ms, sample.v_bits))
                 .eq(samples.map(|sample| (sample.timestamp, sample.value.to_bits())))
         );
+        let histograms = oracle.timeseries.iter().flat_map(|series| &series.histograms);
+        let ours = ours.histograms.iter().map(|histogram| {
+            let (t_ms, histogram) = decode(ours.histogram_message(histogram)).expect("the request was scanned");
+            // Neither may panic, whatever the histogram holds.
+            if histogram.validate().is_ok() {
+                histogram.clone().reduce_to_buckets(8);
+            }
+            (t_ms, histogram.sum, histogram.schema)
+        });
+        assert!(ours.eq(histograms.map(|h| (h.timestamp, h.sum.to_bits(), h.schema))));
     }
 });

@@ -41,6 +41,27 @@ pub enum Value {
     Matrix(Vec<Series>),
 }
 
+impl Value {
+    /// Bytes it holds, about: shared histograms and labels count in full.
+    pub fn size_bytes(&self) -> usize {
+        match self {
+            Self::Scalar { .. } => size_of::<Self>(),
+            Self::String { value, .. } => value.len(),
+            Self::Vector(samples) => samples
+                .iter()
+                .map(|sample| {
+                    let histogram = match &sample.value {
+                        SampleValue::Float(_) => 0,
+                        SampleValue::Histogram(histogram) => histogram.size_bytes(),
+                    };
+                    size_of::<Sample>() + sample.labels.size_bytes() + histogram
+                })
+                .sum(),
+            Self::Matrix(series) => series.iter().map(Series::size_bytes).sum(),
+        }
+    }
+}
+
 /// One sample of an instant vector.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sample {
@@ -99,12 +120,19 @@ impl Series {
 
     /// The float samples, in time order: milliseconds and value.
     pub fn floats(&self) -> impl Iterator<Item = (i64, f64)> + '_ {
+        self.floats_from(0)
+    }
+
+    /// The float samples but for the first `skipped`, in time order: milliseconds and value.
+    pub fn floats_from(&self, skipped: usize) -> impl Iterator<Item = (i64, f64)> + '_ {
         let (on_grid, listed) = match &self.floats {
+            // There are no more of these than steps.
             FloatPoints::OnGrid { grid, row } => {
-                (Some(row.floats().map(|(step, value)| (grid.timestamp(step), value))), None)
+                (Some(row.floats().skip(skipped).map(|(step, value)| (grid.timestamp(step), value))), None)
             }
             FloatPoints::Listed { timestamps_ms, values } => {
-                (None, Some(timestamps_ms.iter().copied().zip(values.iter().copied())))
+                let at = skipped.min(values.len());
+                (None, Some(timestamps_ms[at..].iter().copied().zip(values[at..].iter().copied())))
             }
         };
         on_grid.into_iter().flatten().chain(listed.into_iter().flatten())
@@ -113,6 +141,16 @@ impl Series {
     /// The histogram samples, in time order: milliseconds and value.
     pub fn histograms(&self) -> &[(i64, Arc<FloatHistogram>)] {
         &self.histograms
+    }
+
+    /// Bytes it holds.
+    fn size_bytes(&self) -> usize {
+        let floats = match &self.floats {
+            FloatPoints::OnGrid { row, .. } => row.steps() * size_of::<f64>() + row.steps() / 8,
+            FloatPoints::Listed { values, .. } => values.len() * (size_of::<i64>() + size_of::<f64>()),
+        };
+        let histograms = self.histograms.iter().map(|(_, histogram)| 16 + histogram.size_bytes());
+        size_of::<Self>() + self.labels.size_bytes() + floats + histograms.sum::<usize>()
     }
 
     /// Number of float samples.

@@ -1,41 +1,19 @@
 //! Prometheus's own test scripts, all of them, against the engine over a storage in memory.
 
+mod corpus;
 #[path = "shared/document.rs"]
 mod document;
 
-use std::fs;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use gyre_promql::memory::MemoryStorage;
 use gyre_promql::testkit::{EngineTarget, FileReport, run_script, test_engine_options};
 use gyre_promql::{Engine, EngineOptions, ScopedThreads};
 
-/// The scripts, by name. `None`, and a note, where there are none.
-fn corpus() -> Option<Vec<(String, String)>> {
-    let default = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../shared/promqltest");
-    let folder = std::env::var_os("GYRE_PROMQLTEST_DIR").map_or(default, PathBuf::from);
-    let Ok(entries) = fs::read_dir(&folder) else {
-        let reason = format!("skipped: no promqltest corpus in {}", folder.display());
-        assert!(std::env::var_os("GYRE_REQUIRE_ALL").is_none(), "{reason}");
-        println!("{reason}");
-        return None;
-    };
-    let mut files: Vec<PathBuf> = entries
-        .map(|entry| entry.expect("the folder can be listed").path())
-        .filter(|path| path.extension().is_some_and(|extension| extension == "test"))
-        .collect();
-    files.sort();
-    assert!(!files.is_empty(), "no scripts in {}", folder.display());
-    let read = |path: PathBuf| {
-        let name = path.file_stem().expect("a file name").to_string_lossy().into_owned();
-        (name, fs::read_to_string(path).expect("a script can be read"))
-    };
-    Some(files.into_iter().map(read).collect())
-}
-
 /// Runs all scripts: a table of what came of them, and the names of those with failures. `None` without scripts.
 fn run(new_target: impl Fn() -> EngineTarget) -> Option<(String, Vec<String>)> {
+    let default = concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/promqltest");
+    let scripts = corpus::scripts(default)?;
     let mut total = FileReport::default();
     let mut incomplete = Vec::new();
     let mut table = String::from(
@@ -48,7 +26,7 @@ fn run(new_target: impl Fn() -> EngineTarget) -> Option<(String, Vec<String>)> {
             format!("| {name} | {evals} | {instant} | {range_evals} | {reruns} | {passed} | {failed} |\n");
         table.push_str(&row);
     };
-    for (name, script) in corpus()? {
+    for (name, script) in scripts {
         let report = run_script(&script, &mut new_target()).unwrap_or_else(|error| panic!("{name}: {error}"));
         row(&name, &report);
         for failure in &report.failures {

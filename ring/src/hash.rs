@@ -4,6 +4,7 @@
 //! search for colliding label sets. Placement uses its top bits: doubling the number of shards splits each
 //! shard in two and moves nothing else.
 
+use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_128_with_seed;
 
 /// The cluster's secret for series keys; drawn once, kept with the data, never changed.
@@ -15,8 +16,24 @@ pub struct HashSeed(pub u64);
 pub struct SeriesKey(pub u128);
 
 /// A power of two from 1 to [`ShardCount::MAX`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "u32", into = "u32")]
 pub struct ShardCount(u32);
+
+impl TryFrom<u32> for ShardCount {
+    type Error = String;
+
+    fn try_from(count: u32) -> Result<Self, String> {
+        let max = Self::MAX;
+        Self::new(count).ok_or_else(|| format!("{count} is no power of two up to {max}"))
+    }
+}
+
+impl From<ShardCount> for u32 {
+    fn from(count: ShardCount) -> u32 {
+        count.0
+    }
+}
 
 impl HashSeed {
     /// The key of a series with these canonical label bytes.

@@ -6,11 +6,14 @@
 use std::fmt;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use crate::hash::ShardCount;
 use crate::tenant::TenantId;
 
 /// A node's configured or generated name.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct NodeId(Arc<str>);
 
 impl NodeId {
@@ -32,11 +35,43 @@ impl fmt::Display for NodeId {
     }
 }
 
+impl TryFrom<String> for NodeId {
+    type Error = String;
+
+    fn try_from(id: String) -> Result<Self, String> {
+        NodeId::new(&id).ok_or_else(|| format!("{id:?} is no node id"))
+    }
+}
+
+impl From<NodeId> for String {
+    fn from(id: NodeId) -> String {
+        id.as_str().to_owned()
+    }
+}
+
 macro_rules! random_id {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
-        #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        #[serde(try_from = "String", into = "String")]
         pub struct $name(pub u128);
+
+        impl TryFrom<String> for $name {
+            type Error = String;
+
+            /// Reads 32 hexadecimal digits.
+            fn try_from(text: String) -> Result<Self, String> {
+                let digits = text.len() == 32 && text.bytes().all(|b| b.is_ascii_hexdigit());
+                let number = if digits { u128::from_str_radix(&text, 16).ok() } else { None };
+                number.map($name).ok_or_else(|| format!("{text:?} is not 32 hexadecimal digits"))
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(id: $name) -> String {
+                id.to_string()
+            }
+        }
 
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -59,12 +94,18 @@ random_id! {
 }
 
 random_id! {
+    /// Drawn when a cluster is founded. Everything that belongs to it says so, so that nothing is mixed up with another
+    /// cluster's.
+    ClusterId
+}
+
+random_id! {
     /// Drawn at every start of a coordinator. It names its batches, so that numbers never repeat (rule 2).
     BootId
 }
 
 /// A numbered, immutable version of the ring's membership. Counts from 1.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Epoch(pub u64);
 
 /// A shard's place among the shards of its tenant: the top bits of the series keys it holds.

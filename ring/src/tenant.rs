@@ -6,11 +6,14 @@
 use std::fmt;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 /// The longest tenant id, in bytes.
 pub const TENANT_ID_BYTES_MAX: usize = 150;
 
 /// A valid tenant id. Cheap to clone.
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct TenantId(Arc<str>);
 
 /// Why a string is no tenant id.
@@ -65,6 +68,20 @@ impl TenantId {
     /// The id's characters.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+impl TryFrom<String> for TenantId {
+    type Error = TenantIdError;
+
+    fn try_from(id: String) -> Result<Self, TenantIdError> {
+        TenantId::new(&id)
+    }
+}
+
+impl From<TenantId> for String {
+    fn from(id: TenantId) -> String {
+        id.as_str().to_owned()
     }
 }
 

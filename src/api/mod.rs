@@ -4,6 +4,7 @@
 //! - [`routes`]: which path leads where.
 //! - [`push`]: remote write.
 //! - [`query`]: Prometheus's query API.
+//! - [`ring`]: members and who holds what.
 //! - [`rules`]: listings of rules and alerts.
 //! - [`status`]: the start page, readiness, metrics, configuration and build.
 //! - [`state`]: what handlers share.
@@ -15,6 +16,7 @@ mod observe;
 pub mod push;
 pub mod query;
 mod response;
+mod ring;
 mod routes;
 mod rules;
 pub mod server;

@@ -8,6 +8,7 @@ use actix_web::HttpRequest;
 
 use super::push::inflight::InflightBytes;
 use super::push::pool::BatchPool;
+use super::query::stream::SendingBytes;
 use crate::config::Config;
 use crate::node::Node;
 use crate::telemetry::Telemetry;
@@ -17,6 +18,9 @@ use crate::tenant::registry::Tenants;
 /// Idle buffers kept for write requests, by count and by bytes.
 const POOLED_BUFFERS_MAX: usize = 16;
 const POOLED_BYTES_MAX: usize = 16 << 20;
+
+/// How many results of the largest size may be on their way to clients at a time.
+const SENDING_RESULTS_MAX: u64 = 2;
 
 /// The state of the HTTP interface: one for all workers.
 #[derive(Debug)]
@@ -33,6 +37,8 @@ pub struct Api {
     pub pool: BatchPool,
     /// Bytes of write requests in flight.
     pub inflight: InflightBytes,
+    /// Bytes of query results being sent.
+    pub sending: SendingBytes,
     draining: AtomicBool,
 }
 
@@ -47,6 +53,7 @@ impl Api {
             telemetry,
             pool: BatchPool::new(POOLED_BUFFERS_MAX, POOLED_BYTES_MAX),
             inflight: InflightBytes::new(config.push_inflight_bytes_max),
+            sending: SendingBytes::new(config.query_bytes_max.saturating_mul(SENDING_RESULTS_MAX)),
             draining: AtomicBool::new(false),
             config,
         }

@@ -61,7 +61,7 @@ pub(super) async fn index(api: web::Data<Api>) -> HttpResponse {
     let page = format!(
         include_str!("index.html"),
         version = version::VERSION,
-        node = api.config.node_id,
+        node = api.node.id(),
         series = stats.memory_series,
         tenants = stats.memory_tenants,
     );

@@ -11,6 +11,13 @@ pub enum Command {
     Serve(Vec<Flag>),
     /// Read the configuration, print what it comes to, and stop.
     CheckConfig(Vec<Flag>),
+    /// Print the ring of a running node.
+    Status {
+        /// Where it serves HTTP.
+        url: String,
+        /// As JSON.
+        json: bool,
+    },
     /// Print help.
     Help,
     /// Print the version.
@@ -18,7 +25,13 @@ pub enum Command {
 }
 
 /// The commands' names.
-pub const COMMANDS: [&str; 2] = ["serve", "check-config"];
+pub const COMMANDS: [&str; 3] = ["serve", "check-config", "status"];
+
+/// The node that `status` asks unless told otherwise.
+const STATUS_URL: &str = "http://127.0.0.1:9009";
+
+/// The flag of `status` that has no value.
+const JSON: &str = "json";
 
 /// Reads the arguments behind the program's name.
 pub fn parse(arguments: impl Iterator<Item = String>) -> Result<Command, ConfigError> {
@@ -38,7 +51,11 @@ pub fn parse(arguments: impl Iterator<Item = String>) -> Result<Command, ConfigE
         let flag = match name.split_once('=') {
             Some((name, value)) => Flag { name: name.to_owned(), value: Some(value.to_owned()) },
             None => {
-                let value = if is_switch(name) { None } else { arguments.next_if(|next| !is_flag(next)) };
+                let value = if is_switch(name) || name == JSON {
+                    None
+                } else {
+                    arguments.next_if(|next| !is_flag(next))
+                };
                 Flag { name: name.to_owned(), value }
             }
         };
@@ -60,10 +77,30 @@ pub fn parse(arguments: impl Iterator<Item = String>) -> Result<Command, ConfigE
                 Some(word) => wrong(format!("unexpected argument {word}")),
             }
         }
+        Some("status") => match words.next() {
+            None => status(flags),
+            Some(word) => wrong(format!("unexpected argument {word}")),
+        },
         Some("help") => Ok(Command::Help),
         Some("version") => Ok(Command::Version),
         Some(other) => wrong(format!("unknown command {other}, expected one of {}", COMMANDS.join(", "))),
     }
+}
+
+fn status(flags: Vec<Flag>) -> Result<Command, ConfigError> {
+    let (mut url, mut json) = (STATUS_URL.to_owned(), false);
+    for flag in flags {
+        match (flag.name.as_str(), flag.value) {
+            ("url", Some(given)) => url = given,
+            ("url", None) => return Err(ConfigError::CommandLine("--url needs a value".to_owned())),
+            (JSON, value) => json = value.as_deref() != Some("false"),
+            (name, _) => {
+                let message = format!("unknown flag --{name}, status has --url and --json");
+                return Err(ConfigError::CommandLine(message));
+            }
+        }
+    }
+    Ok(Command::Status { url, json })
 }
 
 /// True for an argument that begins another flag. A negative number is a value.
@@ -112,6 +149,18 @@ mod tests {
     }
 
     #[test]
+    fn status_asks_the_default_node_or_another() {
+        let status = |url: &str, json| Ok(Command::Status { url: url.to_owned(), json });
+        assert_eq!(parse_line("status"), status("http://127.0.0.1:9009", false));
+        assert_eq!(parse_line("status --json --url=http://a:1"), status("http://a:1", true));
+        assert_eq!(parse_line("--url http://a:1 status"), status("http://a:1", false));
+        assert_eq!(
+            parse_line("status --data-dir=x"),
+            Err("unknown flag --data-dir, status has --url and --json".to_owned())
+        );
+    }
+
+    #[test]
     fn help_and_version_win_over_everything_else() {
         for line in ["--help", "-h", "help", "serve --bogus -help"] {
             assert_eq!(parse_line(line), Ok(Command::Help), "{line}");
@@ -125,7 +174,7 @@ mod tests {
     fn a_wrong_command_names_the_right_ones() {
         assert_eq!(
             parse_line("server"),
-            Err("unknown command server, expected one of serve, check-config".to_owned())
+            Err("unknown command server, expected one of serve, check-config, status".to_owned())
         );
         assert_eq!(parse_line("serve now"), Err("unexpected argument now".to_owned()));
     }

@@ -11,7 +11,8 @@ pub(super) fn text() -> String {
         "Prometheus storage for many tenants. Without arguments: a complete node on 127.0.0.1:9009.\n\n\
          Usage:\n  \
          gyre [serve] [flags]               run a node\n  \
-         gyre check-config [flags] [FILE]   say what a configuration comes to, or what is wrong with it\n\n\
+         gyre check-config [flags] [FILE]   say what a configuration comes to, or what is wrong with it\n  \
+         gyre status [--url URL] [--json]   members of a running node's cluster, and who holds what\n\n\
          Flags, also as GYRE_... variables and in the file (--http.listen, GYRE_HTTP_LISTEN, http: {listen: ...}):\n",
     );
     for (name, help) in FILE_FLAGS {

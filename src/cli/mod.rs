@@ -3,10 +3,12 @@
 //! - [`args`]: from arguments to a command.
 //! - [`help`]: `--help`, made from the settings.
 //! - [`serve`]: runs a node until it is told to stop.
+//! - [`status`]: shows the ring of a running node.
 
 pub mod args;
 mod help;
 mod serve;
+mod status;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -37,6 +39,13 @@ fn execute(command: Command, environment: &[(String, String)]) -> Result<ExitCod
             Ok(print(&format!("gyre {} (revision {})\n", version::VERSION, version::REVISION)))
         }
         Command::CheckConfig(flags) => check_config(&flags, environment),
+        Command::Status { url, json } => Ok(match status::status(&url, json) {
+            Ok(text) => print(&text),
+            Err(problem) => {
+                eprintln!("gyre: {problem}");
+                ExitCode::FAILURE
+            }
+        }),
         Command::Serve(flags) => Ok(serve::serve(load(&flags, environment)?)),
     }
 }

@@ -38,7 +38,7 @@ macro_rules! duration_limit {
 }
 
 /// All limits, in the order of `/config`.
-pub(super) static LIMITS: [Limit; 14] = [
+pub(super) static LIMITS: [Limit; 17] = [
     limit!("ingestion_rate", ingestion_rate),
     limit!("ingestion_burst_size", ingestion_burst_size),
     limit!("max_series_per_user", max_series_per_user),
@@ -48,9 +48,12 @@ pub(super) static LIMITS: [Limit; 14] = [
     limit!("max_label_value_length", labels.value_bytes_max),
     limit!("max_labels_size_bytes", labels.labels_bytes_max),
     limit!("enforce_metric_name", labels.enforce_metric_name),
+    limit!("max_native_histogram_buckets", max_native_histogram_buckets),
     duration_limit!("creation_grace_period", creation_grace_period_ms),
     duration_limit!("out_of_order_time_window", out_of_order_time_window_ms),
     limit!("max_metadata_per_user", max_metadata_per_user),
     limit!("max_metadata_per_metric", max_metadata_per_metric),
     limit!("max_metadata_length", max_metadata_length),
+    limit!("max_fetched_series_per_query", max_fetched_series_per_query),
+    duration_limit!("max_query_length", max_query_length_ms),
 ];

@@ -1,7 +1,7 @@
 use std::io::Write as _;
 
 use super::*;
-use crate::config::{ListenAddress, LogLevel, WalSync};
+use crate::config::{Feature, ListenAddress, LogLevel, WalSync};
 
 fn flag(name: &str, value: &str) -> Flag {
     Flag { name: name.to_owned(), value: Some(value.to_owned()) }
@@ -119,7 +119,7 @@ fn a_bad_value_names_its_place_and_what_is_wrong() {
 #[test]
 fn settings_of_later_versions_are_refused_rather_than_ignored() {
     let single = "does not exist yet: this version runs a single node on local disk";
-    assert_eq!(error("storage:\n  url: s3://b\n"), format!("FILE:2:3: storage.url {single}"));
+    assert_eq!(error("gossip:\n  listen: h:1\n"), format!("FILE:2:3: gossip.listen {single}"));
     assert_eq!(
         load(&[flag("gossip.join", "a:1")], &[]).unwrap_err().to_string(),
         format!("flag --gossip.join: gossip.join {single}")
@@ -163,4 +163,23 @@ fn the_effective_configuration_reads_back_to_itself() {
     assert_eq!(load_file(&config.to_yaml(), &[], &[]).unwrap(), config);
     let defaults = Config::default();
     assert_eq!(load_file(&defaults.to_yaml(), &[], &[]).unwrap(), defaults);
+}
+
+#[test]
+fn features_add_up_and_unknown_ones_name_the_nearest() {
+    let text = "enable_feature: promql-experimental-functions, type-and-unit-labels\n";
+    let more = [flag("enable-feature", "promql-delayed-name-removal"), flag("enable-feature", "")];
+    let config = load_file(text, &more, &[]).unwrap();
+    for feature in [Feature::ExperimentalFunctions, Feature::TypeAndUnitLabels, Feature::DelayedNameRemoval] {
+        assert!(config.features.has(feature), "{feature:?}");
+    }
+    assert!(!config.features.has(Feature::UseStartTimestamps));
+    assert_eq!(load_file(&config.to_yaml(), &[], &[]).unwrap(), config);
+    assert_eq!(
+        load(&[flag("enable-feature", "promql-experimental-function")], &[]).unwrap_err().to_string(),
+        "flag --enable-feature: invalid value \"promql-experimental-function\" for enable-feature: there is no \
+         feature promql-experimental-function, did you mean promql-experimental-functions?"
+    );
+    let error = error("enable_feature: exemplar-storage\n");
+    assert!(error.contains("there is no feature exemplar-storage here, only promql-"), "{error}");
 }

@@ -2,6 +2,7 @@
 //!
 //! - [`settings`]: the node's settings, one table for flags, keys, variables, help and `/config`.
 //! - [`limits`]: the tenants' limits, under `limits:` and `overrides:` in the file.
+//! - [`features`]: experimental parts of PromQL.
 //! - [`load`]: puts the sources on top of each other.
 //! - [`yaml`]: YAML with the place of every key; the only file that knows the YAML library.
 //! - [`error`]: one line for everything that can be wrong.
@@ -12,12 +13,14 @@ use std::path::PathBuf;
 
 use gyre_ring::NodeId;
 
+use crate::cluster::store::StorageUrl;
 use crate::tenant::TenantId;
 use crate::tenant::header::AuthMode;
 use crate::tenant::limits::{Limits, Overrides};
 
 pub mod error;
 mod expand;
+mod features;
 mod limits;
 pub mod load;
 mod nearest;
@@ -27,8 +30,9 @@ mod values;
 mod yaml;
 
 pub use error::ConfigError;
+pub use features::{Feature, Features};
 pub use settings::{SETTINGS, Setting};
-pub use values::{ListenAddress, LogLevel, WalSync};
+pub use values::{ListenAddress, LogLevel, WalSync, host_node_id};
 
 /// Everything a node can be told.
 #[derive(Clone, Debug, PartialEq)]
@@ -39,8 +43,10 @@ pub struct Config {
     pub http_listen: ListenAddress,
     /// The least severe messages that are logged.
     pub log_level: LogLevel,
-    /// The node's name.
-    pub node_id: NodeId,
+    /// The node's name; `None`: the one it has in its data directory, or the host's.
+    pub node_id: Option<NodeId>,
+    /// Where the object store is.
+    pub storage_url: StorageUrl,
     /// How tenants are told apart.
     pub auth_mode: AuthMode,
     /// What a write waits for.
@@ -51,6 +57,12 @@ pub struct Config {
     pub push_inflight_bytes_max: u64,
     /// The longest a query may take, in milliseconds.
     pub query_timeout_ms: i64,
+    /// Samples that a query may hold at a time.
+    pub query_samples_max: u64,
+    /// Bytes that a query may hold at a time.
+    pub query_bytes_max: u64,
+    /// Experimental parts of PromQL that are on.
+    pub features: Features,
     /// The limits of tenants without overrides.
     pub limits: Limits,
     /// Complete limits of the tenants that have overrides.
@@ -63,12 +75,16 @@ impl Default for Config {
             data_dir: PathBuf::from("gyre-data"),
             http_listen: ListenAddress::default(),
             log_level: LogLevel::Info,
-            node_id: values::host_node_id(),
+            node_id: None,
+            storage_url: StorageUrl::DataDir,
             auth_mode: AuthMode::Optional,
             wal_sync: WalSync::Commit,
             push_request_bytes_max: 100 << 20,
             push_inflight_bytes_max: 512 << 20,
             query_timeout_ms: 120_000,
+            query_samples_max: 50_000_000,
+            query_bytes_max: 2 << 30,
+            features: Features::default(),
             limits: Limits::default(),
             overrides: BTreeMap::new(),
         }

@@ -54,11 +54,16 @@ macro_rules! setting {
 }
 
 /// All settings, in the order of `--help` and `/config`.
-pub static SETTINGS: [Setting; 9] = [
+pub static SETTINGS: [Setting; 13] = [
     setting!("data-dir", data_dir, "folder that holds all data"),
+    setting!(
+        "storage.url",
+        storage_url,
+        "object store: file:///path or memory://; a folder in data-dir unless given"
+    ),
     setting!("http.listen", http_listen, "address to serve HTTP on, host:port"),
     setting!("log.level", log_level, "error, warn, info, debug or trace"),
-    setting!("node.id", node_id, "name of this node; the host's name unless given"),
+    setting!("node.id", node_id, "name of this node; the host's at first start unless given"),
     setting!(
         "auth.mode",
         auth_mode,
@@ -100,11 +105,18 @@ pub static SETTINGS: [Setting; 9] = [
         },
         show: |config| DurationMs(config.query_timeout_ms).show(),
     },
+    setting!("query.max-samples", query_samples_max, "samples that a query may hold at a time"),
+    setting!("query.bytes-max", query_bytes_max, "bytes that a query may hold at a time"),
+    Setting {
+        name: "enable-feature",
+        help: "experimental parts of PromQL by Prometheus's names, with commas; may be repeated",
+        apply: |config, text| config.features.enable(text),
+        show: |config| config.features.show(),
+    },
 ];
 
 /// Settings of later versions. Whoever gives one expects a cluster or a bucket, so starting without would deceive.
-pub(super) const NOT_YET: [&str; 10] = [
-    "storage.url",
+pub(super) const NOT_YET: [&str; 9] = [
     "rpc.listen",
     "gossip.listen",
     "gossip.join",

@@ -8,6 +8,7 @@ use gyre_ring::NodeId;
 use tracing::Level;
 
 use super::nearest::nearest;
+use crate::cluster::store::StorageUrl;
 use crate::tenant::header::AuthMode;
 
 /// A type that settings have.
@@ -169,9 +170,24 @@ impl Value for AuthMode {
     }
 }
 
-impl Value for NodeId {
+impl Value for Option<NodeId> {
     fn parse(text: &str) -> Result<Self, String> {
-        Self::new(text).ok_or_else(|| "must be 1 to 63 letters, digits, '-', '_' and '.'".to_owned())
+        if text.is_empty() {
+            return Ok(None);
+        }
+        let id =
+            NodeId::new(text).ok_or_else(|| "must be 1 to 63 letters, digits, '-', '_' and '.'".to_owned());
+        id.map(Some)
+    }
+
+    fn show(&self) -> String {
+        self.as_ref().map(NodeId::to_string).unwrap_or_default()
+    }
+}
+
+impl Value for StorageUrl {
+    fn parse(text: &str) -> Result<Self, String> {
+        StorageUrl::parse(text)
     }
 
     fn show(&self) -> String {
@@ -180,7 +196,7 @@ impl Value for NodeId {
 }
 
 /// The host's name as a node id.
-pub(super) fn host_node_id() -> NodeId {
+pub fn host_node_id() -> NodeId {
     let uname = rustix::system::uname();
     let host = uname.nodename().to_string_lossy();
     NodeId::new(&host).or_else(|| NodeId::new("gyre")).expect("\"gyre\" is a valid node id")

@@ -1,8 +1,9 @@
 //! The data directory: its lock, and the few facts about this node that must outlive it.
 //!
 //! `node.json` is written once, when an empty directory is first used. What it says must never change while
-//! there is data: another seed and no series is found any more, another number of lanes and shards look for
-//! their log in the wrong place.
+//! there is data: another number of lanes, and shards look for their log in the wrong place. Data directories from
+//! before there were clusters also have the seed of series keys and the number of shards there, which the cluster that
+//! they found takes over.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Write};
@@ -17,8 +18,8 @@ const FORMAT_VERSION: u32 = 1;
 const FACTS: &str = "node.json";
 const LOCK: &str = "LOCK";
 
-/// Shards of a tenant.
-const SHARDS_PER_TENANT: u32 = 4;
+/// The folder of the logs.
+pub const WAL: &str = "wal";
 
 /// Lanes (and arbiters) of a node, at most.
 const LANES_MAX: usize = 16;
@@ -52,12 +53,12 @@ pub enum DataDirError {
 pub struct Facts {
     /// Of this data directory.
     pub incarnation: Incarnation,
-    /// For series keys.
-    pub seed: HashSeed,
     /// How many lanes there are.
     pub lanes: usize,
-    /// How many shards a tenant gets.
-    pub shards_per_tenant: ShardCount,
+    /// The seed that its series keys were made with, if it is older than its cluster.
+    pub seed: Option<HashSeed>,
+    /// How many shards its tenants have, if it is older than its cluster.
+    pub shards_per_tenant: Option<ShardCount>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -65,9 +66,11 @@ pub struct Facts {
 struct FactsFile {
     format_version: u32,
     incarnation: String,
-    hash_seed: u64,
     lanes: usize,
-    shards_per_tenant: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    hash_seed: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    shards_per_tenant: Option<u32>,
 }
 
 /// A data directory that is ours until this is dropped.
@@ -104,9 +107,9 @@ impl DataDir {
             Err(e) if e.kind() == io::ErrorKind::NotFound => {
                 let facts = Facts {
                     incarnation: Incarnation(env.random()),
-                    seed: HashSeed(env.random() as u64),
                     lanes: cores.clamp(1, LANES_MAX),
-                    shards_per_tenant: ShardCount::new(SHARDS_PER_TENANT).expect("a power of two"),
+                    seed: None,
+                    shards_per_tenant: None,
                 };
                 write(path, &facts).map_err(io(&facts_path))?;
                 facts
@@ -114,6 +117,11 @@ impl DataDir {
             Err(source) => return Err(io(&facts_path)(source)),
         };
         Ok(DataDir { path: path.to_owned(), facts, _lock: lock })
+    }
+
+    /// Whether a node has stored anything here.
+    pub fn has_data(&self) -> bool {
+        self.path.join(WAL).is_dir()
     }
 }
 
@@ -126,12 +134,12 @@ fn parse(bytes: &[u8]) -> Result<Facts, String> {
     if !(1..=LANES_MAX).contains(&file.lanes) {
         return Err(format!("lanes: {} is not between 1 and {LANES_MAX}", file.lanes));
     }
-    let shards = ShardCount::new(file.shards_per_tenant);
+    let shards = file.shards_per_tenant.map(ShardCount::try_from).transpose();
     Ok(Facts {
         incarnation: Incarnation(incarnation),
-        seed: HashSeed(file.hash_seed),
         lanes: file.lanes,
-        shards_per_tenant: shards.ok_or("shards_per_tenant: not a power of two")?,
+        seed: file.hash_seed.map(HashSeed),
+        shards_per_tenant: shards.map_err(|error| format!("shards_per_tenant: {error}"))?,
     })
 }
 
@@ -139,9 +147,9 @@ fn write(folder: &Path, facts: &Facts) -> io::Result<()> {
     let file = FactsFile {
         format_version: FORMAT_VERSION,
         incarnation: facts.incarnation.to_string(),
-        hash_seed: facts.seed.0,
         lanes: facts.lanes,
-        shards_per_tenant: facts.shards_per_tenant.get(),
+        hash_seed: facts.seed.map(|seed| seed.0),
+        shards_per_tenant: facts.shards_per_tenant.map(ShardCount::get),
     };
     let unfinished = folder.join("node.json.unfinished");
     let mut out = File::create(&unfinished)?;
@@ -167,6 +175,16 @@ mod tests {
     }
 
     #[test]
+    fn a_directory_from_before_there_were_clusters_keeps_its_seed() {
+        let folder = tempfile::tempdir().unwrap();
+        let text = r#"{"format_version":1,"incarnation":"1f","hash_seed":18446744073709551615,"lanes":2,"shards_per_tenant":4}"#;
+        std::fs::write(folder.path().join(FACTS), text).unwrap();
+        let facts = DataDir::open(folder.path(), OsEnv::shared().as_ref(), 8).unwrap().facts;
+        assert_eq!((facts.incarnation, facts.lanes), (Incarnation(0x1f), 2));
+        assert_eq!((facts.seed, facts.shards_per_tenant), (Some(HashSeed(u64::MAX)), ShardCount::new(4)));
+    }
+
+    #[test]
     fn a_second_user_is_refused_until_the_first_is_gone() {
         let folder = tempfile::tempdir().unwrap();
         let env = OsEnv::shared();
@@ -184,6 +202,10 @@ mod tests {
         for (text, says) in [
             ("{}", "missing field"),
             ("[", "EOF"),
+            (
+                r#"{"format_version":1,"incarnation":"1","lanes":1,"shards_per_tenant":3}"#,
+                "shards_per_tenant: 3 is no power of two",
+            ),
             (
                 r#"{"format_version":9,"incarnation":"1","hash_seed":1,"lanes":1,"shards_per_tenant":4}"#,
                 "format version 9",

@@ -10,14 +10,11 @@ use gyre_ring::TenantId;
 use gyre_tsdb::Matcher;
 use gyre_tsdb::labels::Labels;
 
-use super::{Answer, LabelPairs, Node, QueryError, Selection};
+use super::{Answer, LabelPairs, Node, QueryError, Selection, TRUNCATED};
 use crate::actor::Gone;
 use crate::query::matchers::to_storage;
 use crate::shard::read::{LabelNames, LabelSets, LabelValues, SERIES_PER_READ, Select, TimeRange};
 use crate::shard::supervisor::ShardHandle;
-
-/// What Prometheus says when a limit cut the answer short.
-const TRUNCATED: &str = "results truncated due to limit";
 
 impl Node {
     /// The label sets of the selected series.

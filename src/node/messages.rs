@@ -1,6 +1,9 @@
 //! What the HTTP interface asks of a node, and what it is told.
 
+use std::time::Duration;
+
 use gyre_promql::syntax::Matcher;
+use gyre_promql::value::Value;
 
 /// Series chosen by the `match[]`, `start` and `end` of a metadata request.
 #[derive(Clone, Debug, PartialEq)]
@@ -15,40 +18,71 @@ pub struct Selection {
     pub limit: Option<usize>,
 }
 
-/// An instant query.
+/// An expression to evaluate.
 #[derive(Clone, Debug, PartialEq)]
-pub struct InstantQuery {
+pub struct QueryRequest {
     /// The expression.
     pub expr: String,
     /// When to evaluate it.
-    pub time_ms: i64,
-    /// What both kinds of query have.
+    pub times: QueryTimes,
+    /// What may differ from query to query.
     pub options: QueryOptions,
 }
 
-/// A range query.
-#[derive(Clone, Debug, PartialEq)]
-pub struct RangeQuery {
-    /// The expression.
-    pub expr: String,
-    /// First evaluation.
-    pub start_ms: i64,
-    /// No evaluation after it.
-    pub end_ms: i64,
-    /// Time between evaluations, above 0.
-    pub step_ms: i64,
-    /// What both kinds of query have.
-    pub options: QueryOptions,
+/// When an expression is evaluated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum QueryTimes {
+    /// Once.
+    Instant {
+        /// Milliseconds.
+        time_ms: i64,
+    },
+    /// Many times.
+    Range {
+        /// First evaluation.
+        start_ms: i64,
+        /// No evaluation after it.
+        end_ms: i64,
+        /// Time between evaluations, above 0.
+        step_ms: i64,
+    },
 }
 
-/// What both kinds of query have.
+/// What may differ from query to query.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QueryOptions {
     /// When to give up.
     pub timeout_ms: i64,
     /// How far back to look for a sample, if not the default.
     pub lookback_ms: Option<i64>,
+    /// Whether to count the samples that it looks at.
+    pub count_samples: bool,
 }
+
+/// What a query came to.
+#[derive(Clone, Debug)]
+pub struct Evaluated {
+    /// Its value.
+    pub value: Value,
+    /// What it took.
+    pub stats: QueryStats,
+}
+
+/// What a query took.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct QueryStats {
+    /// Time it waited for its turn.
+    pub waiting: Duration,
+    /// Time it ran.
+    pub evaluation: Duration,
+    /// Most samples it held at a time.
+    pub samples_peak: u64,
+    /// Samples that each of its steps looked at, if asked for.
+    pub samples_per_step: Vec<u64>,
+}
+
+/// What an answer says that a limit cut short. Prometheus's words.
+pub const TRUNCATED: &str = "results truncated due to limit";
 
 /// A series' labels, sorted by name.
 pub type LabelPairs = Vec<(String, String)>;
@@ -69,6 +103,11 @@ impl<T> Answer<T> {
     pub fn plain(value: T) -> Self {
         Self { value, warnings: Vec::new(), infos: Vec::new() }
     }
+
+    /// The same annotations to something made of the value.
+    pub fn map<U>(self, change: impl FnOnce(T) -> U) -> Answer<U> {
+        Answer { value: change(self.value), warnings: self.warnings, infos: self.infos }
+    }
 }
 
 /// Why a query has no answer. The texts are shown to the client.
@@ -77,6 +116,9 @@ pub enum QueryError {
     /// The expression cannot be parsed.
     #[error("{0}")]
     Parse(String),
+    /// The request asks for more than the tenant may have.
+    #[error("{0}")]
+    BadData(String),
     /// The expression cannot be evaluated.
     #[error("{0}")]
     Execution(String),

@@ -1,10 +1,12 @@
 //! A node: what lies behind the HTTP interface.
 //!
-//! [`Node::start`] locks the [data directory](data_dir), recovers what is in it, and starts the
+//! [`Node::start`] locks the [data directory](data_dir), finds its [place in the cluster](cluster), recovers what is in
+//! it, and starts the
 //! [engine room](storage_engine): lanes, arbiters, shards. Then writes go to the
 //! [coordinator](crate::replica), questions about labels to the [shards](labels), and queries to the
 //! [query pool](crate::query).
 
+mod cluster;
 pub mod data_dir;
 mod labels;
 mod messages;
@@ -17,22 +19,29 @@ use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::thread::available_parallelism;
+use std::time::Duration;
 
+use gyre_promql::syntax::ParserOptions;
 use gyre_promql::{Engine, EngineOptions};
-use gyre_ring::{BootId, TenantId};
+use gyre_ring::{BootId, NodeId, TenantId};
 
+use self::cluster::Misplaced;
 use self::data_dir::DataDir;
 use self::metadata::TenantMetadata;
 use self::storage_engine::{Recovery, StorageEngine};
 use crate::api::push::decode::WriteBatch;
-use crate::config::{Config, WalSync};
+use crate::cluster::ClusterState;
+use crate::cluster::start::ClusterError;
+use crate::cluster::status::RingStatus;
+use crate::config::{Config, Feature, WalSync};
 use crate::env::{OsEnv, SharedEnv};
 use crate::query::pool::QueryPool;
 use crate::replica::Coordinator;
 use crate::tenant::limits::Overrides;
 
 pub use self::messages::{
-    Answer, InstantQuery, LabelPairs, MetricMetadata, QueryError, QueryOptions, RangeQuery, Selection,
+    Answer, Evaluated, LabelPairs, MetricMetadata, QueryError, QueryOptions, QueryRequest, QueryStats,
+    QueryTimes, Selection, TRUNCATED,
 };
 pub use crate::replica::{WriteError, WriteOutcome};
 
@@ -48,6 +57,14 @@ pub enum StartError {
     /// The data directory cannot be used.
     #[error(transparent)]
     DataDir(#[from] data_dir::DataDirError),
+    /// It is no member of the bucket's cluster, or must not be.
+    #[error("data directory {path}: {source}")]
+    Cluster {
+        /// The data directory.
+        path: String,
+        /// Why.
+        source: Box<ClusterError>,
+    },
     /// Recovery, or a thread, failed.
     #[error("cannot start on data directory {path}: {source}")]
     Io {
@@ -91,6 +108,9 @@ pub struct Node {
     metadata: RwLock<HashMap<TenantId, Arc<TenantMetadata>>>,
     env: SharedEnv,
     stopping: AtomicBool,
+    cluster: Arc<ClusterState>,
+    bucket: String,
+    misplaced: Misplaced,
     _data_dir: DataDir,
 }
 
@@ -106,18 +126,26 @@ impl Node {
         let env = OsEnv::shared();
         let cores = available_parallelism().map_or(1, usize::from);
         let data_dir = DataDir::open(&config.data_dir, env.as_ref(), cores)?;
+        let path = data_dir.path.display().to_string();
+        let joining = cluster::join(config, &data_dir, env.clone())
+            .await
+            .map_err(|source| StartError::Cluster { path: path.clone(), source: Box::new(source) })?;
+        let cluster = Arc::new(joining.state().expect("joining ends with membership"));
         let overrides = Arc::new(config.tenant_limits());
-        let sync = config.wal_sync == WalSync::Commit;
-        let storage =
-            StorageEngine::start(&data_dir.path, &data_dir.facts, env.clone(), overrides.clone(), sync)
-                .map_err(|source| StartError::Io { path: data_dir.path.display().to_string(), source })?;
+        let (lanes, sync) = (data_dir.facts.lanes, config.wal_sync == WalSync::Commit);
+        let storage = StorageEngine::start(
+            &data_dir.path,
+            lanes,
+            cluster.clone(),
+            env.clone(),
+            overrides.clone(),
+            sync,
+        )
+        .map_err(|source| StartError::Io { path, source })?;
         tell(&storage.recovery);
         let boot = BootId(env.random());
-        let coordinator = Coordinator::new(storage.shards.clone(), boot, data_dir.facts.seed);
-        let options = EngineOptions {
-            workers: Arc::new(gyre_promql::ScopedThreads { threads: cores }),
-            ..EngineOptions::default()
-        };
+        let coordinator = Coordinator::new(storage.shards.clone(), boot, cluster.facts.seed);
+        let options = engine_options(config, cores);
         Ok(Arc::new(Node {
             storage,
             coordinator,
@@ -127,6 +155,9 @@ impl Node {
             metadata: RwLock::default(),
             env,
             stopping: AtomicBool::new(false),
+            cluster,
+            bucket: joining.bucket_name().to_owned(),
+            misplaced: cluster::watch_bucket(joining),
             _data_dir: data_dir,
         }))
     }
@@ -144,10 +175,25 @@ impl Node {
         if self.stopping.load(Ordering::Acquire) {
             return Err("stopping".to_owned());
         }
+        if let Some(problem) = self.misplaced.get() {
+            return Err(problem.clone());
+        }
         for lane in self.storage.shards.lanes() {
             lane.health().map_err(|error| error.to_string())?;
         }
         Ok(())
+    }
+
+    /// The node's name.
+    pub fn id(&self) -> &NodeId {
+        &self.cluster.own.node
+    }
+
+    /// The ring, for `/ring`.
+    pub fn ring(&self) -> RingStatus {
+        let tenants = self.storage.shards.tenants();
+        let tenants = tenants.iter().map(|tenant| tenant.state.id.clone()).collect();
+        RingStatus::new(&self.cluster, &self.bucket, &tenants)
     }
 
     /// Figures of this moment.
@@ -168,6 +214,11 @@ impl Node {
             wal_damaged: self.storage.recovery.damaged as u64,
             wal_torn: self.storage.recovery.torn as u64,
         }
+    }
+
+    /// The language that queries are written in.
+    pub fn parser_options(&self) -> &ParserOptions {
+        &self.engine.options().parser
     }
 
     /// Milliseconds since the Unix epoch.
@@ -208,6 +259,28 @@ impl Node {
         }
         let mut metadata = self.metadata.write().unwrap_or_else(PoisonError::into_inner);
         metadata.entry(tenant.clone()).or_default().clone()
+    }
+}
+
+fn engine_options(config: &Config, cores: usize) -> EngineOptions {
+    let has = |feature| config.features.has(feature);
+    EngineOptions {
+        parser: ParserOptions {
+            experimental_functions: has(Feature::ExperimentalFunctions),
+            // Prometheus has made this part of the language; its switch remains, and does nothing.
+            duration_expr: true,
+            extended_range_selectors: has(Feature::ExtendedRangeSelectors),
+            binop_fill_modifiers: has(Feature::BinopFillModifiers),
+            ..ParserOptions::default()
+        },
+        samples_max: config.query_samples_max,
+        bytes_max: config.query_bytes_max,
+        timeout: Duration::from_millis(config.query_timeout_ms.unsigned_abs()),
+        delayed_name_removal: has(Feature::DelayedNameRemoval),
+        type_and_unit_labels: has(Feature::TypeAndUnitLabels),
+        use_start_timestamps: has(Feature::UseStartTimestamps),
+        workers: Arc::new(gyre_promql::ScopedThreads { threads: cores }),
+        ..EngineOptions::default()
     }
 }
 

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use gyre_promql::value::Value;
-use gyre_promql::{CancelToken, QueryError as EngineError, QueryErrorKind, QueryResult};
+use gyre_promql::{CancelToken, QueryErrorKind};
 use gyre_ring::TenantId;
 
-use super::{Answer, InstantQuery, Node, QueryError, QueryOptions, RangeQuery};
+use super::{Answer, Evaluated, Node, QueryError, QueryRequest, QueryStats, QueryTimes};
+use crate::query::limits::QueryLimits;
 use crate::query::pool::PoolError;
 use crate::query::storage::ShardStorage;
 
@@ -14,67 +14,71 @@ use crate::query::storage::ShardStorage;
 const ANNOTATIONS_MAX: usize = 1000;
 
 impl Node {
-    /// Evaluates an expression at one time.
-    pub async fn query(&self, tenant: &TenantId, query: InstantQuery) -> Result<Answer<Value>, QueryError> {
-        let InstantQuery { expr, time_ms, options } = query;
-        self.evaluate(tenant, expr, options, move |engine, storage, expr, options| {
-            engine.instant(storage, expr, time_ms, options)
-        })
-        .await
-    }
-
-    /// Evaluates an expression at many times.
-    pub async fn query_range(
+    /// Evaluates an expression.
+    pub async fn query(
         &self,
         tenant: &TenantId,
-        query: RangeQuery,
-    ) -> Result<Answer<Value>, QueryError> {
-        let RangeQuery { expr, start_ms, end_ms, step_ms, options } = query;
-        self.evaluate(tenant, expr, options, move |engine, storage, expr, options| {
-            engine.range(storage, expr, start_ms, end_ms, step_ms, options)
-        })
-        .await
-    }
-
-    async fn evaluate(
-        &self,
-        tenant: &TenantId,
-        expr: String,
-        options: QueryOptions,
-        run: impl FnOnce(
-            &gyre_promql::Engine,
-            &ShardStorage,
-            &str,
-            &gyre_promql::QueryOptions,
-        ) -> Result<QueryResult, EngineError>
-        + Send
-        + 'static,
-    ) -> Result<Answer<Value>, QueryError> {
+        request: QueryRequest,
+    ) -> Result<Answer<Evaluated>, QueryError> {
+        let QueryRequest { expr, times, options } = request;
+        let limits = self.overrides.of(tenant);
+        let limits = QueryLimits {
+            series_max: limits.max_fetched_series_per_query,
+            length_ms_max: limits.max_query_length_ms,
+        };
+        if let QueryTimes::Range { start_ms, end_ms, .. } = times {
+            limits.check_length(start_ms, end_ms).map_err(QueryError::BadData)?;
+        }
         let shards = self.storage.shards.clone();
-        let storage = ShardStorage::new(shards.clone(), shards.get(tenant));
+        let storage = ShardStorage::new(shards.clone(), shards.get(tenant), limits);
         let cancel = CancelToken::default();
         let milliseconds = |ms: i64| Duration::from_millis(ms.max(0) as u64);
-        let options = gyre_promql::QueryOptions {
+        let timeout = milliseconds(options.timeout_ms);
+        if timeout.is_zero() {
+            return Err(QueryError::Timeout("query timed out in query execution".to_owned()));
+        }
+        let mut options = gyre_promql::QueryOptions {
             lookback_delta: options.lookback_ms.map(milliseconds),
-            timeout: Some(milliseconds(options.timeout_ms)),
+            timeout: None,
             cancel: cancel.clone(),
+            count_samples: options.count_samples,
         };
-        let engine = self.engine.clone();
+        let (engine, env) = (self.engine.clone(), self.env.clone());
+        let asked = env.monotonic();
         let query = move || {
-            let result = run(&engine, &storage, &expr, &options)?;
+            let begun = env.monotonic();
+            let waiting = begun.saturating_sub(asked);
+            options.timeout = Some(timeout.saturating_sub(waiting));
+            let text = expr.as_str();
+            let result = match times {
+                QueryTimes::Instant { time_ms } => engine.instant(&storage, text, time_ms, &options),
+                QueryTimes::Range { start_ms, end_ms, step_ms } => {
+                    engine.range(&storage, text, start_ms, end_ms, step_ms, &options)
+                }
+            }?;
+            let stats = QueryStats {
+                waiting,
+                evaluation: env.monotonic().saturating_sub(begun),
+                samples_peak: result.stats.samples_peak,
+                samples_per_step: result.stats.samples_per_step,
+            };
             let (warnings, infos) = result.annotations.texts(&expr, ANNOTATIONS_MAX);
-            Ok(Answer { value: result.value, warnings, infos })
+            Ok(Answer { value: Evaluated { value: result.value, stats }, warnings, infos })
         };
-        self.queries.run(cancel, query).await.map_err(explain)
+        self.queries.run(timeout, cancel, query).await.map_err(explain)
     }
 }
 
 fn explain(error: PoolError) -> QueryError {
     match error {
         PoolError::Full => QueryError::TooManyRequests("too many outstanding requests".to_owned()),
+        PoolError::Waited => QueryError::Timeout("query timed out in query queue".to_owned()),
         PoolError::Panicked => QueryError::Internal("the query failed unexpectedly; see the log".to_owned()),
         PoolError::Query(error) => {
-            let text = error.to_string();
+            let mut text = error.to_string();
+            if text.ends_with("(the limit on bytes per query)") {
+                text.push_str("; raise it with --query.bytes-max");
+            }
             match error.kind {
                 QueryErrorKind::BadData => QueryError::Parse(text),
                 QueryErrorKind::Execution => QueryError::Execution(text),

@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 use actix_rt::Arbiter;
 use gyre_tsdb::disk::OsDisk;
 
-use super::data_dir::Facts;
+use super::data_dir::WAL;
+use crate::cluster::ClusterState;
 use crate::env::SharedEnv;
 use crate::shard::lane::Lane;
 use crate::shard::recover::{Layout, RecoveredLane, recover_lane, segments_by_lane};
@@ -76,7 +77,8 @@ impl StorageEngine {
     /// Recovers what is on disk and starts all threads. Blocks.
     pub fn start(
         path: &Path,
-        facts: &Facts,
+        lanes: usize,
+        cluster: Arc<ClusterState>,
         env: SharedEnv,
         overrides: Arc<Overrides>,
         sync: bool,
@@ -84,12 +86,12 @@ impl StorageEngine {
         let disk = Arc::new(OsDisk);
         let layout = Layout {
             disk: disk.clone(),
-            wal: path.join("wal"),
+            wal: path.join(WAL),
             shards: path.join("shards"),
-            seed: facts.seed,
+            seed: cluster.facts.seed,
         };
         let begin = Instant::now();
-        let recovered = recover(&layout, facts.lanes)?;
+        let recovered = recover(&layout, lanes)?;
         let mut recovery = Recovery { duration: begin.elapsed(), ..Recovery::default() };
         let mut lanes = Vec::new();
         let mut committers = Vec::new();
@@ -117,7 +119,7 @@ impl StorageEngine {
             overrides,
             env,
             spills,
-            shards_per_tenant: facts.shards_per_tenant,
+            cluster,
         };
         let registry = Arc::new(Shards::new(parts));
         registry.adopt(shards);

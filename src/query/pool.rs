@@ -1,6 +1,7 @@
 //! Where queries are evaluated: away from the threads that serve HTTP and own shards, a bounded number at a time.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use gyre_promql::{CancelToken, QueryError as EngineError};
 use tokio::sync::{Semaphore, oneshot};
@@ -21,6 +22,8 @@ pub struct QueryPool {
 pub enum PoolError {
     /// Too many are waiting already.
     Full,
+    /// It was not its turn in time.
+    Waited,
     /// It panicked.
     Panicked,
     /// The engine says no.
@@ -43,14 +46,16 @@ impl QueryPool {
         QueryPool { running: semaphore(running_max), waiting: semaphore(waiting_max) }
     }
 
-    /// Runs a query. Dropping the future cancels it.
+    /// Runs a query unless it waits for longer than `patience`. Dropping the future cancels it.
     pub async fn run<T: Send + 'static>(
         &self,
+        patience: Duration,
         cancel: CancelToken,
         query: impl FnOnce() -> Result<T, EngineError> + Send + 'static,
     ) -> Result<T, PoolError> {
         let waiting = self.waiting.clone().try_acquire_owned().map_err(|_| PoolError::Full)?;
-        let running = self.running.clone().acquire_owned().await.map_err(|_| PoolError::Full)?;
+        let turn = tokio::time::timeout(patience, self.running.clone().acquire_owned());
+        let running = turn.await.map_err(|_| PoolError::Waited)?.map_err(|_| PoolError::Full)?;
         drop(waiting);
         let _cancel = CancelOnDrop(cancel);
         let (sender, receiver) = oneshot::channel();

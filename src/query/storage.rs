@@ -7,8 +7,10 @@ use gyre_promql::labels::Labels;
 use gyre_promql::storage::{
     SampleBuffer, SelectRequest, SeriesBatch, SeriesSet, Storage, StorageError, StorageErrorKind,
 };
-use gyre_tsdb::{SeriesBatch as ShardBatch, SeriesRef};
+use gyre_tsdb::{Decoded, SeriesBatch as ShardBatch, SeriesRef};
 
+use super::histograms::float_histogram;
+use super::limits::{FetchedSeries, QueryLimits};
 use super::matchers;
 use crate::actor::Gone;
 use crate::shard::read::{Read, SERIES_PER_READ, Select, TimeRange};
@@ -19,12 +21,14 @@ pub struct ShardStorage {
     shards: Arc<Shards>,
     /// `None`: the tenant has never written anything.
     tenant: Option<Arc<TenantShards>>,
+    limits: QueryLimits,
+    fetched: FetchedSeries,
 }
 
 impl ShardStorage {
-    /// The storage of a tenant.
-    pub fn new(shards: Arc<Shards>, tenant: Option<Arc<TenantShards>>) -> Self {
-        ShardStorage { shards, tenant }
+    /// The storage of a tenant, for one query.
+    pub fn new(shards: Arc<Shards>, tenant: Option<Arc<TenantShards>>, limits: QueryLimits) -> Self {
+        ShardStorage { shards, tenant, limits, fetched: FetchedSeries::default() }
     }
 
     fn failed(&self, shard: &Arc<ShardHandle>, _: Gone) -> StorageError {
@@ -37,6 +41,8 @@ impl Storage for ShardStorage {
         &'a self,
         request: &SelectRequest<'_>,
     ) -> Result<Box<dyn SeriesSet<'a> + 'a>, StorageError> {
+        let over = |text: String| StorageError::new(StorageErrorKind::LimitReached, text);
+        self.limits.check_length(request.mint_ms, request.maxt_ms).map_err(over)?;
         let matchers: Vec<_> = request.matchers.iter().map(matchers::one).collect();
         let range = TimeRange { min_ms: request.mint_ms, max_ms: request.maxt_ms };
         let shards = self.tenant.iter().flat_map(|tenant| &tenant.shards);
@@ -44,8 +50,9 @@ impl Storage for ShardStorage {
         let searches: Vec<_> =
             shards.map(|shard| (shard, shard.actor.ask(Select { matchers: matchers.clone() }))).collect();
         let mut parts = Vec::with_capacity(searches.len());
-        for (shard, search) in searches {
+        for (index, (shard, search)) in searches.into_iter().enumerate() {
             let series = block_on(search).map_err(|gone| self.failed(shard, gone))?;
+            self.fetched.add(index, &series, &self.limits).map_err(over)?;
             if !series.is_empty() {
                 parts.push((shard, series));
             }
@@ -120,8 +127,16 @@ impl SeriesBatch for ReadySeries {
         buffer: &mut SampleBuffer,
     ) -> Result<(), StorageError> {
         let data = &self.batch.series()[series];
-        let (times, values) = (&mut buffer.float_timestamps, &mut buffer.floats);
-        self.batch.decode(data, (mint_ms, maxt_ms), times, values, &mut self.scratch).map_err(|error| {
+        let (times, histograms) = (&mut buffer.histogram_timestamps, &mut buffer.histograms);
+        let mut to = Decoded {
+            times: &mut buffer.float_timestamps,
+            values: &mut buffer.floats,
+            histogram: &mut |t_ms, sample| {
+                times.push(t_ms);
+                histograms.push(Arc::new(float_histogram(sample)));
+            },
+        };
+        self.batch.decode(data, (mint_ms, maxt_ms), &mut to, &mut self.scratch).map_err(|error| {
             let message = format!("series {}: {error}", self.labels[series]);
             StorageError::new(StorageErrorKind::Internal, message)
         })

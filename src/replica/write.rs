@@ -22,6 +22,10 @@ const DEADLINE: Duration = Duration::from_secs(25);
 pub struct WriteOutcome {
     /// Samples that are durable, whether they were stored now or before.
     pub accepted_samples: u64,
+    /// How many of them are native histograms.
+    pub accepted_histograms: u64,
+    /// Histograms that were stored at a lower resolution.
+    pub reduced_histograms: u64,
     /// Samples refused, by reason.
     pub refused: Vec<(&'static str, u64)>,
     /// Metadata entries refused, by reason.
@@ -82,6 +86,8 @@ impl Coordinator {
         }
         Ok(WriteOutcome {
             accepted_samples: admission.stored + admission.repeated,
+            accepted_histograms: admission.histograms,
+            reduced_histograms: admission.reduced_histograms,
             refused: admission.refused,
             refused_metadata: Vec::new(),
             first_error: admission.first.map(|(_, text)| text),

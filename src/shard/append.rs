@@ -16,9 +16,12 @@ use gyre_ring::BatchId;
 use gyre_tsdb::labels::{Labels, METRIC_NAME};
 use gyre_tsdb::wal::{BatchName, LaneEncoder, StreamId};
 use gyre_tsdb::{Appended, CreateError, Head, SeriesRef};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
+use super::histogram::{self, Admitted};
 use super::tenant_state::{SeriesLimit, TenantState};
-use crate::api::push::decode::{Sample, WriteBatch};
+use crate::api::push::decode::{HistogramSlice, Sample, WriteBatch};
 use crate::tenant::canonical::{Canonical, LabelError, canonicalize, first_chars};
 
 /// In-order samples may be this much older than the tenant's newest one even if late ones are not allowed: what
@@ -57,6 +60,21 @@ impl ReplicaBatch {
     fn samples(&self, entry: &Entry) -> &[Sample] {
         self.request.samples_of(&self.request.series[entry.series as usize])
     }
+
+    fn histograms(&self, entry: &Entry) -> &[HistogramSlice] {
+        self.request.histograms_of(entry.series)
+    }
+
+    /// Checks a histogram of an entry, all but its time.
+    fn admit(
+        &self,
+        entry: &Entry,
+        slice: &HistogramSlice,
+        tenant: &TenantState,
+    ) -> Result<Admitted, Refusal> {
+        let buckets_max = tenant.limits.max_native_histogram_buckets;
+        histogram::admit(self.request.histogram_message(slice), buckets_max, self.labels(entry))
+    }
 }
 
 /// Why samples were not stored. The texts are Cortex's and Prometheus's.
@@ -82,6 +100,42 @@ pub enum Refusal {
     /// The time is taken by another value.
     #[error("duplicate sample for timestamp")]
     Conflict,
+    /// A histogram whose schema is not known.
+    #[error("invalid native histogram schema {schema} for metric: {series}. supported schema from -4 to 8")]
+    HistogramSchema {
+        /// The schema.
+        schema: i32,
+        /// The series, quoted.
+        series: String,
+    },
+    /// A histogram that contradicts itself.
+    #[error("invalid native histogram, validation err: {error}, metric: {series}")]
+    HistogramInvalid {
+        /// What is wrong.
+        error: String,
+        /// The series, quoted.
+        series: String,
+    },
+    /// `max_native_histogram_buckets`, at any resolution.
+    #[error("native histogram bucket count exceeded for metric (limit: {limit}) metric: {series}")]
+    HistogramBuckets {
+        /// The limit.
+        limit: usize,
+        /// The series, quoted.
+        series: String,
+    },
+    /// A histogram larger than any real one.
+    #[error(
+        "native histogram sample size bytes exceeded for metric (actual: {actual}, limit: {limit}) metric: {series}"
+    )]
+    HistogramBytes {
+        /// Bytes of its message.
+        actual: usize,
+        /// Bytes allowed.
+        limit: usize,
+        /// The series, quoted.
+        series: String,
+    },
     /// `max_series_per_user`.
     #[error(
         "per-user series limit of {limit} exceeded, please contact administrator to raise it \
@@ -116,6 +170,10 @@ impl Refusal {
             Refusal::OutOfOrder => "sample-out-of-order",
             Refusal::TooNew { .. } => "too_far_in_future",
             Refusal::Conflict => "new-value-for-timestamp",
+            Refusal::HistogramSchema { .. } => "native_histogram_invalid_schema",
+            Refusal::HistogramInvalid { .. } => "native_histogram_invalid",
+            Refusal::HistogramBuckets { .. } => "native_histogram_buckets_exceeded",
+            Refusal::HistogramBytes { .. } => "native_histogram_sample_size_bytes_exceeded",
             Refusal::UserSeries { .. } => "per_user_series_limit",
             Refusal::MetricSeries { .. } => "per_metric_series_limit",
             Refusal::Create(_) => "series_not_created",
@@ -130,6 +188,10 @@ pub struct Admission {
     pub stored: u64,
     /// Samples that were there already.
     pub repeated: u64,
+    /// How many of those two are native histograms.
+    pub histograms: u64,
+    /// Histograms that were stored with fewer buckets than were sent.
+    pub reduced_histograms: u64,
     /// Samples refused, by reason.
     pub refused: Vec<(&'static str, u64)>,
     /// The first refusal: the series' number in the request, and what to tell the sender.
@@ -157,6 +219,8 @@ impl Admission {
     pub fn merge(&mut self, other: Admission) {
         self.stored += other.stored;
         self.repeated += other.repeated;
+        self.histograms += other.histograms;
+        self.reduced_histograms += other.reduced_histograms;
         for (reason, samples) in other.refused {
             self.count(reason, samples);
         }
@@ -199,6 +263,24 @@ impl Window {
     }
 }
 
+impl Window {
+    /// Whether a sample of this time may be stored in some series.
+    #[inline]
+    fn contains(&self, t_ms: i64) -> bool {
+        (self.oldest_ms..=self.newest_ms).contains(&t_ms)
+    }
+
+    /// Why a time outside of the window is refused.
+    #[cold]
+    fn refusal(&self, t_ms: i64, labels: &[u8]) -> Refusal {
+        if t_ms < self.oldest_ms {
+            Refusal::TooOld
+        } else {
+            Refusal::TooNew { t_ms, metric: metric_of(labels) }
+        }
+    }
+}
+
 impl Appender<'_> {
     /// Applies a batch to the head and encodes what was admitted.
     pub fn append(&mut self, batch: &ReplicaBatch, stream: StreamId, stream_name: &[u8]) -> Admission {
@@ -215,6 +297,9 @@ impl Appender<'_> {
             guess = SeriesRef(series.0 + 1);
             for sample in batch.samples(entry) {
                 self.append_sample(batch, entry, series, *sample, &window, &mut admission);
+            }
+            for slice in batch.histograms(entry) {
+                self.append_histogram(batch, entry, series, slice, &window, &mut admission);
             }
         }
         if let Some(newest) = self.head.newest_ms() {
@@ -235,14 +320,9 @@ impl Appender<'_> {
         window: &Window,
         admission: &mut Admission,
     ) {
-        let refusal = if t_ms < window.oldest_ms {
-            Refusal::TooOld
-        } else if t_ms > window.newest_ms {
-            Refusal::TooNew { t_ms, metric: metric_of(batch.labels(entry)) }
-        } else if t_ms < window.oldest_late_ms && self.head.is_late(series, t_ms) {
-            Refusal::OutOfOrder
-        } else {
-            match self.head.append(series, t_ms, v_bits) {
+        let refusal = match self.check_time(batch, entry, series, t_ms, window) {
+            Some(refusal) => refusal,
+            None => match self.head.append(series, t_ms, v_bits) {
                 Appended::InOrder | Appended::Late => {
                     self.encoder.sample(series, t_ms, v_bits, self.head.wal_base_mut(series));
                     admission.stored += 1;
@@ -253,6 +333,58 @@ impl Appender<'_> {
                     return;
                 }
                 Appended::Conflict => Refusal::Conflict,
+            },
+        };
+        admission.refuse(1, &refusal, entry.series, || self.explain(&refusal, t_ms, batch.labels(entry)));
+    }
+
+    /// Whether a sample of a series is not wanted because of its time.
+    #[inline]
+    fn check_time(
+        &self,
+        batch: &ReplicaBatch,
+        entry: &Entry,
+        series: SeriesRef,
+        t_ms: i64,
+        window: &Window,
+    ) -> Option<Refusal> {
+        if !window.contains(t_ms) {
+            return Some(window.refusal(t_ms, batch.labels(entry)));
+        }
+        let is_refused = t_ms < window.oldest_late_ms && self.head.is_late(series, t_ms);
+        is_refused.then_some(Refusal::OutOfOrder)
+    }
+
+    fn append_histogram(
+        &mut self,
+        batch: &ReplicaBatch,
+        entry: &Entry,
+        series: SeriesRef,
+        slice: &HistogramSlice,
+        window: &Window,
+        admission: &mut Admission,
+    ) {
+        let Admitted { t_ms, histogram, is_reduced } = match batch.admit(entry, slice, self.tenant) {
+            Ok(admitted) => admitted,
+            Err(refusal) => return admission.refuse(1, &refusal, entry.series, || refusal.to_string()),
+        };
+        let refusal = match self.check_time(batch, entry, series, t_ms, window) {
+            Some(refusal) => refusal,
+            None => {
+                let appended = self.head.append_histogram(series, t_ms, &histogram);
+                if appended == Appended::Conflict {
+                    Refusal::Conflict
+                } else {
+                    admission.histograms += 1;
+                    if appended == Appended::Again {
+                        admission.repeated += 1;
+                    } else {
+                        self.encoder.histogram(series, t_ms, &histogram);
+                        admission.stored += 1;
+                        admission.reduced_histograms += u64::from(is_reduced);
+                    }
+                    return;
+                }
             }
         };
         admission.refuse(1, &refusal, entry.series, || self.explain(&refusal, t_ms, batch.labels(entry)));
@@ -263,7 +395,7 @@ impl Appender<'_> {
         if matches!(refusal, Refusal::TooNew { .. }) {
             return refusal.to_string();
         }
-        let (tenant, time) = (&self.tenant.id, Rfc3339(t_ms));
+        let (tenant, time) = (&self.tenant.id, GoTime(t_ms));
         format!("user={tenant}: err: {refusal}. timestamp={time}, series={}", SeriesText(labels))
     }
 
@@ -285,7 +417,11 @@ impl Appender<'_> {
             }
             Ok(Canonical::AsIs) => {
                 // A series without a sample that can be stored would only take up room.
-                if samples.iter().all(|s| s.t_ms < window.oldest_ms || s.t_ms > window.newest_ms) {
+                let in_time =
+                    |slice| batch.admit(entry, slice, self.tenant).is_ok_and(|a| window.contains(a.t_ms));
+                if !samples.iter().any(|sample| window.contains(sample.t_ms))
+                    && !batch.histograms(entry).iter().any(in_time)
+                {
                     self.refuse_all(batch, entry, window, admission);
                     return None;
                 }
@@ -296,7 +432,8 @@ impl Appender<'_> {
             }
             Err(error) => Refusal::Labels(error),
         };
-        admission.refuse(samples.len() as u64, &refusal, entry.series, || match &refusal {
+        let refused = (samples.len() + batch.histograms(entry).len()) as u64;
+        admission.refuse(refused, &refusal, entry.series, || match &refusal {
             Refusal::Labels(error) => error.to_string(),
             other => format!("user={}: {other}", self.tenant.id),
         });
@@ -327,14 +464,17 @@ impl Appender<'_> {
         window: &Window,
         admission: &mut Admission,
     ) {
-        for sample in batch.samples(entry) {
-            let refusal = if sample.t_ms < window.oldest_ms {
-                Refusal::TooOld
-            } else {
-                Refusal::TooNew { t_ms: sample.t_ms, metric: metric_of(batch.labels(entry)) }
-            };
-            let explain = || self.explain(&refusal, sample.t_ms, batch.labels(entry));
+        let refuse = |admission: &mut Admission, t_ms: i64| {
+            let refusal = window.refusal(t_ms, batch.labels(entry));
+            let explain = || self.explain(&refusal, t_ms, batch.labels(entry));
             admission.refuse(1, &refusal, entry.series, explain);
+        };
+        batch.samples(entry).iter().for_each(|sample| refuse(admission, sample.t_ms));
+        for slice in batch.histograms(entry) {
+            match batch.admit(entry, slice, self.tenant) {
+                Ok(admitted) => refuse(admission, admitted.t_ms),
+                Err(refusal) => admission.refuse(1, &refusal, entry.series, || refusal.to_string()),
+            }
         }
     }
 }
@@ -367,26 +507,15 @@ impl fmt::Display for SeriesText<'_> {
 }
 
 /// A time as Go's RFC 3339 prints it in UTC, to the second; milliseconds where that leaves the calendar.
-struct Rfc3339(i64);
+struct GoTime(i64);
 
-impl fmt::Display for Rfc3339 {
+impl fmt::Display for GoTime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let seconds = self.0.div_euclid(1000);
-        let (days, second) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
-        // Days since 0000-03-01 in eras of 400 years; the civil calendar's usual arithmetic.
-        let shifted = days + 719_468;
-        let (era, day) = (shifted.div_euclid(146_097), shifted.rem_euclid(146_097));
-        let year_of_era = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
-        let day_of_year = day - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-        let month_from_march = (5 * day_of_year + 2) / 153;
-        let day_of_month = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-        let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
-        let year = era * 400 + year_of_era + i64::from(month <= 2);
-        if !(0..=9999).contains(&year) {
-            return write!(f, "{}ms", self.0);
+        let time = OffsetDateTime::from_unix_timestamp(self.0.div_euclid(1000));
+        match time.ok().and_then(|time| time.format(&Rfc3339).ok()) {
+            Some(text) => f.write_str(&text),
+            None => write!(f, "{}ms", self.0),
         }
-        let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
-        write!(f, "{year:04}-{month:02}-{day_of_month:02}T{hour:02}:{minute:02}:{second:02}Z")
     }
 }
 
@@ -403,7 +532,7 @@ mod tests {
             (-1, "1969-12-31T23:59:59Z"),
             (i64::MAX, "9223372036854775807ms"),
         ] {
-            assert_eq!(Rfc3339(t_ms).to_string(), text);
+            assert_eq!(GoTime(t_ms).to_string(), text);
         }
     }
 }

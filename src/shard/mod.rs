@@ -10,6 +10,7 @@
 
 pub mod actor;
 pub mod append;
+mod histogram;
 pub mod lane;
 pub mod read;
 pub mod recover;

@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use gyre_ring::{BatchId, BatchNumber, BatchSet, BootId, HashSeed, Segment};
 use gyre_tsdb::disk::Disk;
+use gyre_tsdb::histogram::Histogram;
 use gyre_tsdb::sealed::Flush;
 use gyre_tsdb::snapshot;
 use gyre_tsdb::wal::{BatchName, DecodedSample, Replay, ReplayReport, WalPosition, replay, replay_until};
@@ -281,6 +282,17 @@ impl Replay for Recovery<'_> {
                 }
             }
             _ => self.lost_samples += 1,
+        }
+    }
+
+    fn histogram(&mut self, stream: usize, series: u32, t_ms: i64, histogram: &Histogram) {
+        let shard = &mut self.shards[stream];
+        let series = SeriesRef(series);
+        self.samples += 1;
+        if !shard.head.is_known(series) {
+            self.lost_samples += 1;
+        } else if shard.head.append_histogram(series, t_ms, histogram) == Appended::Conflict {
+            self.conflicts += 1;
         }
     }
 }

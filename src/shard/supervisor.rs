@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use actix::{Actor, Addr};
 use actix_rt::ArbiterHandle;
-use gyre_ring::{BatchNumber, Epoch, Segment, Shard, ShardCount, ShardIndex, TenantId};
+use gyre_ring::{BatchNumber, Segment, ShardCount, TenantId};
 use gyre_tsdb::labels::METRIC_NAME;
 use gyre_tsdb::wal::StreamId;
 use gyre_tsdb::{Head, SeriesRef};
@@ -24,6 +24,7 @@ use super::snapshot::SnapshotState;
 use super::spill::{Spill, Spilled};
 use super::tenant_state::TenantState;
 use crate::actor::{ActorRef, Budget, Gone};
+use crate::cluster::ClusterState;
 use crate::env::SharedEnv;
 use crate::tenant::limits::Overrides;
 
@@ -32,9 +33,6 @@ const REBUILDS_MAX: u32 = 5;
 
 /// Bytes of batches on their way to one shard.
 const SHARD_INFLIGHT_BYTES_MAX: usize = 64 << 20;
-
-/// The epoch of a node that runs alone.
-const SINGLE_NODE_EPOCH: Epoch = Epoch(1);
 
 /// A shard, as everybody else sees it.
 pub struct ShardHandle {
@@ -93,7 +91,7 @@ pub struct Shards {
     overrides: Arc<Overrides>,
     env: SharedEnv,
     spills: UnboundedSender<Spill>,
-    shards_per_tenant: ShardCount,
+    cluster: Arc<ClusterState>,
     tenants: RwLock<HashMap<TenantId, Arc<TenantShards>>>,
     /// Streams given out, by lane.
     streams: Vec<AtomicU32>,
@@ -113,8 +111,8 @@ pub struct ShardsParts {
     pub env: SharedEnv,
     /// Takes sealed chunks to disk.
     pub spills: UnboundedSender<Spill>,
-    /// How many shards a new tenant gets.
-    pub shards_per_tenant: ShardCount,
+    /// The epochs, from which the tenants' segments follow.
+    pub cluster: Arc<ClusterState>,
 }
 
 impl Shards {
@@ -128,7 +126,7 @@ impl Shards {
             overrides: parts.overrides,
             env: parts.env,
             spills: parts.spills,
-            shards_per_tenant: parts.shards_per_tenant,
+            cluster: parts.cluster,
             tenants: RwLock::default(),
         }
     }
@@ -150,10 +148,8 @@ impl Shards {
             by_tenant.entry(shard.segment.shard.tenant.clone()).or_default().push(shard);
         }
         for (tenant, mut recovered) in by_tenant {
-            let count = recovered[0].segment.shard.count;
             let state = Arc::new(TenantState::new(tenant.clone(), self.overrides.of(&tenant).clone()));
-            let shards = (0..count.get()).map(|index| {
-                let segment = segment(&tenant, count, index);
+            let shards = self.cluster.open_segments(&tenant).into_iter().map(|segment| {
                 let found = recovered.iter().position(|shard| shard.segment == segment);
                 if let Some(at) = found {
                     count_series(&recovered[at].head, &state);
@@ -162,9 +158,9 @@ impl Shards {
             });
             let shards = shards.collect();
             for odd in &recovered {
-                tracing::error!(segment = %odd.segment, "shard on disk does not belong to its tenant's others");
+                tracing::error!(segment = %odd.segment, "segment on disk takes no writes under any epoch; left alone");
             }
-            let shards = Arc::new(TenantShards { state, count, shards });
+            let shards = Arc::new(TenantShards { state, count: self.shard_count(&tenant), shards });
             self.tenants.write().unwrap_or_else(PoisonError::into_inner).insert(tenant, shards);
         }
     }
@@ -184,10 +180,9 @@ impl Shards {
             return shards.clone();
         }
         let state = Arc::new(TenantState::new(tenant.clone(), self.overrides.of(tenant).clone()));
-        let count = self.shards_per_tenant;
-        let start = |index| self.start(segment(tenant, count, index), None, &state);
-        let shards = (0..count.get()).map(start).collect();
-        let shards = Arc::new(TenantShards { state, count, shards });
+        let start = |segment| self.start(segment, None, &state);
+        let shards = self.cluster.open_segments(tenant).into_iter().map(start).collect();
+        let shards = Arc::new(TenantShards { state, count: self.shard_count(tenant), shards });
         tenants.insert(tenant.clone(), shards.clone());
         shards
     }
@@ -200,6 +195,10 @@ impl Shards {
     /// All shards.
     pub fn all(&self) -> Vec<Arc<ShardHandle>> {
         self.tenants().iter().flat_map(|tenant| tenant.shards.clone()).collect()
+    }
+
+    fn shard_count(&self, tenant: &TenantId) -> ShardCount {
+        self.cluster.chain.newest().map_or(ShardCount::ONE, |newest| newest.shard_count(tenant))
     }
 
     fn start(
@@ -326,9 +325,4 @@ fn count_series(head: &Head, tenant: &TenantState) {
         let metric = head.labels(series).find(|(name, _)| *name == METRIC_NAME);
         tenant.add_recovered_series_of(metric.map_or("", |(_, value)| value).as_bytes());
     }
-}
-
-fn segment(tenant: &TenantId, count: ShardCount, index: u32) -> Segment {
-    let shard = Shard { tenant: tenant.clone(), count, index: ShardIndex(index) };
-    Segment { shard, epoch: SINGLE_NODE_EPOCH }
 }

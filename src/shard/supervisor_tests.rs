@@ -3,15 +3,19 @@
 use std::sync::Arc;
 
 use actix::{Handler, Message};
-use gyre_ring::{BootId, HashSeed, Incarnation, ShardCount, TenantId};
+use gyre_ring::{
+    BootId, Chain, ClusterId, EpochDocument, HashSeed, Incarnation, Member, NodeId, Proposer, Role,
+    ShardCount, TenantId, Weight, Zone,
+};
 use gyre_tsdb::labels;
 
 use super::actor::ShardActor;
 use super::read::{LabelSets, Select, TimeRange};
 use crate::api::push::decode::WriteBatch;
 use crate::api::push::pool::BatchPool;
+use crate::cluster::ClusterState;
+use crate::cluster::identity::ClusterFacts;
 use crate::env::OsEnv;
-use crate::node::data_dir::Facts;
 use crate::node::storage_engine::StorageEngine;
 use crate::replica::{Coordinator, WriteError};
 use crate::tenant::limits::Overrides;
@@ -49,19 +53,32 @@ fn request(pool: &BatchPool, names: &[&str], t_ms: i64) -> WriteBatch {
     WriteBatch::decode_plain(pool, &message).unwrap()
 }
 
+fn cluster_of_one() -> ClusterState {
+    let node = NodeId::new("a").unwrap();
+    let member = Member {
+        zone: Zone::of_node(&node),
+        node: node.clone(),
+        incarnation: Incarnation(1),
+        weight: Weight::ORDINARY,
+        roles: vec![Role::Write],
+    };
+    let own = member.replica();
+    let proposer = Proposer { node, proposal: BootId(1) };
+    let document = EpochDocument::first(proposer, 3, ShardCount::new(4).unwrap(), vec![member]).unwrap();
+    let facts = ClusterFacts { cluster: ClusterId(1), seed: HashSeed(7) };
+    ClusterState { facts, own, chain: Chain::new([document]).unwrap() }
+}
+
 #[test]
 fn a_shard_that_panics_comes_back_with_everything_that_was_acknowledged() {
     let folder = tempfile::tempdir().unwrap();
     actix_rt::System::new().block_on(async {
-        let facts = Facts {
-            incarnation: Incarnation(1),
-            seed: HashSeed(7),
-            lanes: 2,
-            shards_per_tenant: ShardCount::new(4).unwrap(),
-        };
+        let cluster = Arc::new(cluster_of_one());
         let overrides = Arc::new(Overrides::default());
-        let engine = StorageEngine::start(folder.path(), &facts, OsEnv::shared(), overrides, true).unwrap();
-        let coordinator = Coordinator::new(engine.shards.clone(), BootId(9), facts.seed);
+        let engine =
+            StorageEngine::start(folder.path(), 2, cluster.clone(), OsEnv::shared(), overrides, true)
+                .unwrap();
+        let coordinator = Coordinator::new(engine.shards.clone(), BootId(9), cluster.facts.seed);
         let (pool, tenant) = (BatchPool::new(4, 1 << 20), TenantId::new("acme").unwrap());
         let names: Vec<String> = (0..64).map(|i| format!("m{i}")).collect();
         let names: Vec<&str> = names.iter().map(String::as_str).collect();

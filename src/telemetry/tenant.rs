@@ -10,6 +10,7 @@ use prometheus_client::registry::Registry;
 
 type Text = Cow<'static, str>;
 type ByUser = Family<[(&'static str, Text); 1], Counter>;
+type ByUserAndType = Family<[(&'static str, Text); 2], Counter>;
 type ByReasonAndUser = Family<[(&'static str, Text); 2], Counter>;
 
 /// The families of all tenants.
@@ -20,8 +21,9 @@ pub struct TenantMetrics {
 
 #[derive(Debug, Default)]
 struct Families {
-    samples_in: ByUser,
-    received_samples: ByUser,
+    samples_in: ByUserAndType,
+    received_samples: ByUserAndType,
+    reduced_histograms: ByUser,
     metadata_in: ByUser,
     received_metadata: ByUser,
     discarded_samples: ByReasonAndUser,
@@ -33,13 +35,23 @@ impl TenantMetrics {
     /// Makes the families and registers them.
     pub fn register(registry: &mut Registry) -> Self {
         let families = Arc::new(Families::default());
-        let by_user = [
+        let by_user_and_type = [
             (
                 "cortex_distributor_samples_in",
                 "Samples that came in, including those that were refused later",
                 &families.samples_in,
             ),
             ("cortex_distributor_received_samples", "Samples that were accepted", &families.received_samples),
+        ];
+        for (name, help, family) in by_user_and_type {
+            registry.register(name, help, family.clone());
+        }
+        let by_user = [
+            (
+                "cortex_reduced_resolution_histogram_samples",
+                "Native histograms that were stored at a lower resolution to have fewer buckets",
+                &families.reduced_histograms,
+            ),
             (
                 "cortex_distributor_metadata_in",
                 "Metadata entries that came in, including those that were refused later",
@@ -73,9 +85,15 @@ impl TenantMetrics {
     pub fn of(&self, tenant: &TenantId) -> TenantCounters {
         let user: Text = Cow::Owned(tenant.as_str().to_owned());
         let by_user = |family: &ByUser| family.get_or_create_owned(&[("user", user.clone())]);
+        let by_type = |family: &ByUserAndType, kind| {
+            family.get_or_create_owned(&[("user", user.clone()), ("type", Cow::Borrowed(kind))])
+        };
         TenantCounters {
-            samples_in: by_user(&self.families.samples_in),
-            received_samples: by_user(&self.families.received_samples),
+            samples_in: by_type(&self.families.samples_in, "float"),
+            histograms_in: by_type(&self.families.samples_in, "histogram"),
+            received_samples: by_type(&self.families.received_samples, "float"),
+            received_histograms: by_type(&self.families.received_samples, "histogram"),
+            reduced_histograms: by_user(&self.families.reduced_histograms),
             metadata_in: by_user(&self.families.metadata_in),
             received_metadata: by_user(&self.families.received_metadata),
             families: Arc::clone(&self.families),
@@ -87,10 +105,16 @@ impl TenantMetrics {
 /// The counters of one tenant, ready to be counted up.
 #[derive(Debug)]
 pub struct TenantCounters {
-    /// Samples that came in.
+    /// Float samples that came in.
     pub samples_in: Counter,
-    /// Samples that were accepted.
+    /// Native histograms that came in.
+    pub histograms_in: Counter,
+    /// Float samples that were accepted.
     pub received_samples: Counter,
+    /// Native histograms that were accepted.
+    pub received_histograms: Counter,
+    /// Native histograms that were stored at a lower resolution.
+    pub reduced_histograms: Counter,
     /// Metadata entries that came in.
     pub metadata_in: Counter,
     /// Metadata entries that were accepted.

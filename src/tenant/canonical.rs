@@ -378,6 +378,11 @@ fn quoted(text: &[u8]) -> String {
     quote(first_chars(text, QUOTED_CHARS_MAX))
 }
 
+/// The series of these label fields as errors quote it; malformed labels and those behind them are left out.
+pub fn quote_series(fields: &[u8]) -> String {
+    quoted_series(&raw_labels(fields).map_while(Result::ok).collect::<Vec<_>>())
+}
+
 fn quoted_series(labels: &[RawLabel<'_>]) -> String {
     quoted(SeriesText(labels).to_string().as_bytes())
 }

@@ -23,6 +23,9 @@ pub struct Limits {
     pub max_series_per_metric: u64,
     /// What label sets may look like.
     pub labels: LabelLimits,
+    /// Buckets of a native histogram, on both sides together; one with more is stored at a lower resolution, if that
+    /// helps. 0 is no limit.
+    pub max_native_histogram_buckets: usize,
     /// How far in the future of the wall clock a sample may lie, in milliseconds.
     pub creation_grace_period_ms: i64,
     /// How far behind the tenant's newest sample a sample may lie, in milliseconds.
@@ -33,6 +36,10 @@ pub struct Limits {
     pub max_metadata_per_metric: u64,
     /// Bytes of a metadata entry's metric name, help or unit, each.
     pub max_metadata_length: usize,
+    /// Different series that a query may read; 0 is no limit.
+    pub max_fetched_series_per_query: u64,
+    /// How long the time range of a query, and of the samples it reads, may be, in milliseconds; 0 is no limit.
+    pub max_query_length_ms: i64,
 }
 
 impl Default for Limits {
@@ -49,11 +56,14 @@ impl Default for Limits {
                 labels_bytes_max: 0,
                 enforce_metric_name: true,
             },
+            max_native_histogram_buckets: 0,
             creation_grace_period_ms: 600_000,
             out_of_order_time_window_ms: 3_600_000,
             max_metadata_per_user: 8000,
             max_metadata_per_metric: 10,
             max_metadata_length: 1024,
+            max_fetched_series_per_query: 0,
+            max_query_length_ms: 0,
         }
     }
 }

@@ -48,7 +48,7 @@ fn a_wrong_flag_is_one_line_on_standard_error_and_status_2() {
             &["--gossip.join=a:1"],
             "gyre: flag --gossip.join: gossip.join does not exist yet: this version runs a single node on local disk\n",
         ),
-        (&["sreve"], "gyre: unknown command sreve, expected one of serve, check-config\n"),
+        (&["sreve"], "gyre: unknown command sreve, expected one of serve, check-config, status\n"),
     ] {
         let output = run(arguments);
         assert_eq!(output.status.code(), Some(2), "{arguments:?}");

@@ -1,6 +1,7 @@
 //! Decoding of single requests: what is read, and what an error says.
 
 use gyre::api::push::decode::{DecodeError, WriteBatch};
+use gyre::api::push::histogram::decode;
 use gyre::api::push::pool::BatchPool;
 use prost::Message;
 
@@ -70,18 +71,32 @@ fn label_fields_that_lie_apart_are_gathered_behind_the_body() {
 }
 
 #[test]
-fn histograms_and_exemplars_are_counted_and_the_samples_beside_them_kept() {
+fn exemplars_are_counted_and_the_samples_and_histograms_beside_them_kept() {
+    let histogram = |count| proto::Histogram { count: Some(proto::Count::Int(count)), ..Default::default() };
     let request = proto::WriteRequest {
         timeseries: vec![proto::TimeSeries {
             labels: vec![label("__name__", "up")],
             samples: vec![proto::Sample { value: 1.0, timestamp: 5 }],
             exemplars: vec![proto::Exemplar::default(); 2],
-            histograms: vec![proto::Histogram { count_int: 7, ..Default::default() }; 3],
+            histograms: vec![histogram(7), histogram(8)],
         }],
         metadata: vec![],
     };
     let batch = WriteBatch::decode_plain(&pool(), &request.encode_to_vec()).unwrap();
-    assert_eq!((batch.dropped_exemplars, batch.dropped_histograms, batch.samples.len()), (2, 3, 1));
+    assert_eq!((batch.dropped_exemplars, batch.samples.len()), (2, 1));
+    let counts = batch.histograms_of(0).iter().map(|h| decode(batch.histogram_message(h)).unwrap().1.count);
+    assert_eq!(counts.collect::<Vec<_>>(), [7, 8]);
+    assert_eq!(batch.histograms_of(1), []);
+}
+
+#[test]
+fn a_shell_of_many_empty_histograms_is_refused_before_it_fills_the_memory() {
+    // Two bytes a histogram on the wire.
+    let histograms = [0x22, 0x00].repeat(1_000_001);
+    let mut request = vec![0x0a, 0x82, 0x89, 0x7a];
+    request.extend(histograms);
+    let error = WriteBatch::decode_plain(&pool(), &request).unwrap_err();
+    assert_eq!(error, DecodeError::TooMany { what: "histograms", max: 1_000_000 });
 }
 
 #[test]

@@ -1,8 +1,10 @@
 //! The hand-written decoder against prost on messages that are random, but mostly made of the right fields.
 
 use gyre::api::push::decode::WriteBatch;
+use gyre::api::push::histogram::decode as decode_histogram;
 use gyre::api::push::pool::BatchPool;
 use gyre::tenant::canonical::raw_labels;
+use gyre_tsdb::histogram::{CounterReset, Kind, Side, Span};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use prost::Message;
@@ -194,19 +196,86 @@ fn request() -> impl Strategy<Value = Vec<u8>> {
 type Labels = Vec<(Vec<u8>, Vec<u8>)>;
 type Samples = Vec<(i64, u64)>;
 
+/// One histogram, counts as they travel to the stored form: floats as bits, integers added up.
+#[derive(Debug, PartialEq)]
+struct Sparse {
+    t_ms: i64,
+    is_float: bool,
+    /// Count, zero count, sum, zero threshold.
+    words: [u64; 4],
+    schema: i32,
+    reset_hint: i32,
+    /// Negative side first.
+    sides: [Side; 2],
+    bounds: Vec<u64>,
+}
+
+fn sparse_of_prost(h: &oracle::Histogram) -> Sparse {
+    let is_float = matches!(h.count, Some(oracle::Count::Float(_)));
+    let bits = |values: &[f64]| values.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
+    let side = |spans: &[oracle::BucketSpan], deltas: &[i64], counts: &[f64]| {
+        let mut sum = 0i64;
+        let added = deltas.iter().map(|delta| {
+            sum = sum.wrapping_add(*delta);
+            sum as u64
+        });
+        let words = if is_float { bits(counts) } else { added.collect() };
+        let span = |span: &oracle::BucketSpan| Span { offset: span.offset, length: span.length };
+        Side { spans: spans.iter().map(span).collect(), counts: words }
+    };
+    let count = match h.count {
+        Some(oracle::Count::Int(count)) => count,
+        Some(oracle::Count::Float(count)) => count.to_bits(),
+        None => 0,
+    };
+    let zero_count = match h.zero_count {
+        Some(oracle::ZeroCount::Int(count)) if !is_float => count,
+        Some(oracle::ZeroCount::Float(count)) if is_float => count.to_bits(),
+        _ => 0,
+    };
+    Sparse {
+        t_ms: h.timestamp,
+        is_float,
+        words: [count, zero_count, h.sum.to_bits(), h.zero_threshold.to_bits()],
+        schema: h.schema,
+        reset_hint: if (1..=3).contains(&h.reset_hint) { h.reset_hint } else { 0 },
+        sides: [
+            side(&h.negative_spans, &h.negative_deltas, &h.negative_counts),
+            side(&h.positive_spans, &h.positive_deltas, &h.positive_counts),
+        ],
+        bounds: bits(&h.custom_values),
+    }
+}
+
+fn sparse_of_ours(message: &[u8]) -> Sparse {
+    let (t_ms, h) = decode_histogram(message).expect("the request was scanned");
+    Sparse {
+        t_ms,
+        is_float: h.kind == Kind::Float,
+        words: [h.count, h.zero_count, h.sum, h.zero_threshold.to_bits()],
+        schema: h.schema,
+        reset_hint: match h.counter_reset {
+            CounterReset::Unknown => 0,
+            CounterReset::Reset => 1,
+            CounterReset::NotReset => 2,
+            CounterReset::Gauge => 3,
+        },
+        sides: [h.negative, h.positive],
+        bounds: h.bounds.iter().map(|bound| bound.to_bits()).collect(),
+    }
+}
+
 /// The parts of a request that both decoders must agree on.
 #[derive(Debug, PartialEq)]
 struct Decoded {
-    series: Vec<(Labels, Samples)>,
+    series: Vec<(Labels, Samples, Vec<Sparse>)>,
     metadata: Vec<(i32, String, String, String)>,
-    histograms: u64,
     exemplars: u64,
 }
 
 fn decode_with_prost(bytes: &[u8]) -> Option<Decoded> {
     let request = oracle::WriteRequest::decode(bytes).ok()?;
     Some(Decoded {
-        histograms: request.timeseries.iter().map(|series| series.histograms.len() as u64).sum(),
         exemplars: request.timeseries.iter().map(|series| series.exemplars.len() as u64).sum(),
         series: request
             .timeseries
@@ -214,7 +283,7 @@ fn decode_with_prost(bytes: &[u8]) -> Option<Decoded> {
             .map(|series| {
                 let labels = series.labels.into_iter().map(|label| (label.name, label.value)).collect();
                 let samples = series.samples.iter().map(|s| (s.timestamp, s.value.to_bits())).collect();
-                (labels, samples)
+                (labels, samples, series.histograms.iter().map(sparse_of_prost).collect())
             })
             .collect(),
         metadata: request
@@ -229,14 +298,16 @@ fn decode_with_prost(bytes: &[u8]) -> Option<Decoded> {
 fn decode_with_ours(pool: &BatchPool, bytes: &[u8]) -> Option<Decoded> {
     let batch = WriteBatch::decode_plain(pool, bytes).ok()?;
     let mut series = Vec::new();
-    for slice in &batch.series {
+    for (number, slice) in batch.series.iter().enumerate() {
         let mut labels = Vec::new();
         for label in raw_labels(batch.label_fields(slice)) {
             let label = label.ok()?;
             labels.push((label.name.to_vec(), label.value.to_vec()));
         }
         let samples = batch.samples_of(slice).iter().map(|sample| (sample.t_ms, sample.v_bits)).collect();
-        series.push((labels, samples));
+        let histograms = batch.histograms_of(number as u32).iter();
+        let histograms = histograms.map(|histogram| sparse_of_ours(batch.histogram_message(histogram)));
+        series.push((labels, samples, histograms.collect()));
     }
     let text = |range| batch.metadata_text(range).to_owned();
     Some(Decoded {
@@ -246,7 +317,6 @@ fn decode_with_ours(pool: &BatchPool, bytes: &[u8]) -> Option<Decoded> {
             .iter()
             .map(|m| (m.metric_type, text(&m.metric_family), text(&m.help), text(&m.unit)))
             .collect(),
-        histograms: batch.dropped_histograms,
         exemplars: batch.dropped_exemplars,
     })
 }

@@ -55,6 +55,17 @@ fn answers_have_prometheus_form_to_the_byte() {
             t + 40,
         )
     );
+    // The one sample lies in the windows of all three steps.
+    let window = "count_over_time(m%7Ba=%22z%22%7D[1m])";
+    let counted = get(format!("query_range?query={window}&start={t}&end={}&step=20&stats=all", t + 40));
+    assert!(
+        counted.contains(r#"}],"stats":{"timings":{"evalTotalTime":"#) && counted.contains(&format!(
+            r#""samples":{{"totalQueryableSamplesPerStep":[[{t},1],[{},1],[{},1]],"totalQueryableSamples":3,"peakSamples":"#,
+            t + 20,
+            t + 40
+        )),
+        "{counted}"
+    );
     assert_eq!(get("labels".to_owned()), r#"{"status":"success","data":["__name__","a","b"]}"#);
     assert_eq!(get("label/a/values".to_owned()), r#"{"status":"success","data":["\u003c\u0026\u003e","z"]}"#);
     assert_eq!(

@@ -25,6 +25,9 @@ fn every_prefix_answers_every_endpoint() {
             ("labels", serde_json::json!([])),
             ("label/job/values", serde_json::json!([])),
             ("metadata", serde_json::json!({})),
+            ("format_query?query=up", serde_json::json!("up")),
+            ("parse_query?query=1", serde_json::json!({"type": "numberLiteral", "val": "1"})),
+            ("query_exemplars?query=up", serde_json::json!([])),
         ] {
             let response = server.get(&format!("{prefix}/api/v1/{path}"));
             let expected = serde_json::json!({"status": "success", "data": data});
@@ -114,7 +117,8 @@ fn parameters_may_be_posted_and_the_body_comes_first() {
         "bad_data",
         r#"invalid parameter "limit": strconv.Atoi: parsing "x": invalid syntax"#,
     );
-    assert_eq!(post("/api/prom/api/v1/label/job/values", "").status, 405);
+    let not_allowed = post("/api/prom/api/v1/label/job/values", "");
+    assert_eq!((not_allowed.status, not_allowed.text().as_str()), (405, "Method Not Allowed\n"));
 }
 
 #[test]
@@ -126,13 +130,76 @@ fn a_form_over_ten_mebibytes_is_refused() {
 }
 
 #[test]
-fn answers_are_compressed_for_those_who_ask() {
+fn long_answers_are_compressed_for_those_who_ask() {
     let server = Server::start();
-    for encoding in ["gzip", "zstd"] {
-        let response = server.send("GET", "/api/v1/labels", &[("Accept-Encoding", encoding)], &[]);
-        assert_eq!((response.status, response.header("content-encoding")), (200, encoding));
+    let path = format!("/api/v1/format_query?query=%22{}%22", "x".repeat(5000));
+    let get = |path: &str, encoding: &str| server.send("GET", path, &[("Accept-Encoding", encoding)], &[]);
+    for (asked, given) in [
+        ("gzip", "gzip"),
+        ("zstd", "zstd"),
+        ("gzip, deflate, br, zstd;q=0.5", "gzip"),
+        ("identity", ""),
+        ("snappy", ""),
+    ] {
+        let response = get(&path, asked);
+        assert_eq!((response.status, response.header("content-encoding")), (200, given), "{asked}");
+        assert_eq!(response.body.len() < 1000, !given.is_empty(), "{asked}");
     }
-    assert_eq!(server.get("/api/v1/labels").header("content-encoding"), "");
+    assert_eq!(server.get(&path).header("content-encoding"), "");
+    // Not worth the work.
+    let short = get("/api/v1/labels", "gzip");
+    assert_eq!((short.header("content-encoding"), short.header("content-length")), ("", "30"));
+    assert_eq!(short.text(), r#"{"status":"success","data":[]}"#);
+}
+
+#[test]
+fn whatever_is_accepted_the_answer_is_json() {
+    let server = Server::start();
+    for accept in ["application/json", "*/*", "text/html", "application/x-protobuf", "nonsense"] {
+        let response = server.send("GET", "/api/v1/labels", &[("Accept", accept)], &[]);
+        assert_eq!((response.status, response.header("content-type")), (200, "application/json"), "{accept}");
+    }
+}
+
+#[test]
+fn what_is_left_out_of_a_form_is_only_an_error_where_prometheus_says_so() {
+    let server = Server::start();
+    assert_eq!(server.get("/api/v1/query?query=%zz&query=1").status, 200);
+    assert_eq!(server.get("/api/v1/query?query=up;a=1&query=1").status, 200);
+    assert_error(
+        &server.get("/api/v1/series?match[]=up&x=%zz"),
+        400,
+        "bad_data",
+        r#"error parsing form values: invalid URL escape "%zz""#,
+    );
+    // A body counts only where something is posted.
+    let got = server.send("GET", "/api/v1/query?query=1", &FORM, b"query=up{");
+    assert_eq!(got.status, 200);
+}
+
+#[test]
+fn statistics_are_shown_to_those_who_ask() {
+    let server = Server::start();
+    let get = |stats: &str| server.get(&format!("/api/v1/query?query=1%2B1&time=1&stats={stats}")).json();
+    assert_eq!(get("")["data"].get("stats"), None);
+    for asked in ["true", "all", "1"] {
+        let answer = get(asked);
+        let timings = &answer["data"]["stats"]["timings"];
+        for name in ["evalTotalTime", "execQueueTime", "execTotalTime"] {
+            assert!(timings[name].as_f64().is_some_and(|seconds| seconds >= 0.0), "{asked}: {answer}");
+        }
+        let samples = &answer["data"]["stats"]["samples"];
+        assert_eq!(
+            (samples["totalQueryableSamples"].as_u64(), samples["peakSamples"].is_u64()),
+            (Some(0), true)
+        );
+        let is_known = asked != "1";
+        assert_eq!(answer.get("warnings").is_none(), is_known, "{answer}");
+    }
+    assert_eq!(
+        get("1")["warnings"][0],
+        r#"value "1" for parameter "stats" is deprecated and will be rejected in the next major release, use "true" or "all""#
+    );
 }
 
 #[test]

@@ -7,7 +7,7 @@ fn the_start_page_says_what_this_is_and_leads_on() {
     let server = Server::start();
     let page = server.get("/");
     assert_eq!((page.status, page.header("content-type")), (200, "text/html; charset=utf-8"));
-    for link in ["ready", "metrics", "config", "api/v1/status/buildinfo"] {
+    for link in ["ready", "ring", "metrics", "config", "api/v1/status/buildinfo"] {
         assert!(page.text().contains(&format!("href=\"{link}\"")), "{link}");
         assert_eq!(server.get(&format!("/{link}")).status, 200, "{link}");
     }

@@ -43,7 +43,7 @@ fn a_write_is_answered_200_with_nothing_on_every_path() {
     // A sender that announces nothing is taken at its body.
     assert_eq!(server.send("POST", "/api/v1/push", &[], &request_of(&["up"])).status, 200);
     assert_eq!(server.push(&snappy(&[])).status, 200, "an empty request is a request");
-    assert_eq!(server.metric("cortex_distributor_samples_in_total{user=\"fake\"}"), Some(4.0));
+    assert_eq!(server.metric("cortex_distributor_samples_in_total{user=\"fake\",type=\"float\"}"), Some(4.0));
     assert_eq!(server.get("/api/v1/push").status, 405);
 }
 
@@ -186,7 +186,10 @@ fn other_content_types_and_encodings_are_refused_with_415() {
 fn the_tenant_is_required_in_header_mode_and_fake_otherwise() {
     let optional = Server::start();
     assert_eq!(optional.push(&request_of(&["up"])).status, 200);
-    assert_eq!(optional.metric("cortex_distributor_samples_in_total{user=\"fake\"}"), Some(1.0));
+    assert_eq!(
+        optional.metric("cortex_distributor_samples_in_total{user=\"fake\",type=\"float\"}"),
+        Some(1.0)
+    );
 
     let header = Server::start_with(&["--auth.mode=header"], None);
     let push = |tenant: &str| {
@@ -237,25 +240,28 @@ fn metadata_that_breaks_a_limit_is_refused_and_the_samples_beside_it_are_kept() 
         "metadata 'HELP' value too long: \"123456789\" metric \"down\"",
     );
     assert_refused(&push(vec![entry("", "no name")]), 400, "metadata missing metric name");
-    assert_eq!(server.metric("cortex_distributor_received_samples_total{user=\"fake\"}"), Some(3.0));
+    assert_eq!(
+        server.metric("cortex_distributor_received_samples_total{user=\"fake\",type=\"float\"}"),
+        Some(3.0)
+    );
     assert_eq!(server.metric("cortex_distributor_received_metadata_total{user=\"fake\"}"), Some(2.0));
     let missing = "cortex_discarded_metadata_total{reason=\"missing_metric_name\",user=\"fake\"}";
     assert_eq!(server.metric(missing), Some(2.0));
 }
 
 #[test]
-fn histograms_and_exemplars_are_counted_as_discarded() {
+fn exemplars_are_counted_as_discarded() {
     let server = Server::start();
     let mut with_extras = series("up");
-    with_extras.histograms = vec![Default::default(); 2];
     with_extras.exemplars = vec![Default::default(); 3];
     let request = WriteRequest { timeseries: vec![with_extras], metadata: vec![] };
     assert_eq!(server.push(&snappy(&request.encode_to_vec())).status, 200);
-    let histograms = "cortex_discarded_samples_total{reason=\"native-histogram-sample\",user=\"fake\"}";
-    assert_eq!(server.metric(histograms), Some(2.0));
     let exemplars = "cortex_discarded_exemplars_total{reason=\"exemplar_storage_missing\",user=\"fake\"}";
     assert_eq!(server.metric(exemplars), Some(3.0));
-    assert_eq!(server.metric("cortex_distributor_received_samples_total{user=\"fake\"}"), Some(1.0));
+    assert_eq!(
+        server.metric("cortex_distributor_received_samples_total{user=\"fake\",type=\"float\"}"),
+        Some(1.0)
+    );
 }
 
 #[test]

@@ -80,6 +80,17 @@ impl Node {
         self.process.wait().unwrap();
     }
 
+    /// Asks it to stop, and waits until it has.
+    pub fn terminate(&mut self) {
+        let status = Command::new("kill").args(["-TERM", &self.process.id().to_string()]).status();
+        assert!(status.unwrap().success());
+        assert!(self.process.wait().unwrap().success(), "{:?}", self.log_lines());
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     pub fn relaunch(&mut self) {
         self.process = spawn(&self.data, &self.log, self.address);
         self.wait_ready();

@@ -27,6 +27,8 @@ pub struct Scene {
     pub start_ms: i64,
     /// Last evaluation time; scrapes after it are in neither server's answers.
     pub end_ms: i64,
+    /// Whether some samples lie where subqueries are evaluated.
+    pub scraped_at_whole_seconds: bool,
     _exporters: [ManagedChild; 2],
     _folder: ManagedFolder,
 }
@@ -53,17 +55,39 @@ impl Scene {
         );
         let prometheus: Arc<dyn Product> = Arc::new(Prometheus::with_config(config));
         let prometheus = Server::start_at(&prometheus, folder.path(), own_address)?;
-        let mut scene =
-            Scene { prometheus, gyre, start_ms: 0, end_ms: 0, _exporters: [first, second], _folder: folder };
+        let mut scene = Scene {
+            prometheus,
+            gyre,
+            start_ms: 0,
+            end_ms: 0,
+            scraped_at_whole_seconds: false,
+            _exporters: [first, second],
+            _folder: folder,
+        };
         scene.wait_for_scrapes(scrapes)?;
         Ok(scene)
     }
 
-    /// The same call to both: Prometheus's answer and gyre's.
-    pub fn ask_both(&self, call: &Call) -> Result<(Data, Data)> {
-        let expected = call.ask(&self.prometheus, &mut self.prometheus.connect())?;
-        let found = call.ask(&self.gyre, &mut self.gyre.connect())?;
-        Ok((expected, found))
+    /// Prometheus's answer.
+    pub fn ask_prometheus(&self, call: &Call) -> Result<Data> {
+        call.ask(&self.prometheus, &mut self.prometheus.connect())
+    }
+
+    /// Gyre's answer.
+    pub fn ask_gyre(&self, call: &Call) -> Result<Data> {
+        call.ask(&self.gyre, &mut self.gyre.connect())
+    }
+
+    /// How many samples Prometheus says that a query looked at, and how many gyre says.
+    pub fn samples(&self, call: &Call) -> Result<(u64, u64)> {
+        let samples = |server: &Server| {
+            let body = call.send_with_stats(server, &mut server.connect(), "true")?;
+            let json: serde_json::Value =
+                serde_json::from_str(&body).map_err(|error| Error::malformed("an answer", error))?;
+            let samples = json["data"]["stats"]["samples"]["totalQueryableSamples"].as_u64();
+            samples.ok_or_else(|| Error::malformed("statistics", body))
+        };
+        Ok((samples(&self.prometheus)?, samples(&self.gyre)?))
     }
 
     fn wait_for_scrapes(&mut self, scrapes: usize) -> Result<()> {
@@ -77,6 +101,7 @@ impl Scene {
         let last_ms = series.iter().filter_map(|times| times.last()).copied().min().unwrap_or(0);
         // Scrapes recur at the same millisecond of a second, mostly: one that none of them ever had is off all edges.
         let taken: BTreeSet<i64> = series.iter().flatten().map(|time| time.rem_euclid(1_000)).collect();
+        self.scraped_at_whole_seconds = taken.contains(&0);
         let free_ms = (1..1_000).find(|ms| !taken.contains(ms));
         let free_ms =
             free_ms.ok_or_else(|| Error::malformed("scrape times", "every millisecond is taken"))?;

@@ -1,7 +1,7 @@
 //! The messages of remote write 1.0 as prost derives them: the oracle of the decoder's tests, and what tests build
 //! requests with. Field numbers from `remote.proto` and `types.proto` of Prometheus.
 
-use prost::Message;
+use prost::{Message, Oneof};
 
 #[derive(Clone, PartialEq, Message)]
 pub struct WriteRequest {
@@ -70,23 +70,36 @@ pub struct MetricMetadata {
     pub unit: String,
 }
 
-/// The two counts are a `oneof` each in the original; as plain fields they have the same wire format.
+/// A count of observations.
+#[derive(Clone, Copy, PartialEq, Oneof)]
+pub enum Count {
+    #[prost(uint64, tag = "1")]
+    Int(u64),
+    #[prost(double, tag = "2")]
+    Float(f64),
+}
+
+/// A count of observations in the zero bucket.
+#[derive(Clone, Copy, PartialEq, Oneof)]
+pub enum ZeroCount {
+    #[prost(uint64, tag = "6")]
+    Int(u64),
+    #[prost(double, tag = "7")]
+    Float(f64),
+}
+
 #[derive(Clone, PartialEq, Message)]
 pub struct Histogram {
-    #[prost(uint64, tag = "1")]
-    pub count_int: u64,
-    #[prost(double, tag = "2")]
-    pub count_float: f64,
+    #[prost(oneof = "Count", tags = "1, 2")]
+    pub count: Option<Count>,
     #[prost(double, tag = "3")]
     pub sum: f64,
     #[prost(sint32, tag = "4")]
     pub schema: i32,
     #[prost(double, tag = "5")]
     pub zero_threshold: f64,
-    #[prost(uint64, tag = "6")]
-    pub zero_count_int: u64,
-    #[prost(double, tag = "7")]
-    pub zero_count_float: f64,
+    #[prost(oneof = "ZeroCount", tags = "6, 7")]
+    pub zero_count: Option<ZeroCount>,
     #[prost(message, repeated, tag = "8")]
     pub negative_spans: Vec<BucketSpan>,
     #[prost(sint64, repeated, tag = "9")]

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
@@ -30,22 +31,29 @@ pub fn gyre(arguments: &[&str]) -> Command {
 pub struct Server {
     process: Child,
     address: SocketAddr,
-    _data: TempDir,
+    _data: Option<TempDir>,
 }
 
 impl Server {
     /// Starts a node with these flags, and with this configuration file if any.
     pub fn start_with(flags: &[&str], config: Option<&str>) -> Self {
         let data = tempfile::tempdir().expect("a temporary folder");
-        let mut command = gyre(&["--http.listen=127.0.0.1:0", "--data-dir"]);
-        command.arg(data.path().join("data")).args(flags);
-        if let Some(config) = config {
+        let config = config.map(|config| {
             let path = data.path().join("gyre.yaml");
             std::fs::write(&path, config).expect("the folder is writable");
-            command.arg("--config.file").arg(path);
-        }
-        let mut process =
-            command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("the program starts");
+            format!("--config.file={}", path.display())
+        });
+        let flags: Vec<&str> = flags.iter().copied().chain(config.as_deref()).collect();
+        let mut server = Self::start_at(&data.path().join("data"), &flags, Stdio::null());
+        server._data = Some(data);
+        server
+    }
+
+    /// Starts a node on a data directory that outlives it; its log goes where it is told.
+    pub fn start_at(data: &Path, flags: &[&str], log: Stdio) -> Self {
+        let mut command = gyre(&["--http.listen=127.0.0.1:0", "--data-dir"]);
+        command.arg(data).args(flags);
+        let mut process = command.stdout(Stdio::piped()).stderr(log).spawn().expect("the program starts");
         let stdout = process.stdout.take().expect("the output is piped");
         let mut first_line = String::new();
         BufReader::new(stdout).read_line(&mut first_line).expect("the program says where it listens");
@@ -54,12 +62,22 @@ impl Server {
             .nth(1)
             .and_then(|rest| rest.split(',').next()?.parse().ok())
             .unwrap_or_else(|| panic!("no address in {first_line:?}"));
-        Self { process, address, _data: data }
+        Self { process, address, _data: None }
     }
 
     /// Starts a node with default settings.
     pub fn start() -> Self {
         Self::start_with(&[], None)
+    }
+
+    /// The number of its process.
+    pub fn pid(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// Where it serves HTTP.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
     }
 
     /// A connection to it.

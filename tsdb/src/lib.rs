@@ -3,6 +3,7 @@
 pub mod chunk;
 pub mod disk;
 pub mod head;
+pub mod histogram;
 mod index;
 pub mod labels;
 mod mem;
@@ -11,5 +12,5 @@ pub mod snapshot;
 mod varint;
 pub mod wal;
 
-pub use head::{Appended, CreateError, Head, HeadSize, ReadError, SeriesBatch, WalBase};
+pub use head::{Appended, CreateError, Decoded, Head, HeadSize, ReadError, SeriesBatch, WalBase};
 pub use index::{IndexFull, Matcher, SeriesRef};

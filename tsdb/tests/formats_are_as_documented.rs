@@ -10,6 +10,8 @@ use std::path::Path;
 
 use common::{Content, LANE, SNAPSHOTS, Shard, remember};
 use gyre_tsdb::disk::{Disk, SimDisk};
+use gyre_tsdb::histogram::{CUSTOM_BUCKETS_SCHEMA, CounterReset, Histogram, Kind, Side, Span};
+use gyre_tsdb::{Decoded, Matcher, SeriesBatch};
 use proptest::prelude::*;
 
 /// A record of `docs/format/wal.md`: magic, length, CRC of type and payload, type, payload.
@@ -81,6 +83,187 @@ fn a_log_written_by_hand_is_read_as_documented() {
 }
 
 #[test]
+fn histograms_in_a_log_written_by_hand_are_read_as_documented() {
+    let name = |name: &[u8]| {
+        [&[0x0a, 12 + name.len() as u8, 0x0a, 8][..], b"__name__", &[0x12, name.len() as u8], name].concat()
+    };
+    let mut payload = vec![0]; // stream 0
+    payload.extend(BOOT);
+    payload.extend([1, 1, 2, 0]); // batch 1, frame 1, two new series from number 0
+    for labels in [name(b"f"), name(b"m")] {
+        payload.push(labels.len() as u8);
+        payload.extend(labels);
+    }
+    let mut histograms = vec![
+        0,
+        0xd0,
+        0x0f,   // series 0 at 1000 ms
+        2 | 16, // an integer histogram after a reset, with negative buckets
+        6,      // schema 3
+    ];
+    histograms.extend(0.25f64.to_le_bytes()); // zero threshold
+    histograms.extend(7.5f64.to_le_bytes()); // sum
+    histograms.extend([9, 1]); // count, zero count
+    histograms.extend([1, 3, 2]); // one span: offset -2, length 2
+    histograms.extend([8, 5]); // 4, then 3 less: 1
+    histograms.extend([2, 0, 1, 2, 1]); // two spans: 0 and 1 bucket; 1 and 1 bucket
+    histograms.extend([2, 2]); // 1, then 1 more: 2
+    histograms.extend([0, 0xb0, 0xea, 0x01]); // the same series, 15000 ms later
+    histograms.push(8); // a stale marker
+    histograms.extend([0, 0xb0, 0xea, 0x01, 1 | 6 | 32, 0x69]); // later still: a float gauge of schema -53
+    histograms.extend(0f64.to_le_bytes());
+    for float in [1.5f64, 2.25, 0.0] {
+        histograms.extend(float.to_le_bytes()); // sum, count, zero count
+    }
+    histograms.extend([1, 0, 1]);
+    histograms.extend(2.25f64.to_le_bytes());
+    histograms.push(2);
+    histograms.extend([0.5f64, 1.0].iter().flat_map(|bound| bound.to_le_bytes())); // two bounds
+    payload.push(histograms.len() as u8);
+    payload.extend(&histograms);
+    payload.extend([1 << 1 | 1, 0xd0, 0x0f, 2, 1, 14, 0x3f, 0xf0, 0]); // and one float: 1.0 at 1000 ms in series 1
+
+    let file = [
+        b"GYREWAL\0\x01\0\0\0".to_vec(),
+        record(1, &[]),
+        record(2, b"\0tenant/0-of-1@1"),
+        record(4, &payload),
+    ];
+    let disk = SimDisk::default();
+    put_file(&disk, "wal/0/0000000001.wal", &file.concat());
+    let shard = Shard::start(&disk, 1 << 20);
+    assert_eq!((&shard.report.damage[..], &shard.report.torn, shard.lost), (&[][..], &None, 0));
+
+    let span = |offset, length| Span { offset, length };
+    let integer = Histogram {
+        counter_reset: CounterReset::Unknown,
+        schema: 3,
+        zero_threshold: 0.25,
+        zero_count: 1,
+        count: 9,
+        sum: 7.5f64.to_bits(),
+        positive: Side { spans: vec![span(-2, 2)], counts: vec![4, 1] },
+        negative: Side { spans: vec![span(0, 1), span(1, 1)], counts: vec![1, 2] },
+        ..Histogram::default()
+    };
+    let float = Histogram {
+        kind: Kind::Float,
+        counter_reset: CounterReset::Gauge,
+        schema: CUSTOM_BUCKETS_SCHEMA,
+        count: 2.25f64.to_bits(),
+        sum: 1.5f64.to_bits(),
+        positive: Side { spans: vec![span(0, 1)], counts: vec![2.25f64.to_bits()] },
+        bounds: [0.5, 1.0].into(),
+        ..Histogram::default()
+    };
+    let all = vec![(1000, integer), (16_000, Histogram::stale(Kind::Integer)), (31_000, float)];
+    assert_eq!(all_of(&shard, "f"), (vec![], all));
+    assert_eq!(all_of(&shard, "m"), (vec![(1000, 1.0)], vec![]));
+}
+
+type Samples<T> = Vec<(i64, T)>;
+
+/// Floats and histograms of a series.
+fn all_of(shard: &Shard, name: &str) -> (Samples<f64>, Samples<Histogram>) {
+    let mut batch = SeriesBatch::default();
+    for series in shard.head.select(&[Matcher::equal("__name__", name)]) {
+        shard.head.read(series, i64::MIN, i64::MAX, &mut batch);
+    }
+    let (mut times, mut values, mut histograms) = (Vec::new(), Vec::new(), Vec::new());
+    for series in batch.series() {
+        let mut histogram = |t_ms, sample: &Histogram| histograms.push((t_ms, sample.clone()));
+        let mut to = Decoded { times: &mut times, values: &mut values, histogram: &mut histogram };
+        batch.decode(series, (i64::MIN, i64::MAX), &mut to, &mut Vec::new()).unwrap();
+    }
+    (times.into_iter().zip(values).collect(), histograms)
+}
+
+/// A block of `docs/format/snapshot.md`.
+fn block(kind: u8, raw: &[u8]) -> Vec<u8> {
+    let compressed = snap::raw::Encoder::new().compress_vec(raw).unwrap();
+    let mut out = vec![kind];
+    out.extend((raw.len() as u32).to_le_bytes());
+    out.extend((compressed.len() as u32).to_le_bytes());
+    let crc = crc32c::crc32c(&[&out[..], &compressed].concat());
+    out.extend(crc.to_le_bytes());
+    out.extend(compressed);
+    out
+}
+
+/// What a series begins with: key and labels.
+fn series_named(name: u8) -> Vec<u8> {
+    let labels = [&[0x0a, 13, 0x0a, 8][..], b"__name__", &[0x12, 1, name]].concat();
+    let mut out = common::key(&labels).to_le_bytes().to_vec();
+    out.push(labels.len() as u8);
+    out.extend(labels);
+    out
+}
+
+/// A float series as in version 1: one sample in the open chunk, 1.0 at 1000 ms, and 2.0 at 500 ms that came late.
+fn float_series() -> Vec<u8> {
+    let mut out = series_named(b'a');
+    out.extend([1, 0xd0, 0x0f]); // has samples, the newest at 1000 ms
+    out.extend(1f64.to_le_bytes());
+    out.extend([1, 0, 0xff, 0]); // one sample in the open chunk; no delta, no window yet
+    let chunk = [&[0, 1, 0xd0, 0x0f][..], &1f64.to_be_bytes()].concat();
+    out.extend([chunk.len() as u8 * 8, chunk.len() as u8]);
+    out.extend(chunk);
+    out.extend([0, 0, 1, 0xe8, 0x07]); // nothing sealed, one late sample
+    out.extend(2f64.to_le_bytes());
+    out
+}
+
+fn snapshot_of(version: u8, series: &[Vec<u8>]) -> Shard {
+    let file = [
+        [b"GYRESNAP".as_slice(), &[version, 0, 0, 0]].concat(),
+        block(1, &[1, 12]), // the log from file 1, byte 12 on
+        block(2, &series.concat()),
+        block(3, &[series.len() as u8, 1, 12]), // nothing was sealed
+    ];
+    let disk = SimDisk::default();
+    put_file(&disk, &format!("{SNAPSHOTS}/0000000001.snapshot"), &file.concat());
+    Shard::start(&disk, 1 << 20)
+}
+
+#[test]
+fn snapshots_of_both_versions_written_by_hand_are_read_as_documented() {
+    let floats = (vec![(500, 2.0), (1000, 1.0)], vec![]);
+    assert_eq!(all_of(&snapshot_of(1, &[float_series()]), "a"), floats);
+
+    // One integer histogram of schema 0 in the open chunk, at 1000 ms, and a stale marker at 500 ms that came late.
+    let mut series = series_named(b'h');
+    series.extend([1 | 2 | 4, 0xd0, 0x0f]);
+    series.extend([0; 8]); // no float
+    series.extend([0, 0, 0, 0]); // no open chunk of floats, nothing sealed, no late floats
+    let chunk = bytes_of_bits(&[
+        "0000000000000001 00000000",         // one sample, nothing known of a reset
+        "00000000 0",                        // zero threshold 0, schema 0
+        "10001 10001 0",                     // one positive span: length 1, offset 0
+        "0",                                 // no negative spans
+        "11110001111101000 10011 0",         // at 1000 ms, count 3, none in the zero bucket
+        &format!("{:064b}", 4f64.to_bits()), // sum 4.0
+        "10011",                             // 3 in the bucket
+    ]);
+    series.extend([2, 0xd0, 0x0f, 0x80, 0xf4, 0xee, 0x06, 0]); // integers, from 1000 ms to 7200000 ms
+    series.push(chunk.len() as u8);
+    series.extend(chunk);
+    series.extend([1, 0xe8, 0x07, 8]);
+    let shard = snapshot_of(2, &[float_series(), series]);
+    assert_eq!(all_of(&shard, "a"), floats);
+    let positive = Side { spans: vec![Span { offset: 0, length: 1 }], counts: vec![3] };
+    let open = Histogram { count: 3, sum: 4f64.to_bits(), positive, ..Histogram::default() };
+    let histograms = vec![(500, Histogram::stale(Kind::Integer)), (1000, open)];
+    assert_eq!(all_of(&shard, "h"), (vec![], histograms));
+}
+
+/// Bits written as text, filled up with zeros to whole bytes.
+fn bytes_of_bits(parts: &[&str]) -> Vec<u8> {
+    let bits: Vec<u8> = parts.concat().bytes().filter(|bit| *bit != b' ').map(|bit| bit - b'0').collect();
+    let byte = |bits: &[u8]| bits.iter().enumerate().fold(0, |byte, (at, bit)| byte | bit << (7 - at));
+    bits.chunks(8).map(byte).collect()
+}
+
+#[test]
 fn a_version_of_the_future_is_damage_with_a_place_not_garbage() {
     let disk = SimDisk::default();
     put_file(
@@ -103,7 +286,10 @@ fn filled() -> (SimDisk, Content) {
         let value = |s: i64| ((step * 7 + s * 13) as f64).sqrt().to_bits();
         let mut batch: Vec<_> =
             (0..8 + step / 10).map(|s| (format!("m{s}"), step * 15_000, value(s))).collect();
+        batch.extend((0..4).map(|s| (format!("h{s}"), step * 15_000, step as u64 * (s + 1))));
+        batch.push(("x".to_owned(), step * 15_000, step as u64 / 10 * 10 + u64::from(step % 20 < 10)));
         if step % 7 == 6 {
+            batch.push(("h2".to_owned(), step * 15_000 - 10_001, 1 << 50 | step as u64));
             batch.push(("m1".to_owned(), step * 15_000 - 20_001, value(99)));
         }
         shard.append(&batch);

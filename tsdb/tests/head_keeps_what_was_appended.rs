@@ -7,7 +7,7 @@ use std::path::Path;
 
 use gyre_tsdb::disk::{Disk, SimDisk};
 use gyre_tsdb::labels::{self, Labels};
-use gyre_tsdb::{Appended, Head, Matcher, SeriesBatch, SeriesRef};
+use gyre_tsdb::{Appended, Decoded, Head, Matcher, SeriesBatch, SeriesRef};
 use proptest::prelude::*;
 
 const STALE: u64 = 0x7ff0_0000_0000_0002;
@@ -33,8 +33,10 @@ fn read(head: &Head, series: SeriesRef, min: i64, max: i64) -> Vec<(i64, u64)> {
     let mut batch = SeriesBatch::default();
     head.read(series, min, max, &mut batch);
     let (mut times, mut values, mut scratch) = (Vec::new(), Vec::new(), Vec::new());
+    let mut histogram = |_, _: &_| panic!("a histogram where only floats were appended");
     for data in batch.series() {
-        batch.decode(data, (min, max), &mut times, &mut values, &mut scratch).unwrap();
+        let mut to = Decoded { times: &mut times, values: &mut values, histogram: &mut histogram };
+        batch.decode(data, (min, max), &mut to, &mut scratch).unwrap();
     }
     times.into_iter().zip(values.into_iter().map(f64::to_bits)).collect()
 }

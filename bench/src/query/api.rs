@@ -93,9 +93,19 @@ pub fn seconds(timestamp_ms: i64) -> String {
 impl Call {
     /// Sends it; the raw body of a successful answer.
     pub fn send(&self, server: &Server, connection: &mut Connection) -> Result<String> {
+        self.send_with_stats(server, connection, "")
+    }
+
+    /// Sends it, a query with this `stats` parameter; the raw body of a successful answer.
+    pub fn send_with_stats(
+        &self,
+        server: &Server,
+        connection: &mut Connection,
+        stats: &str,
+    ) -> Result<String> {
         let answer = match self {
             Call::Instant { expr, at_ms } => {
-                let parameters = [("query", expr.as_str()), ("time", &seconds(*at_ms))];
+                let parameters = [("query", expr.as_str()), ("time", &seconds(*at_ms)), ("stats", stats)];
                 server.query(connection, "/api/v1/query", &parameters)?
             }
             Call::Range { expr, start_ms, end_ms, step_ms } => {
@@ -104,6 +114,7 @@ impl Call {
                     ("start", &seconds(*start_ms)),
                     ("end", &seconds(*end_ms)),
                     ("step", &seconds(*step_ms)),
+                    ("stats", stats),
                 ];
                 server.query(connection, "/api/v1/query_range", &parameters)?
             }

@@ -13,6 +13,7 @@ use crate::error::{Error, Result};
 pub struct Prometheus {
     program: PathBuf,
     config: String,
+    flags: Vec<&'static str>,
 }
 
 impl Prometheus {
@@ -23,7 +24,13 @@ impl Prometheus {
 
     /// The Debian one with the text of a configuration file.
     pub fn with_config(config: impl Into<String>) -> Prometheus {
-        Prometheus { program: "/usr/bin/prometheus".into(), config: config.into() }
+        Prometheus { program: "/usr/bin/prometheus".into(), config: config.into(), flags: Vec::new() }
+    }
+
+    /// The same with further flags.
+    pub fn with_flags(mut self, flags: impl IntoIterator<Item = &'static str>) -> Prometheus {
+        self.flags.extend(flags);
+        self
     }
 }
 
@@ -59,7 +66,8 @@ impl Product for Prometheus {
             .arg(format!("--storage.tsdb.path={}", data_dir.display()))
             .arg(format!("--web.listen-address={address}"))
             .arg("--web.enable-remote-write-receiver")
-            .arg("--log.level=warn");
+            .arg("--log.level=warn")
+            .args(&self.flags);
         Ok(command)
     }
 

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
 use super::QueryError;
+use crate::exec::SampleCounts;
 
 /// Lets someone else end a query: it fails with `canceled` soon after.
 #[derive(Clone, Debug, Default)]
@@ -35,6 +36,8 @@ pub(crate) struct Tracker {
     bytes_peak: AtomicU64,
     pub samples_read: AtomicU64,
     pub series_read: AtomicU64,
+    /// Samples looked at, if somebody asked.
+    pub counts: Option<SampleCounts>,
 }
 
 impl Tracker {
@@ -51,6 +54,7 @@ impl Tracker {
             bytes_peak: zero(),
             samples_read: zero(),
             series_read: zero(),
+            counts: None,
         }
     }
 

@@ -14,7 +14,7 @@ pub(crate) use limits::Tracker;
 pub use workers::{ScopedThreads, Serial, Workers};
 
 use crate::annotations::Annotations;
-use crate::exec::{Executor, Grid};
+use crate::exec::{Executor, Grid, SampleCounts};
 use crate::plan::{PlanContext, plan};
 use crate::storage::Storage;
 use crate::syntax::{Expr, ParserOptions, ValueType, parse_expr};
@@ -71,6 +71,8 @@ pub struct QueryOptions {
     pub timeout: Option<Duration>,
     /// Ends the query early.
     pub cancel: CancelToken,
+    /// Count the samples that each step looks at.
+    pub count_samples: bool,
 }
 
 /// A query to evaluate: text, or a tree already parsed.
@@ -100,7 +102,7 @@ pub struct QueryResult {
 }
 
 /// What a query took.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct QueryStats {
     /// Series read from storage.
     pub series_read: u64,
@@ -110,6 +112,8 @@ pub struct QueryStats {
     pub samples_peak: u64,
     /// Most bytes held at once.
     pub bytes_peak: u64,
+    /// Samples that each step looked at, as Prometheus counts them; empty unless asked for.
+    pub samples_per_step: Vec<u64>,
 }
 
 /// When a query is evaluated.
@@ -202,12 +206,13 @@ impl Engine {
         let plan = plan(expr, &context)?;
         let timeout =
             options.timeout.map_or(self.options.timeout, |timeout| timeout.min(self.options.timeout));
-        let tracker = Tracker::new(
+        let mut tracker = Tracker::new(
             self.options.samples_max,
             self.options.bytes_max,
             Instant::now().checked_add(timeout),
             options.cancel.clone(),
         );
+        tracker.counts = options.count_samples.then(|| SampleCounts::new(grid.steps));
         tracker.check()?;
         let lookback_ms = milliseconds(options.lookback_delta.unwrap_or(self.options.lookback_delta));
         let executor = Executor::new(storage, &self.options, &tracker, lookback_ms);
@@ -217,6 +222,7 @@ impl Engine {
             samples_read: tracker.samples_read.load(Ordering::Relaxed),
             samples_peak: tracker.samples_peak(),
             bytes_peak: tracker.bytes_peak(),
+            samples_per_step: tracker.counts.map(|counts| counts.snapshot()).unwrap_or_default(),
         };
         Ok(QueryResult { value, annotations, stats })
     }

@@ -3,9 +3,10 @@
 use std::collections::HashSet;
 
 use super::aggregate::aggregate;
+use super::count::{CountingReader, SampleCounts};
 use super::finish::{FloatBesideHistogram, merge_same_labels};
 use super::functions::{DropName, MapStage};
-use super::grid::Grid;
+use super::grid::{Counted, Grid};
 use super::pipeline::{Failure, Guard, Pipeline, Sink, Source, Stage, Worker};
 use super::range::{RangeReader, RangeStage, RowFunction};
 use super::relabel::RelabelStage;
@@ -70,6 +71,7 @@ impl<'a> Executor<'a> {
         make: &(dyn Fn() -> S + Sync),
     ) -> Result<Vec<S>, QueryError> {
         loop {
+            let counted = self.tracker.counts.as_ref().map(SampleCounts::snapshot);
             let outcome = self
                 .pipeline(plan, grid, context)
                 .and_then(|pipeline| self.drive(pipeline, &mut context.annotations, make));
@@ -77,6 +79,9 @@ impl<'a> Executor<'a> {
                 Ok(sinks) => return Ok(sinks),
                 Err(Failure::Query(error)) => return Err(error),
                 Err(Failure::Duplicates(operator)) => {
+                    if let (Some(counts), Some(counted)) = (&self.tracker.counts, counted) {
+                        counts.restore(counted);
+                    }
                     if !context.held.insert(operator) {
                         return Err(QueryError::internal(
                             "series with the same labels after merging".to_owned(),
@@ -183,7 +188,7 @@ impl<'a> Executor<'a> {
         if start_ms <= after {
             start_ms = start_ms.saturating_add(subquery.step_ms);
         }
-        Grid::range(start_ms, last, subquery.step_ms)
+        Grid { counted: Counted::Not, ..Grid::range(start_ms, last, subquery.step_ms) }
     }
 
     /// A pipeline over the series of a selector.
@@ -205,7 +210,11 @@ impl<'a> Executor<'a> {
         };
         let request = SelectRequest { matchers: &selector.matchers, mint_ms, maxt_ms, hints };
         let set = self.storage.select(&request).map_err(QueryError::from)?;
-        Ok(Pipeline::new(Source::Storage { set, reader: Box::new(reader) }))
+        let reader: Box<dyn super::pipeline::Reader + 'p> = match self.tracker.counts.as_ref() {
+            Some(counts) => Box::new(CountingReader { reader, counted: grid.counted, counts }),
+            None => Box::new(reader),
+        };
+        Ok(Pipeline::new(Source::Storage { set, reader }))
     }
 
     /// Drops the metric name, now or at the end of the query.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::executor::{Context, Executor};
-use super::grid::Grid;
+use super::grid::{Counted, Grid};
 use super::grouping::{Groups, Key};
 use super::pipeline::{Sink, Worker};
 use super::range::extend_floats;
@@ -39,7 +39,7 @@ impl Executor<'_> {
             }
             Plan::Matrix(RangeSource::Selector(range)) => self.raw_samples(range, grid, &mut context)?,
             Plan::Matrix(RangeSource::Subquery(subquery)) => {
-                let inner = self.subquery_grid(subquery, grid);
+                let inner = Grid { counted: Counted::AtEach(1), ..self.subquery_grid(subquery, grid) };
                 let rows = self.rows(&subquery.input, inner, &mut context)?;
                 Value::Matrix(matrix(self.finished(rows)?, inner))
             }
@@ -156,6 +156,10 @@ impl RawReader<'_> {
 }
 
 impl super::pipeline::Reader for RawReader<'_> {
+    fn count(&self, _: &super::Row, buffer: &SampleBuffer, counts: &mut [u64]) {
+        counts[0] += super::count::samples_in(buffer);
+    }
+
     fn time_range_ms(&self) -> (i64, i64) {
         let (start_ms, end_ms) = self.range_ms();
         let lookback_ms = self.executor.lookback_ms;

@@ -13,6 +13,7 @@
 mod aggregate;
 mod binary;
 mod bitmap;
+mod count;
 mod elementwise;
 mod executor;
 mod finish;
@@ -34,6 +35,7 @@ mod sort;
 mod time;
 
 pub(crate) use bitmap::Bitmap;
+pub(crate) use count::SampleCounts;
 pub(crate) use executor::Executor;
 pub use grid::Grid;
 pub(crate) use histogram_functions::almost_equal;

@@ -46,6 +46,11 @@ pub(crate) trait Reader: Sync {
 
     /// Fills `series.row` (its labels are set) from `worker.buffer`.
     fn read(&self, series: &mut SeriesRow, worker: &mut Worker<'_>) -> Result<(), QueryError>;
+
+    /// Adds how many samples each step looked at to `counts`, behind [`Reader::read`].
+    fn count(&self, row: &Row, _buffer: &SampleBuffer, counts: &mut [u64]) {
+        super::count::add_values(row, counts);
+    }
 }
 
 /// Changes a series on its way. A series without values is not passed on.

@@ -3,7 +3,7 @@
 use super::script::{Eval, Expected, ExpectedSeries, Pattern};
 use super::target::Evaluated;
 use crate::almost_equal;
-use crate::histogram::{Buckets, FloatHistogram};
+use crate::histogram::{Bucket, Buckets, FloatHistogram};
 use crate::labels::Labels;
 use crate::value::{Sample, SampleValue, Series, Value};
 
@@ -74,7 +74,11 @@ fn check_kind(kind: &str, expected: &Expected, actual: &[String]) -> std::result
 }
 
 /// Checks a value.
-pub(super) fn check_value(eval: &Eval, result: &Result<'_>) -> std::result::Result<(), String> {
+pub(super) fn check_value(
+    eval: &Eval,
+    result: &Result<'_>,
+    buckets_alone: bool,
+) -> std::result::Result<(), String> {
     match result {
         Result::String(text) if *text == eval.string => Ok(()),
         Result::String(text) => Err(format!("string {text:?} instead of {:?}", eval.string)),
@@ -87,13 +91,13 @@ pub(super) fn check_value(eval: &Eval, result: &Result<'_>) -> std::result::Resu
             if eval.scalar.is_some() {
                 return Err("an instant vector instead of a scalar".to_owned());
             }
-            check_vector(eval, samples)
+            check_vector(eval, samples, buckets_alone)
         }
         Result::Matrix(series) => {
             if eval.scalar.is_some() || eval.ordered {
                 return Err("a range vector".to_owned());
             }
-            check_matrix(eval, series)
+            check_matrix(eval, series, buckets_alone)
         }
     }
 }
@@ -113,7 +117,11 @@ fn check_all_seen<'s>(
     }
 }
 
-fn check_vector(eval: &Eval, samples: &[(&Labels, SampleValue)]) -> std::result::Result<(), String> {
+fn check_vector(
+    eval: &Eval,
+    samples: &[(&Labels, SampleValue)],
+    buckets_alone: bool,
+) -> std::result::Result<(), String> {
     for (position, (labels, value)) in samples.iter().enumerate() {
         let Some((expected_position, expected)) = find(eval, labels) else {
             return Err(format!("unexpected {labels} {}", show(value)));
@@ -128,12 +136,13 @@ fn check_vector(eval: &Eval, samples: &[(&Labels, SampleValue)]) -> std::result:
         let Some((expected, hint_given)) = expected.first() else {
             return Err(format!("unexpected value of {labels}"));
         };
-        check_sample(value, expected, hint_given).map_err(|error| format!("{labels}: {error}"))?;
+        check_sample(value, expected, hint_given, buckets_alone)
+            .map_err(|error| format!("{labels}: {error}"))?;
     }
     check_all_seen(eval, samples.iter().map(|(labels, _)| *labels))
 }
 
-fn check_matrix(eval: &Eval, series: &[Series]) -> std::result::Result<(), String> {
+fn check_matrix(eval: &Eval, series: &[Series], buckets_alone: bool) -> std::result::Result<(), String> {
     if let Some(pair) = series.windows(2).find(|pair| pair[0].labels > pair[1].labels) {
         return Err(format!("{} is not sorted before {}", pair[0].labels, pair[1].labels));
     }
@@ -165,7 +174,7 @@ fn check_matrix(eval: &Eval, series: &[Series]) -> std::result::Result<(), Strin
         let same_histograms = series.histograms().len() == histograms.len()
             && series.histograms().iter().zip(&histograms).all(
                 |((time_ms, actual), (expected_ms, expected, hint))| {
-                    time_ms == expected_ms && same_histogram(actual, expected, *hint)
+                    time_ms == expected_ms && same_histogram(actual, expected, *hint, buckets_alone)
                 },
             );
         if !same_histograms {
@@ -179,20 +188,29 @@ fn check_sample(
     actual: &SampleValue,
     expected: &SampleValue,
     hint_given: bool,
+    buckets_alone: bool,
 ) -> std::result::Result<(), String> {
     let same = match (actual, expected) {
         (SampleValue::Float(actual), SampleValue::Float(expected)) => {
             almost_equal(*actual, *expected, EPSILON)
         }
         (SampleValue::Histogram(actual), SampleValue::Histogram(expected)) => {
-            same_histogram(actual, expected, hint_given)
+            same_histogram(actual, expected, hint_given, buckets_alone)
         }
         _ => false,
     };
     if same { Ok(()) } else { Err(format!("{} instead of {}", show(actual), show(expected))) }
 }
 
-fn same_histogram(actual: &FloatHistogram, expected: &FloatHistogram, hint_given: bool) -> bool {
+fn same_histogram(
+    actual: &FloatHistogram,
+    expected: &FloatHistogram,
+    hint_given: bool,
+    buckets_alone: bool,
+) -> bool {
+    if buckets_alone {
+        return same_shown(actual, expected);
+    }
     let (mut actual, mut expected) = (actual.clone(), expected.clone());
     actual.compact();
     expected.compact();
@@ -209,6 +227,22 @@ fn same_histogram(actual: &FloatHistogram, expected: &FloatHistogram, hint_given
         && same_buckets(&actual.positive, &expected.positive)
         && same_buckets(&actual.negative, &expected.negative)
         && (!hint_given || actual.counter_reset == expected.counter_reset)
+}
+
+/// Whether two histograms are shown alike by an API: count, sum, and the buckets that are not empty.
+fn same_shown(actual: &FloatHistogram, expected: &FloatHistogram) -> bool {
+    let close = |a: f64, b: f64| almost_equal(a, b, EPSILON);
+    let shown = |histogram: &FloatHistogram| -> Vec<Bucket> {
+        histogram.all_buckets().filter(|bucket| bucket.count != 0.0).collect()
+    };
+    let (actual_buckets, expected_buckets) = (shown(actual), shown(expected));
+    close(actual.count, expected.count)
+        && close(actual.sum, expected.sum)
+        && actual_buckets.len() == expected_buckets.len()
+        && actual_buckets
+            .iter()
+            .zip(&expected_buckets)
+            .all(|(a, b)| close(a.lower, b.lower) && close(a.upper, b.upper) && close(a.count, b.count))
 }
 
 fn show(value: &SampleValue) -> String {

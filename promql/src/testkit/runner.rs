@@ -73,7 +73,7 @@ impl Runner<'_> {
             let result = self.target.range(&eval.query, start_ms, end_ms, step_ms);
             let Some(evaluated) = self.expected_outcome(&eval.query, result)? else { return Ok(()) };
             check_annotations(eval, &evaluated)?;
-            return check_value(eval, &Compared::of(&evaluated.value));
+            return check_value(eval, &Compared::of(&evaluated.value), self.target.shows_buckets_alone());
         }
         self.instant(&eval.query, eval.time_ms)?;
         let variant = parsed.ok().and_then(|expr| self.variant(&expr));
@@ -101,7 +101,8 @@ impl Runner<'_> {
         let result = self.target.instant(query, time_ms);
         let Some(evaluated) = self.expected_outcome(query, result).map_err(in_query)? else { return Ok(()) };
         check_annotations(eval, &evaluated).map_err(in_query)?;
-        check_value(eval, &Compared::of(&evaluated.value)).map_err(in_query)?;
+        check_value(eval, &Compared::of(&evaluated.value), self.target.shows_buckets_alone())
+            .map_err(in_query)?;
         let depends_on_range =
             ["start()", "end()", "range()", "step()"].iter().any(|call| query.contains(call));
         if eval.instant_only || depends_on_range {
@@ -118,7 +119,8 @@ impl Runner<'_> {
             return Err(in_query("not a range vector".to_owned()));
         };
         let is_scalar = matches!(evaluated.value, Value::Scalar { .. });
-        check_value(eval, &Compared::at_time(series, time_ms, is_scalar)).map_err(in_query)
+        check_value(eval, &Compared::at_time(series, time_ms, is_scalar), self.target.shows_buckets_alone())
+            .map_err(in_query)
     }
 
     /// The result, unless a failure was expected and happened.

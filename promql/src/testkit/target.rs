@@ -21,6 +21,12 @@ pub trait Target {
 
     /// Evaluates at `start_ms`, `start_ms + step_ms`, ... up to `end_ms`.
     fn range(&mut self, query: &str, start_ms: i64, end_ms: i64, step_ms: i64) -> Result<Evaluated, String>;
+
+    /// Whether histograms come back as buckets with their bounds alone, as an API shows them. Then neither resolution
+    /// nor hints nor empty buckets are compared.
+    fn shows_buckets_alone(&self) -> bool {
+        false
+    }
 }
 
 /// The result of a query.

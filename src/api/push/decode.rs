@@ -20,6 +20,8 @@ use super::wire::{Scanner, WireError, WireType};
 pub const SERIES_PER_REQUEST_MAX: usize = 2_000_000;
 /// Samples in one request. A real sample takes some 18 bytes, an empty shell 2.
 pub const SAMPLES_PER_REQUEST_MAX: usize = 6_000_000;
+/// Native histograms in one request. A real one takes some 60 bytes, an empty shell 2.
+pub const HISTOGRAMS_PER_REQUEST_MAX: usize = 1_000_000;
 /// Metadata entries in one request.
 pub const METADATA_PER_REQUEST_MAX: usize = 200_000;
 
@@ -34,8 +36,8 @@ pub struct WriteBatch {
     pub samples: Vec<Sample>,
     /// Metric metadata, in request order.
     pub metadata: Vec<MetadataEntry>,
-    /// Native histogram samples that were validated and dropped.
-    pub dropped_histograms: u64,
+    /// The native histograms of all series, in request order.
+    pub histograms: Vec<HistogramSlice>,
     /// Exemplars that were validated and dropped.
     pub dropped_exemplars: u64,
     pool: BatchPool,
@@ -48,6 +50,15 @@ pub struct SeriesSlice {
     pub labels: Range<u32>,
     /// Place of its samples in [`WriteBatch::samples`].
     pub samples: Range<u32>,
+}
+
+/// One native histogram of a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HistogramSlice {
+    /// The series' number in the request.
+    pub series: u32,
+    /// Place of its message in the body, which [`super::histogram::decode`] reads.
+    pub message: Range<u32>,
 }
 
 /// One float sample.
@@ -147,16 +158,8 @@ impl WriteBatch {
     }
 
     fn empty(pool: &BatchPool) -> Self {
-        let Arena { body, series, samples, metadata } = pool.take_arena();
-        Self {
-            body,
-            series,
-            samples,
-            metadata,
-            dropped_histograms: 0,
-            dropped_exemplars: 0,
-            pool: pool.clone(),
-        }
+        let Arena { body, series, samples, histograms, metadata } = pool.take_arena();
+        Self { body, series, samples, histograms, metadata, dropped_exemplars: 0, pool: pool.clone() }
     }
 
     /// The raw label fields of one of this batch's series.
@@ -169,6 +172,23 @@ impl WriteBatch {
         &self.samples[as_usize(&series.samples)]
     }
 
+    /// The native histograms of the series of this number.
+    #[inline]
+    pub fn histograms_of(&self, series: u32) -> &[HistogramSlice] {
+        // Most requests have none at all.
+        if self.histograms.is_empty() {
+            return &[];
+        }
+        let begin = self.histograms.partition_point(|histogram| histogram.series < series);
+        let len = self.histograms[begin..].partition_point(|histogram| histogram.series == series);
+        &self.histograms[begin..begin + len]
+    }
+
+    /// The message of one of this batch's histograms.
+    pub fn histogram_message(&self, histogram: &HistogramSlice) -> &[u8] {
+        &self.body[as_usize(&histogram.message)]
+    }
+
     /// A string of one of this batch's metadata entries.
     pub fn metadata_text(&self, range: &Range<u32>) -> &str {
         str::from_utf8(&self.body[as_usize(range)]).unwrap_or_default()
@@ -178,13 +198,12 @@ impl WriteBatch {
         let mut reader = Reader {
             series: &mut self.series,
             samples: &mut self.samples,
+            histograms: &mut self.histograms,
             metadata: &mut self.metadata,
-            histograms: 0,
             exemplars: 0,
             scattered: Vec::new(),
         };
         reader.request(Scanner::new(&self.body))?;
-        self.dropped_histograms = reader.histograms;
         self.dropped_exemplars = reader.exemplars;
         for Scattered { series, message } in std::mem::take(&mut reader.scattered) {
             self.gather_labels(series, message);
@@ -219,6 +238,7 @@ impl Drop for WriteBatch {
             body: std::mem::take(&mut self.body),
             series: std::mem::take(&mut self.series),
             samples: std::mem::take(&mut self.samples),
+            histograms: std::mem::take(&mut self.histograms),
             metadata: std::mem::take(&mut self.metadata),
         });
     }
@@ -230,6 +250,7 @@ impl fmt::Debug for WriteBatch {
             .field("body_bytes", &self.body.len())
             .field("series", &self.series.len())
             .field("samples", &self.samples.len())
+            .field("histograms", &self.histograms.len())
             .field("metadata", &self.metadata.len())
             .finish_non_exhaustive()
     }
@@ -266,8 +287,8 @@ struct Scattered {
 struct Reader<'a> {
     series: &'a mut Vec<SeriesSlice>,
     samples: &'a mut Vec<Sample>,
+    histograms: &'a mut Vec<HistogramSlice>,
     metadata: &'a mut Vec<MetadataEntry>,
-    histograms: u64,
     exemplars: u64,
     /// Stays empty (and unallocated) for every known sender.
     scattered: Vec<Scattered>,
@@ -311,6 +332,10 @@ impl Reader<'_> {
                 .map_err(in_request)?,
             }
         }
+        // No more than one too many were kept, so there is time until the end.
+        if self.histograms.len() > HISTOGRAMS_PER_REQUEST_MAX {
+            return Err(DecodeError::TooMany { what: "histograms", max: HISTOGRAMS_PER_REQUEST_MAX });
+        }
         Ok(())
     }
 
@@ -343,10 +368,7 @@ impl Reader<'_> {
                     validate_exemplar(message.len_delimited("exemplars")?)?;
                     self.exemplars += 1;
                 }
-                HISTOGRAMS => {
-                    validate_histogram(message.len_delimited("histograms")?)?;
-                    self.histograms += 1;
-                }
+                HISTOGRAMS => self.histogram(message.len_delimited("histograms")?)?,
                 other => match other >> 3 {
                     1 => message.wrong_wire_type("labels", other, WireType::Len)?,
                     2 => message.wrong_wire_type("samples", other, WireType::Len)?,
@@ -364,6 +386,23 @@ impl Reader<'_> {
             labels: labels.start as u32..labels.end as u32,
             samples: first_sample as u32..self.samples.len() as u32,
         });
+        Ok(())
+    }
+}
+
+impl Reader<'_> {
+    // Out of the way of floats, which are most of what comes.
+    #[cold]
+    fn histogram(&mut self, message: Scanner<'_>) -> Result<(), WireError> {
+        validate_histogram(message)?;
+        let begin = message.offset();
+        // As with samples, one past the limit is enough.
+        if self.histograms.len() <= HISTOGRAMS_PER_REQUEST_MAX {
+            self.histograms.push(HistogramSlice {
+                series: self.series.len() as u32,
+                message: begin as u32..(begin + message.rest().len()) as u32,
+            });
+        }
         Ok(())
     }
 }

@@ -3,7 +3,7 @@
 //! - [`headers`](self): content type and encoding, or 415.
 //! - `body`: receives, bounded in bytes and time; [`inflight`] bounds all requests together.
 //! - [`snappy`], [`wire`], [`decode`]: from bytes to a [`WriteBatch`], in buffers of a [`pool`].
-//! - `schema`: what is validated, counted and dropped.
+//! - [`histogram`]: one native histogram, where it is stored. `schema`: what is only validated while scanning.
 //! - `metadata`: limits on metric metadata.
 //!
 //! Status codes are Cortex's, because senders act on them: 4xx is never retried, so a request of which some samples
@@ -12,6 +12,7 @@
 mod body;
 pub mod decode;
 mod headers;
+pub mod histogram;
 pub mod inflight;
 mod metadata;
 pub mod pool;
@@ -122,7 +123,8 @@ async fn try_push(request: &HttpRequest, payload: web::Payload, api: &Api) -> Re
     let mut reservation = api.inflight.reservation();
     let mut batch = receive_batch(request, payload, api, &mut reservation).await?;
     count_incoming(&tenant, &batch);
-    let (samples, metadata) = (batch.samples.len() as u64, batch.metadata.len() as u64);
+    let samples = (batch.samples.len() + batch.histograms.len()) as u64;
+    let metadata = batch.metadata.len() as u64;
     if let Err(error) = tenant.admit(samples, metadata, api.node.monotonic_ns()) {
         tenant.counters.discard_samples("rate_limited", samples);
         tenant.counters.discard_metadata("rate_limited", metadata);
@@ -135,7 +137,10 @@ async fn try_push(request: &HttpRequest, payload: web::Payload, api: &Api) -> Re
     }
     tenant.counters.received_metadata.inc_by(batch.metadata.len() as u64);
     let outcome = api.node.write(&tenant.id, batch).await?;
-    tenant.counters.received_samples.inc_by(outcome.accepted_samples);
+    let histograms = outcome.accepted_histograms;
+    tenant.counters.received_samples.inc_by(outcome.accepted_samples - histograms);
+    tenant.counters.received_histograms.inc_by(histograms);
+    tenant.counters.reduced_histograms.inc_by(outcome.reduced_histograms);
     for (reason, count) in &outcome.refused {
         tenant.counters.discard_samples(reason, *count);
     }
@@ -164,7 +169,7 @@ async fn receive_batch(
 
 fn count_incoming(tenant: &Tenant, batch: &WriteBatch) {
     tenant.counters.samples_in.inc_by(batch.samples.len() as u64);
+    tenant.counters.histograms_in.inc_by(batch.histograms.len() as u64);
     tenant.counters.metadata_in.inc_by(batch.metadata.len() as u64);
-    tenant.counters.discard_samples("native-histogram-sample", batch.dropped_histograms);
     tenant.counters.discard_exemplars("exemplar_storage_missing", batch.dropped_exemplars);
 }

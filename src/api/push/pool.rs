@@ -5,7 +5,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::decode::{MetadataEntry, Sample, SeriesSlice};
+use super::decode::{HistogramSlice, MetadataEntry, Sample, SeriesSlice};
 
 /// An arena larger than this is not kept: one outlier must not pin its size for ever.
 const ARENA_BYTES_MAX: usize = 8 << 20;
@@ -16,6 +16,7 @@ pub(super) struct Arena {
     pub(super) body: Vec<u8>,
     pub(super) series: Vec<SeriesSlice>,
     pub(super) samples: Vec<Sample>,
+    pub(super) histograms: Vec<HistogramSlice>,
     pub(super) metadata: Vec<MetadataEntry>,
 }
 
@@ -24,6 +25,7 @@ impl Arena {
         self.body.capacity()
             + self.series.capacity() * size_of::<SeriesSlice>()
             + self.samples.capacity() * size_of::<Sample>()
+            + self.histograms.capacity() * size_of::<HistogramSlice>()
             + self.metadata.capacity() * size_of::<MetadataEntry>()
     }
 }
@@ -72,6 +74,7 @@ impl BatchPool {
     pub(super) fn give_arena(&self, mut arena: Arena) {
         arena.series.clear();
         arena.samples.clear();
+        arena.histograms.clear();
         arena.metadata.clear();
         // `body` keeps its length: decompression overwrites it, and need not zero it again.
         let bytes = arena.capacity_bytes();

@@ -1,7 +1,7 @@
-//! Validates messages that are counted and dropped: exemplars and native histograms.
+//! Validates messages that are not read while a request is scanned: exemplars and native histograms.
 //!
-//! Their storage does not exist yet, but a sender must hear of a malformed one at once, and by the same rules by
-//! which it will be decoded later. So their definitions lie here as tables, and one function walks any of them.
+//! Exemplars are counted and dropped, histograms are decoded one at a time where they are stored, but a sender must
+//! hear of a malformed one at once. So their definitions lie here as tables, and one function walks any of them.
 //! Source of the numbers: `types.proto` of Prometheus's remote write 1.0.
 
 use super::wire::{Scanner, WireError, WireType};

@@ -36,6 +36,12 @@ pub enum ApiError {
     /// The form did not arrive in time.
     #[error("request body did not arrive in time")]
     FormSlow,
+    /// Too many clients are being sent large results.
+    #[error("too many bytes of query results are being sent by this node (limit: {max}); try again later")]
+    TooMuchToSend {
+        /// Bytes allowed.
+        max: usize,
+    },
     /// The node could not answer.
     #[error(transparent)]
     Query(#[from] QueryError),
@@ -53,8 +59,9 @@ impl ApiError {
             Self::InvalidParameter { .. } | Self::BadData(_) => ("bad_data", 400),
             Self::FormTooLarge { .. } => ("bad_data", 413),
             Self::FormSlow => ("bad_data", 408),
+            Self::TooMuchToSend { .. } => ("unavailable", 503),
             Self::Query(error) => match error {
-                QueryError::Parse(_) => ("bad_data", 400),
+                QueryError::Parse(_) | QueryError::BadData(_) => ("bad_data", 400),
                 QueryError::Execution(_) => ("execution", 422),
                 QueryError::Timeout(_) => ("timeout", 503),
                 QueryError::Canceled(_) => ("canceled", 499),

@@ -4,10 +4,12 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use gyre_promql::gostd::quote;
 
 use super::error::ApiError;
+use super::json::text::write_html_safe_string;
 use super::params::form::Form;
 use super::params::names::unescape_label_name;
 use super::params::selection::{SelectionError, parse_selection};
-use super::{json, respond, tenant_of, truncate};
+use super::stream::Entries;
+use super::{respond, tenant_of};
 use crate::api::state::Api;
 use crate::node::{Answer, Selection};
 
@@ -21,10 +23,7 @@ pub(in crate::api) async fn names(
         let tenant = tenant_of(&api, &request)?;
         let form = Form::read(&request, payload).await?;
         let selection = selection(&form)?;
-        let limit = selection.limit;
-        let mut answer = api.node.label_names(&tenant, selection).await?;
-        truncate(&mut answer, limit);
-        Ok(answer)
+        Ok(api.node.label_names(&tenant, selection).await?)
     };
     respond_strings(answer.await)
 }
@@ -44,10 +43,7 @@ pub(in crate::api) async fn values(
         }
         let form = Form::read(&request, payload).await?;
         let selection = selection(&form)?;
-        let limit = selection.limit;
-        let mut answer = api.node.label_values(&tenant, &name, selection).await?;
-        truncate(&mut answer, limit);
-        Ok(answer)
+        Ok(api.node.label_values(&tenant, &name, selection).await?)
     };
     respond_strings(answer.await)
 }
@@ -60,7 +56,9 @@ fn selection(form: &Form) -> Result<Selection, ApiError> {
 }
 
 fn respond_strings(answer: Result<Answer<Vec<String>>, ApiError>) -> HttpResponse {
-    respond(answer, |out, strings| {
-        json::value::write_list(out, strings, |out, string| json::text::write_html_safe_string(out, string));
-    })
+    respond(answer.map(|answer| {
+        answer.map(|strings| {
+            Entries::list(strings, |out: &mut Vec<u8>, text: String| write_html_safe_string(out, &text))
+        })
+    }))
 }

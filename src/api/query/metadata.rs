@@ -9,6 +9,7 @@ use super::json::text::write_html_safe_string;
 use super::json::value::write_list;
 use super::params::form::Form;
 use super::params::limit::parse_int;
+use super::stream::Entries;
 use super::{respond, tenant_of};
 use crate::api::state::Api;
 use crate::node::{Answer, MetricMetadata};
@@ -20,7 +21,8 @@ pub(in crate::api) async fn handle(
     payload: web::Payload,
     api: web::Data<Api>,
 ) -> HttpResponse {
-    respond(answer(&request, payload, &api).await, write)
+    let answer = answer(&request, payload, &api).await;
+    respond(answer.map(|answer| answer.map(|by_metric| Entries::object(by_metric, write_metric))))
 }
 
 async fn answer(
@@ -48,25 +50,18 @@ async fn answer(
     Ok(Answer::plain(by_metric))
 }
 
-fn write(out: &mut Vec<u8>, by_metric: &ByMetric) {
-    out.push(b'{');
-    for (position, (metric, entries)) in by_metric.iter().enumerate() {
-        if position > 0 {
-            out.push(b',');
+fn write_metric(out: &mut Vec<u8>, (metric, entries): (String, Vec<MetricMetadata>)) {
+    write_html_safe_string(out, &metric);
+    out.push(b':');
+    write_list(out, &entries, |out, entry| {
+        for (key, text) in [
+            (&b"{\"type\":"[..], entry.metric_type),
+            (b",\"unit\":", entry.unit.as_str()),
+            (b",\"help\":", entry.help.as_str()),
+        ] {
+            out.extend_from_slice(key);
+            write_html_safe_string(out, text);
         }
-        write_html_safe_string(out, metric);
-        out.push(b':');
-        write_list(out, entries, |out, entry| {
-            for (key, text) in [
-                (&b"{\"type\":"[..], entry.metric_type),
-                (b",\"unit\":", entry.unit.as_str()),
-                (b",\"help\":", entry.help.as_str()),
-            ] {
-                out.extend_from_slice(key);
-                write_html_safe_string(out, text);
-            }
-            out.push(b'}');
-        });
-    }
-    out.push(b'}');
+        out.push(b'}');
+    });
 }

@@ -5,7 +5,8 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use super::error::ApiError;
 use super::params::form::Form;
 use super::params::selection::{SelectionError, parse_selection};
-use super::{json, respond, tenant_of, truncate};
+use super::stream::Entries;
+use super::{json, respond, tenant_of};
 use crate::api::state::Api;
 use crate::node::{Answer, LabelPairs};
 
@@ -14,9 +15,14 @@ pub(in crate::api) async fn handle(
     payload: web::Payload,
     api: web::Data<Api>,
 ) -> HttpResponse {
-    respond(answer(&request, payload, &api).await, |out, series| {
-        json::value::write_list(out, series, |out, labels| json::value::write_labels(out, labels));
-    })
+    let answer = answer(&request, payload, &api).await;
+    respond(answer.map(|answer| {
+        answer.map(|series| {
+            Entries::list(series, |out: &mut Vec<u8>, labels: LabelPairs| {
+                json::value::write_labels(out, &labels)
+            })
+        })
+    }))
 }
 
 async fn answer(
@@ -26,6 +32,7 @@ async fn answer(
 ) -> Result<Answer<Vec<LabelPairs>>, ApiError> {
     let tenant = tenant_of(api, request)?;
     let form = Form::read(request, payload).await?;
+    form.check()?;
     if form.all("match[]").next().is_none() {
         return Err(ApiError::BadData("no match[] parameter provided".to_owned()));
     }
@@ -33,8 +40,5 @@ async fn answer(
         SelectionError::Matcher(problem) => ApiError::parameter("match[]", problem),
         SelectionError::Other(error) => error,
     })?;
-    let limit = selection.limit;
-    let mut answer = api.node.series(&tenant, selection).await?;
-    truncate(&mut answer, limit);
-    Ok(answer)
+    Ok(api.node.series(&tenant, selection).await?)
 }

@@ -14,6 +14,16 @@ impl<'a> BitReader<'a> {
         BitReader { bytes, at: 0 }
     }
 
+    /// The bit to be read next, counted from the first.
+    pub(crate) fn position(&self) -> usize {
+        self.at
+    }
+
+    /// Bits that are left.
+    pub(crate) fn left(&self) -> usize {
+        (self.bytes.len() * 8).saturating_sub(self.at)
+    }
+
     /// The next 57 to 64 bits in the top of a word, with zeros where the input has ended.
     #[inline]
     fn window(&self) -> u64 {

@@ -8,6 +8,7 @@
 //! Traps: the ranges of the delta-of-delta codes are asymmetric (`-(2^(n-1)-1) ..= 2^(n-1)`), 64 significant
 //! bits are written as 0, leading zeros are capped at 31, and time arithmetic wraps.
 
+use super::sink::{BitSink, VecSink};
 use super::{BitReader, ChunkError};
 use crate::varint;
 
@@ -17,25 +18,8 @@ pub const ENCODING: u8 = 1;
 /// Bits before the first sample: the count.
 pub const HEADER_BITS: u16 = 16;
 
-/// Where an encoder writes bits.
-pub trait BitSink {
-    /// Appends the low `count` bits, 1 to 56.
-    fn put(&mut self, bits: u64, count: u32);
-
-    /// Appends the low `count` bits, 1 to 64.
-    #[inline]
-    fn put_long(&mut self, bits: u64, count: u32) {
-        if count > 56 {
-            self.put(bits >> 32, count - 32);
-            self.put(bits & 0xffff_ffff, 32);
-        } else {
-            self.put(bits, count);
-        }
-    }
-}
-
-/// "No window yet" in [`Encoder::leading`].
-const NO_WINDOW: u8 = 0xff;
+/// "No window yet" in the leading zeros of an encoder.
+pub(super) const NO_WINDOW: u8 = 0xff;
 
 /// What the encoder must remember between two samples of a chunk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,47 +54,73 @@ impl Encoder {
             1 => {
                 self.delta = t_ms.wrapping_sub(self.t_ms) as u64;
                 put_uvarint(sink, self.delta);
-                self.put_value(sink, value);
+                put_xor(sink, value ^ self.value, &mut self.leading, &mut self.trailing);
             }
             _ => {
                 let delta = t_ms.wrapping_sub(self.t_ms) as u64;
                 put_delta_of_delta(sink, delta.wrapping_sub(self.delta) as i64);
                 self.delta = delta;
-                self.put_value(sink, value);
+                put_xor(sink, value ^ self.value, &mut self.leading, &mut self.trailing);
             }
         }
         self.t_ms = t_ms;
         self.value = value;
         self.count += 1;
     }
+}
 
-    #[inline]
-    fn put_value(&mut self, sink: &mut impl BitSink, value: u64) {
-        let xor = value ^ self.value;
-        if xor == 0 {
-            return sink.put(0, 1);
+/// Appends the XOR of a value with its predecessor; `leading` and `trailing` are the window's.
+#[inline]
+pub(super) fn put_xor(sink: &mut impl BitSink, xor: u64, leading: &mut u8, trailing: &mut u8) {
+    if xor == 0 {
+        return sink.put(0, 1);
+    }
+    let zeros_before = (xor.leading_zeros() as u8).min(31);
+    let zeros_behind = xor.trailing_zeros() as u8;
+    if *leading != NO_WINDOW && zeros_before >= *leading && zeros_behind >= *trailing {
+        let significant = u32::from(64 - *leading - *trailing);
+        let bits = xor >> *trailing;
+        if significant <= 54 {
+            return sink.put(0b10 << significant | bits, significant + 2);
         }
-        let leading = (xor.leading_zeros() as u8).min(31);
-        let trailing = xor.trailing_zeros() as u8;
-        if self.leading != NO_WINDOW && leading >= self.leading && trailing >= self.trailing {
-            let significant = u32::from(64 - self.leading - self.trailing);
-            let bits = xor >> self.trailing;
-            if significant <= 54 {
-                return sink.put(0b10 << significant | bits, significant + 2);
+        sink.put(0b10, 2);
+        return sink.put_long(bits, significant);
+    }
+    (*leading, *trailing) = (zeros_before, zeros_behind);
+    let significant = u32::from(64 - zeros_before - zeros_behind);
+    let header = 0b11 << 11 | u64::from(zeros_before) << 6 | u64::from(significant & 63);
+    let bits = xor >> zeros_behind;
+    if significant <= 43 {
+        return sink.put(header << significant | bits, significant + 13);
+    }
+    sink.put(header, 13);
+    sink.put_long(bits, significant);
+}
+
+/// Takes what [`put_xor`] wrote.
+#[inline]
+pub(super) fn take_xor(
+    bits: &mut BitReader<'_>,
+    leading: &mut u8,
+    trailing: &mut u8,
+) -> Result<u64, ChunkError> {
+    match bits.take_ones(2)? {
+        0 => Ok(0),
+        1 => {
+            // Prometheus takes a window for set, and 64 bits wide, after it has opened a chunk again.
+            let before = if *leading == NO_WINDOW { 0 } else { *leading };
+            Ok(bits.take(u32::from(64 - before - *trailing))? << *trailing)
+        }
+        _ => {
+            let header = bits.take(11)?;
+            *leading = (header >> 6) as u8;
+            let significant = if header & 63 == 0 { 64 } else { (header & 63) as u8 };
+            if *leading + significant > 64 {
+                return Err(ChunkError::Malformed);
             }
-            sink.put(0b10, 2);
-            return sink.put_long(bits, significant);
+            *trailing = 64 - *leading - significant;
+            Ok(bits.take(u32::from(significant))? << *trailing)
         }
-        self.leading = leading;
-        self.trailing = trailing;
-        let significant = u32::from(64 - leading - trailing);
-        let header = 0b11 << 11 | u64::from(leading) << 6 | u64::from(significant & 63);
-        let bits = xor >> trailing;
-        if significant <= 43 {
-            return sink.put(header << significant | bits, significant + 13);
-        }
-        sink.put(header, 13);
-        sink.put_long(bits, significant);
     }
 }
 
@@ -152,7 +162,7 @@ pub fn decode(chunk: &[u8], mut sample: impl FnMut(i64, u64)) -> Result<(), Chun
     let mut value = bits.take(64)?;
     sample(t_ms, value);
     let mut delta = 0u64;
-    let (mut leading, mut trailing) = (0u32, 0u32);
+    let (mut leading, mut trailing) = (0, 0);
     for i in 1..count {
         if i == 1 {
             delta = bits.take_uvarint()?;
@@ -160,20 +170,7 @@ pub fn decode(chunk: &[u8], mut sample: impl FnMut(i64, u64)) -> Result<(), Chun
             delta = delta.wrapping_add(take_delta_of_delta(&mut bits)? as u64);
         }
         t_ms = t_ms.wrapping_add(delta as i64);
-        match bits.take_ones(2)? {
-            0 => {}
-            1 => value ^= bits.take(64 - leading - trailing)? << trailing,
-            _ => {
-                let header = bits.take(11)?;
-                leading = (header >> 6) as u32;
-                let significant = if header & 63 == 0 { 64 } else { (header & 63) as u32 };
-                if leading + significant > 64 {
-                    return Err(ChunkError::Malformed);
-                }
-                trailing = 64 - leading - significant;
-                value ^= bits.take(significant)? << trailing;
-            }
-        }
+        value ^= take_xor(&mut bits, &mut leading, &mut trailing)?;
         sample(t_ms, value);
     }
     Ok(())
@@ -201,26 +198,6 @@ fn take_delta_of_delta(bits: &mut BitReader<'_>) -> Result<i64, ChunkError> {
     Ok(if value > 1 << (width - 1) { value - (1 << width) } else { value })
 }
 
-/// Bits in a plain buffer; for chunks that are built at once.
-#[derive(Default)]
-pub struct VecSink {
-    bytes: Vec<u8>,
-    bits: usize,
-}
-
-impl BitSink for VecSink {
-    fn put(&mut self, bits: u64, count: u32) {
-        for i in (0..count).rev() {
-            if self.bits.is_multiple_of(8) {
-                self.bytes.push(0);
-            }
-            let last = self.bytes.len() - 1;
-            self.bytes[last] |= ((bits >> i & 1) as u8) << (7 - self.bits % 8);
-            self.bits += 1;
-        }
-    }
-}
-
 /// Encodes samples `(t_ms, value bits)` into one chunk. At most 65,535.
 pub fn encode(samples: &[(i64, u64)]) -> Vec<u8> {
     let mut sink = VecSink::default();
@@ -229,7 +206,7 @@ pub fn encode(samples: &[(i64, u64)]) -> Vec<u8> {
     for &(t_ms, value) in samples {
         encoder.append(&mut sink, t_ms, value);
     }
-    sink.bytes
+    sink.into_bytes()
 }
 
 #[cfg(test)]

@@ -1,11 +1,14 @@
 //! Appending a sample: in order, late, again, or in conflict.
 
 use super::Head;
+use super::histograms::{FullChunk, encode_all};
 use super::ooo::{BUFFER_SAMPLES_MAX, LateChunk};
 use super::sealed_refs::SealedRef;
-use crate::chunk::xor;
+use super::series::Newest;
+use crate::chunk::{histogram, xor};
+use crate::histogram::{Histogram, Kind, STALE_NAN};
 use crate::index::{IndexFull, SeriesRef};
-use crate::sealed::SealedChunk;
+use crate::sealed::{Location, SealedChunk};
 
 /// Samples of a full chunk, as in Prometheus.
 const CHUNK_SAMPLES_MAX: u16 = 120;
@@ -14,7 +17,7 @@ const CHUNK_SAMPLES_MAX: u16 = 120;
 const CHUNK_BITS_MAX: u16 = 1000 * 8;
 
 /// A chunk never spans a multiple of this, so that it lies in one block.
-const WINDOW_MS: i64 = 2 * 60 * 60 * 1000;
+pub(super) const WINDOW_MS: i64 = 2 * 60 * 60 * 1000;
 
 /// What became of a sample.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,17 +43,68 @@ pub enum CreateError {
     Full(#[from] IndexFull),
 }
 
+/// A sample on its way in.
+#[derive(Clone, Copy)]
+enum Value<'a> {
+    /// A float's bits.
+    Float(u64),
+    Histogram(&'a Histogram),
+}
+
+impl Value<'_> {
+    /// Whether this is the float that is stored. One stale marker is as good as another.
+    fn is_float(self, stored: u64) -> bool {
+        match self {
+            Value::Float(value) => value == stored,
+            Value::Histogram(histogram) => histogram.is_stale() && stored == STALE_NAN,
+        }
+    }
+
+    /// Whether this is the histogram that is stored.
+    fn is_histogram(self, stored: &Histogram) -> bool {
+        match self {
+            Value::Float(value) => value == STALE_NAN && stored.is_stale(),
+            Value::Histogram(histogram) => histogram.same_data(stored),
+        }
+    }
+}
+
+/// What is stored for a time, compared with what came.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Found {
+    Same,
+    Other,
+}
+
+impl From<bool> for Found {
+    fn from(same: bool) -> Self {
+        if same { Found::Same } else { Found::Other }
+    }
+}
+
+impl From<Found> for Appended {
+    fn from(found: Found) -> Self {
+        match found {
+            Found::Same => Appended::Again,
+            Found::Other => Appended::Conflict,
+        }
+    }
+}
+
 impl Head {
     /// Appends a sample unless it is there. `value` is the float's bits.
     #[inline]
     pub fn append(&mut self, series: SeriesRef, t_ms: i64, value: u64) -> Appended {
         let state = &mut self.series[series.0 as usize];
         let encoder = &state.encoder;
-        if state.has_samples && t_ms <= encoder.t_ms {
+        if state.newest != Newest::Float {
+            return self.append_after_no_float(series, t_ms, value);
+        }
+        if t_ms <= encoder.t_ms {
             if t_ms == encoder.t_ms {
                 return if value == encoder.value { Appended::Again } else { Appended::Conflict };
             }
-            return self.append_late(series, t_ms, value);
+            return self.append_late(series, t_ms, Value::Float(value));
         }
         let full = encoder.count >= CHUNK_SAMPLES_MAX
             || state.bits >= CHUNK_BITS_MAX
@@ -58,49 +112,128 @@ impl Head {
         if full && encoder.count > 0 {
             self.seal_open_chunk(series);
         }
+        self.push_float(series, t_ms, value)
+    }
+
+    #[inline]
+    fn push_float(&mut self, series: SeriesRef, t_ms: i64, value: u64) -> Appended {
         self.series[series.0 as usize].push(&mut self.extents, t_ms, value);
+        self.saw(t_ms);
+        Appended::InOrder
+    }
+
+    #[inline]
+    fn saw(&mut self, t_ms: i64) {
         if self.newest_ms.is_none_or(|newest| newest < t_ms) {
             self.newest_ms = Some(t_ms);
         }
+    }
+
+    /// Appends a histogram unless it is there. It must be [valid](Histogram::validate) and [not too
+    /// large](Histogram::check_size).
+    pub fn append_histogram(&mut self, series: SeriesRef, t_ms: i64, histogram: &Histogram) -> Appended {
+        let state = &self.series[series.0 as usize];
+        if state.has_samples() && t_ms <= state.encoder.t_ms {
+            if t_ms == state.encoder.t_ms {
+                return self.compare_newest(series, Value::Histogram(histogram)).into();
+            }
+            return self.append_late(series, t_ms, Value::Histogram(histogram));
+        }
+        if state.encoder.count > 0 {
+            self.seal_open_chunk(series);
+        }
+        if let Some(full) = self.histograms.append(series.0, t_ms, histogram) {
+            self.seal_histograms(series, &full);
+        }
+        let state = &mut self.series[series.0 as usize];
+        state.newest = Newest::Histogram;
+        state.encoder.t_ms = t_ms;
+        self.saw(t_ms);
         Appended::InOrder
+    }
+
+    /// Appends a float to a series that is empty, or whose newest sample is a histogram.
+    #[cold]
+    fn append_after_no_float(&mut self, series: SeriesRef, t_ms: i64, value: u64) -> Appended {
+        let state = &self.series[series.0 as usize];
+        if state.newest == Newest::None {
+            return self.push_float(series, t_ms, value);
+        }
+        let newest_ms = state.encoder.t_ms;
+        if t_ms < newest_ms {
+            return self.append_late(series, t_ms, Value::Float(value));
+        }
+        if t_ms == newest_ms {
+            return self.compare_newest(series, Value::Float(value)).into();
+        }
+        if value == STALE_NAN {
+            // Whoever ends a series does not always know what it is made of.
+            let kind = self.histograms.get(series.0).map_or(Kind::Integer, |open| open.encoder.kind());
+            return self.append_histogram(series, t_ms, &Histogram::stale(kind));
+        }
+        if let Some(full) = self.histograms.close(series.0) {
+            self.seal_histograms(series, &full);
+        }
+        self.push_float(series, t_ms, value)
+    }
+
+    /// Compares a sample with the newest of its series, which is of the same time.
+    fn compare_newest(&self, series: SeriesRef, value: Value<'_>) -> Found {
+        let state = &self.series[series.0 as usize];
+        match self.histograms.get(series.0) {
+            Some(open) if state.newest == Newest::Histogram => value.is_histogram(open.encoder.last()).into(),
+            _ => value.is_float(state.encoder.value).into(),
+        }
     }
 
     /// Whether a sample of this time would not be the newest of its series.
     #[inline]
     pub fn is_late(&self, series: SeriesRef, t_ms: i64) -> bool {
         let state = &self.series[series.0 as usize];
-        state.has_samples && t_ms < state.encoder.t_ms
+        state.has_samples() && t_ms < state.encoder.t_ms
     }
 
     #[cold]
-    fn append_late(&mut self, series: SeriesRef, t_ms: i64, value: u64) -> Appended {
-        if let Some(stored) = self.value_at(series, t_ms) {
-            return if stored == value { Appended::Again } else { Appended::Conflict };
+    fn append_late(&mut self, series: SeriesRef, t_ms: i64, value: Value<'_>) -> Appended {
+        if let Some(found) = self.find_at(series, t_ms, value) {
+            return found.into();
         }
         let late = self.overlay.entry(series);
-        late.insert(t_ms, value);
+        match value {
+            Value::Float(value) => late.insert(t_ms, value),
+            Value::Histogram(histogram) => late.insert_histogram(t_ms, histogram.clone()),
+        }
         if late.buffer.len() >= BUFFER_SAMPLES_MAX {
-            let data = xor::encode(&late.buffer);
-            let (min_ms, max_ms) = (late.buffer[0].0, late.buffer[late.buffer.len() - 1].0);
-            let chunk =
-                SealedChunk { series: series.0, encoding: xor::ENCODING, out_of_order: true, min_ms, max_ms };
-            let at = self.sealed.push(&chunk, &data);
-            late.chunks.push(LateChunk { min_ms, max_ms, at });
+            let full = FullChunk {
+                encoding: xor::ENCODING,
+                data: xor::encode(&late.buffer),
+                min_ms: late.buffer[0].0,
+                max_ms: late.buffer[late.buffer.len() - 1].0,
+            };
             late.buffer.clear();
+            self.seal_late(series, &full);
+        } else if late.histograms_are_full() {
+            let buffered = std::mem::take(&mut late.histograms);
+            for full in encode_all(&buffered) {
+                self.seal_late(series, &full);
+            }
         }
         Appended::Late
     }
 
-    /// The value stored for a time. Unreadable chunks count as holding nothing: the sample is kept then, and
-    /// reads report the damage.
-    fn value_at(&self, series: SeriesRef, t_ms: i64) -> Option<u64> {
+    /// Compares a sample with what is stored for its time, if anything is. Unreadable chunks count as holding
+    /// nothing: the sample is kept then, and reads report the damage.
+    fn find_at(&self, series: SeriesRef, t_ms: i64, value: Value<'_>) -> Option<Found> {
         if let Some(late) = self.overlay.get(series) {
-            if let Some(value) = late.find(t_ms) {
-                return Some(value);
+            if let Some(stored) = late.find(t_ms) {
+                return Some(value.is_float(stored).into());
+            }
+            if let Some(stored) = late.find_histogram(t_ms) {
+                return Some(value.is_histogram(stored).into());
             }
             for chunk in late.overlapping(t_ms, t_ms) {
-                if let Some(value) = self.value_in_sealed(chunk.at, t_ms) {
-                    return Some(value);
+                if let Some(found) = self.find_in_sealed(chunk.at, t_ms, value) {
+                    return Some(found);
                 }
             }
         }
@@ -108,19 +241,24 @@ impl Head {
         if state.encoder.count > 0 {
             let mut chunk = Vec::new();
             state.copy_open_chunk(&self.extents, &mut chunk);
-            if let Some(value) = value_in(&chunk, t_ms) {
-                return Some(value);
+            if let Some(found) = find_in(&chunk, xor::ENCODING, t_ms, value) {
+                return Some(found);
             }
         }
+        if let Some(open) = self.histograms.get(series.0)
+            && let Some(found) = find_in(open.encoder.bytes(), open.encoder.encoding(), t_ms, value)
+        {
+            return Some(found);
+        }
         let mut sealed = self.sealed_refs.overlapping(state.sealed, t_ms, t_ms);
-        sealed.find_map(|sealed| self.value_in_sealed(sealed.at, t_ms))
+        sealed.find_map(|sealed| self.find_in_sealed(sealed.at, t_ms, value))
     }
 
-    fn value_in_sealed(&self, at: crate::sealed::Location, t_ms: i64) -> Option<u64> {
+    fn find_in_sealed(&self, at: Location, t_ms: i64, value: Value<'_>) -> Option<Found> {
         let mut frame = Vec::new();
         self.sealed.copy_frame(at, &mut frame).ok()?;
-        let (_, data) = crate::sealed::check_frame(&frame).ok()?;
-        value_in(data, t_ms)
+        let (chunk, data) = crate::sealed::check_frame(&frame).ok()?;
+        find_in(data, chunk.encoding, t_ms, value)
     }
 
     fn seal_open_chunk(&mut self, series: SeriesRef) {
@@ -139,15 +277,41 @@ impl Head {
         state.close_chunk(&mut self.extents);
         state.sealed = self.sealed_refs.push(state.sealed, SealedRef { min_ms, at });
     }
+
+    fn seal_histograms(&mut self, series: SeriesRef, full: &FullChunk) {
+        let at = self.sealed.push(&full.header(series, false), &full.data);
+        let state = &mut self.series[series.0 as usize];
+        state.sealed = self.sealed_refs.push(state.sealed, SealedRef { min_ms: full.min_ms, at });
+    }
+
+    fn seal_late(&mut self, series: SeriesRef, full: &FullChunk) {
+        let at = self.sealed.push(&full.header(series, true), &full.data);
+        let chunk = LateChunk { min_ms: full.min_ms, max_ms: full.max_ms, at };
+        self.overlay.entry(series).chunks.push(chunk);
+    }
 }
 
-fn value_in(chunk: &[u8], t_ms: i64) -> Option<u64> {
+impl FullChunk {
+    fn header(&self, series: SeriesRef, out_of_order: bool) -> SealedChunk {
+        let FullChunk { encoding, min_ms, max_ms, .. } = *self;
+        SealedChunk { series: series.0, encoding, out_of_order, min_ms, max_ms }
+    }
+}
+
+fn find_in(chunk: &[u8], encoding: u8, t_ms: i64, value: Value<'_>) -> Option<Found> {
     let mut found = None;
     // A chunk that breaks off has still told what came before.
-    let _ = xor::decode(chunk, |t, value| {
-        if t == t_ms {
-            found = Some(value);
-        }
-    });
+    let _ = match histogram::kind_of(encoding) {
+        Some(kind) => histogram::decode(chunk, kind, |t, stored| {
+            if t == t_ms {
+                found = Some(value.is_histogram(stored).into());
+            }
+        }),
+        None => xor::decode(chunk, |t, stored| {
+            if t == t_ms {
+                found = Some(value.is_float(stored).into());
+            }
+        }),
+    };
     found
 }

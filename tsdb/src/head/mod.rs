@@ -9,6 +9,7 @@
 //! timestamp that exists is reported, not stored.
 
 mod append;
+mod histograms;
 mod ooo;
 mod read;
 mod sealed_refs;
@@ -21,7 +22,7 @@ use std::path::Path;
 use hashbrown::HashTable;
 
 pub use append::{Appended, CreateError};
-pub use read::{ChunkData, ReadError, SeriesBatch, SeriesData};
+pub use read::{ChunkData, Decoded, ReadError, SeriesBatch, SeriesData};
 pub use state::BadState;
 
 use crate::disk::Disk;
@@ -30,6 +31,7 @@ use crate::labels::Labels;
 use crate::mem::{Extents, Paged};
 use crate::sealed::{FOLDER, Location, SealedStore};
 
+use histograms::HistogramSeries;
 use ooo::Overlay;
 use sealed_refs::SealedRefs;
 use series::Series;
@@ -45,6 +47,7 @@ pub struct Head {
     by_key: HashTable<u32>,
     series: Paged<Series>,
     extents: Extents,
+    histograms: HistogramSeries,
     sealed_refs: SealedRefs,
     sealed: SealedStore,
     overlay: Overlay,
@@ -77,6 +80,7 @@ impl Head {
             by_key: HashTable::new(),
             series: Paged::default(),
             extents: Extents::default(),
+            histograms: HistogramSeries::default(),
             sealed_refs: SealedRefs::default(),
             sealed: SealedStore::open(disk, &folder.join(FOLDER), end)?,
             overlay: Overlay::default(),
@@ -161,7 +165,7 @@ impl Head {
     pub fn size(&self) -> HeadSize {
         HeadSize {
             series: self.series.len(),
-            open_chunk_bytes: self.extents.used_bytes(),
+            open_chunk_bytes: self.extents.used_bytes() + self.histograms.memory_bytes(),
             sealed_memory_bytes: self.sealed.memory_bytes(),
         }
     }

@@ -5,11 +5,15 @@
 
 use std::collections::HashMap;
 
+use crate::histogram::Histogram;
 use crate::index::SeriesRef;
 use crate::sealed::Location;
 
 /// A buffer of so many samples is sealed.
 pub(super) const BUFFER_SAMPLES_MAX: usize = 32;
+
+/// Histograms that may take more are sealed earlier.
+pub(super) const BUFFER_HISTOGRAM_BYTES_MAX: usize = 16 << 10;
 
 /// A sealed chunk of late samples.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +28,8 @@ pub(super) struct LateChunk {
 pub(super) struct Late {
     /// Sorted by time, no time twice.
     pub(super) buffer: Vec<(i64, u64)>,
+    /// Likewise; no time of the other buffer.
+    pub(super) histograms: Vec<(i64, Box<Histogram>)>,
     pub(super) chunks: Vec<LateChunk>,
 }
 
@@ -55,6 +61,37 @@ impl Late {
     pub(super) fn insert(&mut self, t_ms: i64, value: u64) {
         let at = self.buffer.partition_point(|sample| sample.0 < t_ms);
         self.buffer.insert(at, (t_ms, value));
+    }
+
+    /// The histogram buffered for a time.
+    pub(super) fn find_histogram(&self, t_ms: i64) -> Option<&Histogram> {
+        let at = self.histograms.binary_search_by_key(&t_ms, |sample| sample.0).ok()?;
+        Some(&self.histograms[at].1)
+    }
+
+    /// Buffers a histogram whose time is not there yet.
+    pub(super) fn insert_histogram(&mut self, t_ms: i64, histogram: Histogram) {
+        let at = self.histograms.partition_point(|sample| sample.0 < t_ms);
+        self.histograms.insert(at, (t_ms, Box::new(histogram)));
+    }
+
+    /// Whether the buffered histograms are due to be sealed.
+    pub(super) fn histograms_are_full(&self) -> bool {
+        let bytes =
+            || self.histograms.iter().map(|(_, histogram)| histogram.chunk_bytes_max()).sum::<usize>();
+        self.histograms.len() >= BUFFER_SAMPLES_MAX || bytes() >= BUFFER_HISTOGRAM_BYTES_MAX
+    }
+
+    /// Whether a sample of a range of time is buffered.
+    pub(super) fn has_buffered(&self, min_ms: i64, max_ms: i64) -> bool {
+        let floats = self.buffer.iter().map(|sample| sample.0);
+        let histograms = self.histograms.iter().map(|sample| sample.0);
+        floats.chain(histograms).any(|t_ms| (min_ms..=max_ms).contains(&t_ms))
+    }
+
+    /// Whether nothing is late.
+    pub(super) fn is_empty(&self) -> bool {
+        self.chunks.is_empty() && self.buffer.is_empty() && self.histograms.is_empty()
     }
 
     /// Chunks that may hold samples of a range of time.

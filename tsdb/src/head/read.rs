@@ -9,8 +9,10 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::Head;
-use crate::chunk::{ChunkError, xor};
+use super::histograms::{OpenHistograms, encode_all};
+use crate::chunk::{ChunkError, histogram, xor};
 use crate::disk::FileView;
+use crate::histogram::{CounterReset, Histogram};
 use crate::index::SeriesRef;
 use crate::labels::Labels;
 use crate::sealed::{self, FrameError, Location, Stored};
@@ -36,12 +38,22 @@ pub struct SeriesData {
 /// Where a chunk of a batch is.
 #[derive(Clone, Debug)]
 pub enum ChunkData {
-    /// Chunk bytes in the batch.
-    Open(Range<u32>),
+    /// Chunk bytes in the batch, and their encoding.
+    Open(Range<u32>, u8),
     /// A frame in the batch.
     Frame(Range<u32>),
     /// A frame in a file.
     Sealed(Location),
+}
+
+/// Where decoded samples go.
+pub struct Decoded<'a> {
+    /// Times of floats.
+    pub times: &'a mut Vec<i64>,
+    /// Their values.
+    pub values: &'a mut Vec<f64>,
+    /// Takes histograms with their times, milliseconds.
+    pub histogram: &'a mut dyn FnMut(i64, &Histogram),
 }
 
 /// A series that could not be read.
@@ -59,7 +71,7 @@ impl Head {
     /// Whether a series may have samples from `min_ms` to `max_ms`: exact but for gaps within chunks.
     pub fn overlaps(&self, series: SeriesRef, min_ms: i64, max_ms: i64) -> bool {
         let state = &self.series[series.0 as usize];
-        if !state.has_samples || state.encoder.t_ms < min_ms {
+        if !state.has_samples() || state.encoder.t_ms < min_ms {
             return false;
         }
         // What nearly all questions come to: the range ends with now, and the newest sample lies in it.
@@ -67,25 +79,27 @@ impl Head {
             return true;
         }
         if let Some(late) = self.overlay.get(series)
-            && (late.overlapping(min_ms, max_ms).next().is_some()
-                || late.buffer.iter().any(|(t, _)| (min_ms..=max_ms).contains(t)))
+            && (late.overlapping(min_ms, max_ms).next().is_some() || late.has_buffered(min_ms, max_ms))
         {
             return true;
         }
         let oldest_sealed = || self.sealed_refs.newest_first(state.sealed).last().map(|sealed| sealed.min_ms);
         let open = || {
+            if state.encoder.count == 0 {
+                return self.histograms.get(series.0).map(OpenHistograms::begin_ms);
+            }
             let mut chunk = Vec::new();
             state.copy_open_chunk(&self.extents, &mut chunk);
             xor::first_time(&chunk)
         };
-        let begin = oldest_sealed().or_else(|| if state.encoder.count > 0 { open() } else { None });
+        let begin = oldest_sealed().or_else(open);
         begin.is_some_and(|begin| begin <= max_ms)
     }
 
     /// Adds a series with its chunks that may hold samples from `min_ms` to `max_ms` to a batch.
     pub fn read(&self, series: SeriesRef, min_ms: i64, max_ms: i64, batch: &mut SeriesBatch) {
         let state = &self.series[series.0 as usize];
-        if !state.has_samples || state.encoder.t_ms < min_ms {
+        if !state.has_samples() || state.encoder.t_ms < min_ms {
             return;
         }
         let labels = batch.put(|bytes| self.index.put_labels(series, bytes));
@@ -96,7 +110,9 @@ impl Head {
         batch.chunks[first_chunk..].reverse();
         if state.encoder.count > 0 {
             let open = batch.put(|bytes| state.copy_open_chunk(&self.extents, bytes));
-            batch.chunks.push(ChunkData::Open(open));
+            batch.chunks.push(ChunkData::Open(open, xor::ENCODING));
+        } else if let Some(open) = self.histograms.get(series.0) {
+            batch.put_chunk(open.encoder.bytes(), open.encoder.encoding());
         }
         let mut merge = false;
         if let Some(late) = self.overlay.get(series) {
@@ -105,8 +121,11 @@ impl Head {
                 merge = true;
             }
             if !late.buffer.is_empty() {
-                let chunk = batch.put(|bytes| bytes.extend(xor::encode(&late.buffer)));
-                batch.chunks.push(ChunkData::Open(chunk));
+                batch.put_chunk(&xor::encode(&late.buffer), xor::ENCODING);
+                merge = true;
+            }
+            for chunk in encode_all(&late.histograms) {
+                batch.put_chunk(&chunk.data, chunk.encoding);
                 merge = true;
             }
         }
@@ -120,6 +139,11 @@ impl SeriesBatch {
         let begin = self.bytes.len() as u32;
         write(&mut self.bytes);
         begin..self.bytes.len() as u32
+    }
+
+    fn put_chunk(&mut self, chunk: &[u8], encoding: u8) {
+        let chunk = self.put(|bytes| bytes.extend_from_slice(chunk));
+        self.chunks.push(ChunkData::Open(chunk, encoding));
     }
 
     fn put_sealed(&mut self, store: &sealed::SealedStore, at: Location) {
@@ -152,40 +176,58 @@ impl SeriesBatch {
         Labels::trusted(&self.bytes[as_range(&series.labels)])
     }
 
-    /// Appends a series' samples from `min_ms` to `max_ms` to `times` and `values`, in order of time, each time
-    /// once. `scratch` is working memory.
+    /// Appends a series' samples from `min_ms` to `max_ms`, floats and histograms each in order of time, each
+    /// time once. `scratch` is working memory.
     pub fn decode(
         &self,
         series: &SeriesData,
         (min_ms, max_ms): (i64, i64),
-        times: &mut Vec<i64>,
-        values: &mut Vec<f64>,
+        to: &mut Decoded<'_>,
         scratch: &mut Vec<u8>,
     ) -> Result<(), ReadError> {
-        let begin = times.len();
+        let begin = to.times.len();
+        let mut unordered = Vec::new();
         for chunk in &self.chunks[as_range(&series.chunks)] {
-            let data = match chunk {
-                ChunkData::Open(range) => &self.bytes[as_range(range)],
-                ChunkData::Frame(range) => sealed::check_frame(&self.bytes[as_range(range)])?.1,
+            let (encoding, data) = match chunk {
+                ChunkData::Open(range, encoding) => (*encoding, &self.bytes[as_range(range)]),
+                ChunkData::Frame(range) => of_frame(&self.bytes[as_range(range)])?,
                 ChunkData::Sealed(at) => {
                     scratch.clear();
                     let view = self.views.get(&at.file).ok_or(FrameError)?;
                     sealed::read_frame(view.as_ref(), at.offset, scratch)?;
-                    sealed::check_frame(scratch)?.1
+                    of_frame(scratch)?
                 }
             };
+            if let Some(kind) = histogram::kind_of(encoding) {
+                histogram::decode(data, kind, |t_ms, sample| {
+                    if !(min_ms..=max_ms).contains(&t_ms) {
+                        return;
+                    }
+                    if series.merge {
+                        unordered.push((t_ms, sample.clone()));
+                    } else {
+                        (to.histogram)(t_ms, sample);
+                    }
+                })?;
+                continue;
+            }
             xor::decode(data, |t_ms, value| {
                 if min_ms <= t_ms && t_ms <= max_ms {
-                    times.push(t_ms);
-                    values.push(f64::from_bits(value));
+                    to.times.push(t_ms);
+                    to.values.push(f64::from_bits(value));
                 }
             })?;
         }
         if series.merge {
-            merge(begin, times, values);
+            merge(begin, to.times, to.values);
+            merge_histograms(unordered, to.histogram);
         }
         Ok(())
     }
+}
+
+fn of_frame(frame: &[u8]) -> Result<(u8, &[u8]), FrameError> {
+    sealed::check_frame(frame).map(|(chunk, data)| (chunk.encoding, data))
 }
 
 /// Sorts by time what came from overlapping chunks.
@@ -196,6 +238,19 @@ fn merge(begin: usize, times: &mut Vec<i64>, values: &mut Vec<f64>) {
     samples.dedup_by_key(|sample| sample.0);
     times.extend(samples.iter().map(|sample| sample.0));
     values.extend(samples.iter().map(|sample| sample.1));
+}
+
+/// Likewise. That there was no reset is known only within a chunk, and between two samples of one there may be
+/// some of another now.
+fn merge_histograms(mut samples: Vec<(i64, Histogram)>, to: &mut dyn FnMut(i64, &Histogram)) {
+    samples.sort_by_key(|sample| sample.0);
+    samples.dedup_by_key(|sample| sample.0);
+    for (t_ms, mut sample) in samples {
+        if sample.counter_reset == CounterReset::NotReset {
+            sample.counter_reset = CounterReset::Unknown;
+        }
+        to(t_ms, &sample);
+    }
 }
 
 fn as_range(range: &Range<u32>) -> Range<usize> {

@@ -2,8 +2,20 @@
 
 use super::WalBase;
 use super::sealed_refs::NO_BLOCK;
-use crate::chunk::xor::{self, BitSink, Encoder};
+use crate::chunk::BitSink;
+use crate::chunk::xor::{self, Encoder};
 use crate::mem::{EXTENT_PAYLOAD_BITS, ExtentRef, Extents, NO_EXTENT};
+
+/// What the newest in-order sample of a series is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Newest {
+    /// There is none.
+    None,
+    /// A float; the encoder has its time and value.
+    Float,
+    /// A histogram; the encoder has its time, and the [open chunk](super::histograms) is beside the series.
+    Histogram,
+}
 
 /// State of a series.
 #[derive(Clone, Copy)]
@@ -14,7 +26,7 @@ pub(super) struct Series {
     pub(super) wal_base: WalBase,
     /// The open chunk's bits so far, header included.
     pub(super) bits: u16,
-    pub(super) has_samples: bool,
+    pub(super) newest: Newest,
     pub(super) first: ExtentRef,
     pub(super) last: ExtentRef,
     /// The newest block of references to sealed chunks.
@@ -29,7 +41,7 @@ impl Default for Series {
             encoder: Encoder::EMPTY,
             wal_base: WalBase::default(),
             bits: 0,
-            has_samples: false,
+            newest: Newest::None,
             first: NO_EXTENT,
             last: NO_EXTENT,
             sealed: NO_BLOCK,
@@ -38,6 +50,12 @@ impl Default for Series {
 }
 
 impl Series {
+    /// Whether there is any sample.
+    #[inline]
+    pub(super) fn has_samples(&self) -> bool {
+        self.newest != Newest::None
+    }
+
     /// Appends to the open chunk, which is begun if there is none.
     #[inline]
     pub(super) fn push(&mut self, extents: &mut Extents, t_ms: i64, value: u64) {
@@ -51,7 +69,7 @@ impl Series {
         let mut sink = ExtentSink { extents, last: self.last, bits: self.bits };
         self.encoder.append(&mut sink, t_ms, value);
         (self.last, self.bits) = (sink.last, sink.bits);
-        self.has_samples = true;
+        self.newest = Newest::Float;
     }
 
     /// Appends the open chunk's bytes to `out`.

@@ -3,16 +3,25 @@
 //! Series are written one after the other while appends go on, so a snapshot is not one moment: a series
 //! written late holds samples that the WAL will repeat. Restoring relies on appends being idempotent.
 
+use super::histograms::OpenHistograms;
 use super::ooo::{Late, LateChunk};
 use super::sealed_refs::SealedRef;
-use super::series::Series;
+use super::series::{Newest, Series};
 use super::{Head, LOST_KEY};
 use crate::chunk::xor::{self, Encoder};
+use crate::histogram::Histogram;
 use crate::index::SeriesRef;
 use crate::labels::Labels;
 use crate::mem::EXTENT_PAYLOAD_BITS;
 use crate::sealed::Location;
 use crate::varint;
+
+/// The series has samples.
+const HAS_SAMPLES: u8 = 1;
+/// Its newest sample is a histogram, whose open chunk follows.
+const HAS_OPEN_HISTOGRAMS: u8 = 2;
+/// Late histograms follow that are not sealed yet.
+const HAS_LATE_HISTOGRAMS: u8 = 4;
 
 /// Bytes that describe no series.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -29,7 +38,15 @@ impl Head {
         put_bytes(out, &labels);
 
         let encoder = &state.encoder;
-        out.push(u8::from(state.has_samples));
+        let none = Late::default();
+        let late = self.overlay.get(series).unwrap_or(&none);
+        let open_histograms = self.histograms.get(series.0);
+        let flag = |is_set: bool, flag: u8| if is_set { flag } else { 0 };
+        out.push(
+            flag(state.has_samples(), HAS_SAMPLES)
+                | flag(open_histograms.is_some(), HAS_OPEN_HISTOGRAMS)
+                | flag(!late.histograms.is_empty(), HAS_LATE_HISTOGRAMS),
+        );
         varint::put_i64(out, encoder.t_ms);
         out.extend_from_slice(&encoder.value.to_le_bytes());
         varint::put_u64(out, u64::from(encoder.count));
@@ -50,8 +67,6 @@ impl Head {
             put_location(out, sealed.at);
         }
 
-        let none = Late::default();
-        let late = self.overlay.get(series).unwrap_or(&none);
         varint::put_u64(out, late.chunks.len() as u64);
         for chunk in &late.chunks {
             varint::put_i64(out, chunk.min_ms);
@@ -63,13 +78,29 @@ impl Head {
             varint::put_i64(out, *t_ms);
             out.extend_from_slice(&value.to_le_bytes());
         }
+        if let Some(open) = open_histograms {
+            open.put(out);
+        }
+        if !late.histograms.is_empty() {
+            varint::put_u64(out, late.histograms.len() as u64);
+            for (t_ms, histogram) in &late.histograms {
+                varint::put_i64(out, *t_ms);
+                histogram.put(out);
+            }
+        }
     }
 
     /// Adds the next series from the front of `from`.
     pub(crate) fn restore_state(&mut self, from: &mut &[u8]) -> Result<(), BadState> {
         let key = u128::from_le_bytes(take_array(from)?);
         let labels = Labels::parse(take_bytes(from)?).map_err(|_| BadState)?;
-        let mut state = Series { has_samples: take_array::<1>(from)? != [0], ..Series::default() };
+        let [flags] = take_array(from)?;
+        let newest = match flags {
+            _ if flags & HAS_OPEN_HISTOGRAMS != 0 => Newest::Histogram,
+            _ if flags & HAS_SAMPLES != 0 => Newest::Float,
+            _ => Newest::None,
+        };
+        let mut state = Series { newest, ..Series::default() };
         state.encoder = Encoder {
             t_ms: varint::take_i64(from).ok_or(BadState)?,
             value: u64::from_le_bytes(take_array(from)?),
@@ -101,13 +132,24 @@ impl Head {
             let t_ms = varint::take_i64(from).ok_or(BadState)?;
             late.buffer.push((t_ms, u64::from_le_bytes(take_array(from)?)));
         }
+        let open_histograms =
+            if flags & HAS_OPEN_HISTOGRAMS != 0 { Some(OpenHistograms::take(from)?) } else { None };
+        if flags & HAS_LATE_HISTOGRAMS != 0 {
+            for _ in 0..take_count(from)? {
+                let t_ms = varint::take_i64(from).ok_or(BadState)?;
+                late.histograms.push((t_ms, Box::new(Histogram::take(from).ok_or(BadState)?)));
+            }
+        }
 
         let series = self.add_series(key, labels).map_err(|_| BadState)?;
-        if state.has_samples {
+        if state.has_samples() {
             self.newest_ms = self.newest_ms.max(Some(state.encoder.t_ms));
         }
         self.series[series.0 as usize] = state;
-        if !late.chunks.is_empty() || !late.buffer.is_empty() {
+        if let Some(open) = open_histograms {
+            self.histograms.insert(series.0, open);
+        }
+        if !late.is_empty() {
             *self.overlay.entry(series) = late;
         }
         Ok(())
@@ -153,7 +195,7 @@ impl Head {
     }
 }
 
-fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
+pub(super) fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
     varint::put_u64(out, bytes.len() as u64);
     out.extend_from_slice(bytes);
 }
@@ -163,13 +205,13 @@ fn put_location(out: &mut Vec<u8>, at: Location) {
     varint::put_u64(out, u64::from(at.offset));
 }
 
-fn take_array<const N: usize>(from: &mut &[u8]) -> Result<[u8; N], BadState> {
+pub(super) fn take_array<const N: usize>(from: &mut &[u8]) -> Result<[u8; N], BadState> {
     let (array, rest) = from.split_first_chunk().ok_or(BadState)?;
     *from = rest;
     Ok(*array)
 }
 
-fn take_bytes<'a>(from: &mut &'a [u8]) -> Result<&'a [u8], BadState> {
+pub(super) fn take_bytes<'a>(from: &mut &'a [u8]) -> Result<&'a [u8], BadState> {
     let len = usize::try_from(varint::take_u64(from).ok_or(BadState)?).map_err(|_| BadState)?;
     let (bytes, rest) = from.split_at_checked(len).ok_or(BadState)?;
     *from = rest;

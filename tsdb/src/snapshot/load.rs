@@ -4,8 +4,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::{
-    BLOCK_BEGIN, BLOCK_BYTES_MAX, BLOCK_END, BLOCK_HEADER_BYTES, BLOCK_SERIES, FILE_HEADER, SnapshotBegin,
-    file_number,
+    BLOCK_BEGIN, BLOCK_BYTES_MAX, BLOCK_END, BLOCK_HEADER_BYTES, BLOCK_SERIES, FILE_HEADER, OLD_FILE_HEADER,
+    SnapshotBegin, file_number,
 };
 use crate::disk::Disk;
 use crate::head::Head;
@@ -90,7 +90,7 @@ fn read_file(disk: &dyn Disk, path: &Path, shard_folder: &Path) -> Result<(Head,
 }
 
 fn split(bytes: &[u8]) -> Result<Vec<Block<'_>>, LoadError> {
-    if !bytes.starts_with(&FILE_HEADER) {
+    if !bytes.starts_with(&FILE_HEADER) && !bytes.starts_with(&OLD_FILE_HEADER) {
         return Err(LoadError::Damaged { offset: 0 });
     }
     let mut blocks = Vec::new();

@@ -2,7 +2,9 @@
 
 use super::batch::{BatchName, Sample, put_samples};
 use super::format::{FILE_HEADER, RecordType, put_record};
+use super::histograms::HistogramSection;
 use crate::head::WalBase;
+use crate::histogram::Histogram;
 use crate::index::SeriesRef;
 use crate::varint;
 
@@ -62,6 +64,7 @@ struct Batch {
     new_count: u64,
     first_new: u32,
     samples: Vec<Sample>,
+    histograms: HistogramSection,
 }
 
 impl LaneEncoder {
@@ -116,16 +119,22 @@ impl LaneEncoder {
         self.batch.samples.push(Sample { series: series.0, t_ms, xor, full });
     }
 
+    /// Adds a histogram to the batch.
+    pub fn histogram(&mut self, series: SeriesRef, t_ms: i64, histogram: &Histogram) {
+        self.batch.histograms.put(series.0, t_ms, histogram);
+    }
+
     /// Forgets what was added to the batch.
     pub fn abandon_batch(&mut self) {
         self.batch.new_series.clear();
         self.batch.new_count = 0;
         self.batch.samples.clear();
+        self.batch.histograms.clear();
     }
 
     /// Whether the batch holds nothing.
     pub fn batch_is_empty(&self) -> bool {
-        self.batch.new_count == 0 && self.batch.samples.is_empty()
+        self.batch.new_count == 0 && self.batch.samples.is_empty() && self.batch.histograms.bytes().is_empty()
     }
 
     /// Ends the batch and appends it to the lane, unless it is empty.
@@ -136,7 +145,9 @@ impl LaneEncoder {
         self.begin_buffer();
         self.name_stream(stream, stream_name);
         let (batch, frame) = (&self.batch, self.frame);
-        put_record(&mut self.pending, RecordType::Batch, |out| {
+        let histograms = batch.histograms.bytes();
+        let kind = if histograms.is_empty() { RecordType::Batch } else { RecordType::BatchWithHistograms };
+        put_record(&mut self.pending, kind, |out| {
             varint::put_u64(out, u64::from(stream.0));
             out.extend_from_slice(&name.boot.to_le_bytes());
             varint::put_u64(out, name.number);
@@ -145,6 +156,10 @@ impl LaneEncoder {
             if batch.new_count > 0 {
                 varint::put_u64(out, u64::from(batch.first_new));
                 out.extend_from_slice(&batch.new_series);
+            }
+            if !histograms.is_empty() {
+                varint::put_u64(out, histograms.len() as u64);
+                out.extend_from_slice(histograms);
             }
             put_samples(out, &batch.samples);
         });

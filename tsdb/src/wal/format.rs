@@ -23,11 +23,14 @@ pub(super) enum RecordType {
     Stream = 2,
     /// A batch of a stream.
     Batch = 3,
+    /// A batch of a stream in which there are histograms.
+    BatchWithHistograms = 4,
 }
 
 impl RecordType {
     fn from_byte(byte: u8) -> Option<Self> {
-        [Self::Commit, Self::Stream, Self::Batch].into_iter().find(|t| *t as u8 == byte)
+        let all = [Self::Commit, Self::Stream, Self::Batch, Self::BatchWithHistograms];
+        all.into_iter().find(|t| *t as u8 == byte)
     }
 }
 

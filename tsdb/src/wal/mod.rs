@@ -20,6 +20,7 @@
 mod batch;
 mod encoder;
 mod format;
+mod histograms;
 mod reader;
 mod writer;
 

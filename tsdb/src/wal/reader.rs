@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 use super::batch::{Bases, BatchName, DecodedSample, take_samples};
 use super::encoder::WalPosition;
 use super::format::{FILE_HEADER, RECORD_HEADER_BYTES, RECORD_MAGIC, RecordType, file_number, take_record};
+use super::histograms::take_histograms;
 use crate::disk::Disk;
+use crate::histogram::Histogram;
 use crate::varint;
 
 /// Takes what a lane's files hold.
@@ -22,6 +24,8 @@ pub trait Replay {
     fn series(&mut self, stream: usize, number: u32, canonical_labels: &[u8]);
     /// A sample was accepted.
     fn sample(&mut self, stream: usize, sample: DecodedSample);
+    /// A histogram was accepted.
+    fn histogram(&mut self, stream: usize, series: u32, t_ms: i64, histogram: &Histogram);
 }
 
 /// Bytes of a file that are not as they were written.
@@ -74,7 +78,8 @@ fn files(disk: &dyn Disk, folder: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
     Ok(files)
 }
 
-/// Reads all files of a lane in order, and cuts a torn end off the last one.
+/// Reads all files of a lane in order, and cuts a torn end off the last one. What it has read is durable when it
+/// returns.
 pub fn replay(disk: &dyn Disk, folder: &Path, to: &mut dyn Replay) -> io::Result<ReplayReport> {
     let files = files(disk, folder)?;
     let mut report = ReplayReport { next_file: 1, ..ReplayReport::default() };
@@ -83,12 +88,19 @@ pub fn replay(disk: &dyn Disk, folder: &Path, to: &mut dyn Replay) -> io::Result
         report.next_file = number + 1;
         let bytes = disk.read(&path)?;
         let file = FileReader { path: &path, number, bytes: &bytes, is_last: Some(number) == last };
-        let good_bytes = file.read(to, &mut report);
-        if good_bytes < bytes.len() {
+        let (good_bytes, is_last) = (file.read(to, &mut report), file.is_last);
+        if good_bytes < bytes.len() || is_last {
             let mut file = disk.open(&path)?;
-            file.set_len(good_bytes as u64)?;
+            if good_bytes < bytes.len() {
+                file.set_len(good_bytes as u64)?;
+            }
+            // What was read counts as durable from here on, but if the process was killed it may never have been
+            // synced. Only the last file can be so: each is synced before the next one is made.
             file.sync_data()?;
         }
+    }
+    if last.is_some() {
+        disk.sync_dir(folder)?;
     }
     Ok(report)
 }
@@ -110,7 +122,8 @@ impl FileReader<'_> {
             let understood = record.and_then(|(kind, payload, len)| {
                 let position = WalPosition { file: self.number, offset: at as u64 };
                 read_record(kind, payload, position, &mut streams, to)?;
-                report.batches += u64::from(kind == RecordType::Batch);
+                let is_batch = matches!(kind, RecordType::Batch | RecordType::BatchWithHistograms);
+                report.batches += u64::from(is_batch);
                 Some(len)
             });
             if let Some(len) = understood {
@@ -183,7 +196,7 @@ fn read_record(
             let id = varint::take_u64(&mut payload)?;
             streams.insert(id, (to.stream(payload), Bases::default()));
         }
-        RecordType::Batch => {
+        RecordType::Batch | RecordType::BatchWithHistograms => {
             // A stream whose name was lost: its batches are lost with it.
             let (stream, bases) = streams.get_mut(&varint::take_u64(&mut payload)?)?;
             let (boot, rest) = payload.split_first_chunk()?;
@@ -207,11 +220,21 @@ fn read_record(
                 }
                 number = number.checked_add(1)?;
             }
+            let mut histograms = [].as_slice();
+            if kind == RecordType::BatchWithHistograms {
+                let len = usize::try_from(varint::take_u64(&mut payload)?).ok()?;
+                (histograms, payload) = payload.split_at_checked(len)?;
+            }
             take_samples(payload, frame, bases, |sample| {
                 if wanted {
                     to.sample(*stream, sample);
                 }
             })?;
+            if wanted {
+                take_histograms(histograms, |series, t_ms, histogram| {
+                    to.histogram(*stream, series, t_ms, histogram);
+                })?;
+            }
         }
     }
     Some(())

@@ -1,24 +1,28 @@
 //! A shard as small as can be: a head and a lane, driven the way the node drives them.
 
+pub mod histograms;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
 use gyre_tsdb::disk::{Disk, SimDisk};
+use gyre_tsdb::histogram::Histogram;
 use gyre_tsdb::labels::{self, Labels};
 use gyre_tsdb::snapshot::{self, SnapshotBegin, SnapshotEnd, SnapshotWriter};
 use gyre_tsdb::wal::{
     BatchName, DecodedSample, LaneEncoder, Piece, Replay, ReplayReport, StreamId, WalError, WalPosition,
     WalWriter, replay,
 };
-use gyre_tsdb::{Appended, Head, SeriesBatch, SeriesRef};
+use gyre_tsdb::{Appended, Decoded, Head, SeriesBatch, SeriesRef};
+use histograms::{histogram, is_histogram};
 
 pub const LANE: &str = "wal/0";
 pub const SHARD: &str = "shard";
 pub const SNAPSHOTS: &str = "shard/snapshots";
 const STREAM: &[u8] = b"tenant/0-of-1@1";
 
-/// Series name, then samples by time.
+/// Series name, then samples by time: a float's bits, or the seed of a [histogram].
 pub type Content = BTreeMap<String, BTreeMap<i64, u64>>;
 
 pub fn key(labels: &[u8]) -> u128 {
@@ -62,7 +66,13 @@ impl Shard {
                     series
                 }
             };
-            if matches!(self.head.append(series, *t, *v), Appended::InOrder | Appended::Late) {
+            let is_new = |appended| matches!(appended, Appended::InOrder | Appended::Late);
+            if is_histogram(name, *v) {
+                let histogram = histogram(*v);
+                if is_new(self.head.append_histogram(series, *t, &histogram)) {
+                    self.encoder.histogram(series, *t, &histogram);
+                }
+            } else if is_new(self.head.append(series, *t, *v)) {
                 self.encoder.sample(series, *t, *v, self.head.wal_base_mut(series));
             }
         }
@@ -119,9 +129,18 @@ impl Shard {
         let mut content = Content::new();
         for series in batch.series() {
             let (mut times, mut values, mut scratch) = (Vec::new(), Vec::new(), Vec::new());
-            batch.decode(series, (i64::MIN, i64::MAX), &mut times, &mut values, &mut scratch).unwrap();
+            let mut seeds = Vec::new();
+            let mut seed = |t: i64, sample: &Histogram| {
+                assert!(sample.same_data(&histogram(sample.sum)), "not what was appended: {sample:?}");
+                seeds.push((t, sample.sum));
+            };
+            let mut to = Decoded { times: &mut times, values: &mut values, histogram: &mut seed };
+            batch.decode(series, (i64::MIN, i64::MAX), &mut to, &mut scratch).unwrap();
             let name = batch.labels(series).get("__name__").unwrap().to_owned();
-            let samples = times.into_iter().zip(values.into_iter().map(f64::to_bits)).collect();
+            let total = times.len() + seeds.len();
+            let floats = times.into_iter().zip(values.into_iter().map(f64::to_bits));
+            let samples: BTreeMap<i64, u64> = floats.chain(seeds).collect();
+            assert_eq!(samples.len(), total, "a time is there once");
             assert!(content.insert(name, samples).is_none(), "a series is there once");
         }
         content
@@ -160,6 +179,15 @@ impl Replay for Target {
             }
             _ => self.lost += 1,
         }
+    }
+
+    fn histogram(&mut self, _: usize, series: u32, t_ms: i64, histogram: &Histogram) {
+        if !self.head.is_known(SeriesRef(series)) {
+            self.lost += 1;
+            return;
+        }
+        let appended = self.head.append_histogram(SeriesRef(series), t_ms, histogram);
+        assert_ne!(appended, Appended::Conflict);
     }
 }
 

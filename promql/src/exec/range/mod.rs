@@ -288,6 +288,20 @@ impl Windows {
     fn end_ms(&self, step: usize) -> i64 {
         self.at_ms.unwrap_or_else(|| self.grid.timestamp(step)).saturating_sub(self.offset_ms)
     }
+
+    /// Adds the number of samples in each window.
+    fn count(&self, buffer: &SampleBuffer, counts: &mut [u64]) {
+        let (mut floats, mut histograms) = ((0, 0), (0, 0));
+        for (step, count) in counts.iter_mut().enumerate() {
+            let end_ms = self.end_ms(step);
+            let after_ms = end_ms.saturating_sub(self.range_ms).saturating_sub(self.before_ms);
+            let until_ms = end_ms.saturating_add(self.after_ms);
+            advance(&buffer.float_timestamps, &mut floats, after_ms, until_ms);
+            advance(&buffer.histogram_timestamps, &mut histograms, after_ms, until_ms);
+            let sizes = buffer.histograms[histograms.0..histograms.1].iter().map(|h| h.size_in_samples());
+            *count += (floats.1 - floats.0 + sizes.sum::<usize>()) as u64;
+        }
+    }
 }
 
 /// A function over stored samples.
@@ -317,6 +331,10 @@ impl<'p> RangeReader<'p> {
 }
 
 impl Reader for RangeReader<'_> {
+    fn count(&self, _: &Row, buffer: &SampleBuffer, counts: &mut [u64]) {
+        self.windows.count(buffer, counts);
+    }
+
     fn time_range_ms(&self) -> (i64, i64) {
         let windows = &self.windows;
         let first = windows.end_ms(0).saturating_sub(windows.range_ms).saturating_sub(windows.before_ms);
@@ -357,6 +375,11 @@ impl Stage for RangeStage<'_> {
     fn apply(&self, series: &mut SeriesRow, worker: &mut Worker<'_>) -> Result<(), QueryError> {
         let Worker { buffer, annotations, spare, .. } = worker;
         row_to_samples(&self.inner, &series.row, buffer);
+        if let Some(counts) = &worker.tracker.counts {
+            let mut sizes = vec![0; self.windows.grid.steps];
+            self.windows.count(buffer, &mut sizes);
+            counts.add(self.windows.grid.counted, &sizes);
+        }
         self.function.fill(&series.labels, buffer, &self.windows, spare, annotations)?;
         std::mem::swap(&mut series.row, spare);
         Ok(())

@@ -1,40 +1,27 @@
-//! Label sets, samples, vectors and matrices.
+//! Label sets, samples, series.
 
-use gyre_promql::value::{Sample, SampleValue, Series, Value};
+use gyre_promql::value::{Sample, SampleValue, Series};
 
 use super::histogram::write_histogram;
 use super::number::{write_scalar_value, write_timestamp_ms, write_value};
 use super::text::{write_html_safe_string, write_string};
 
-/// Writes the `data` of a query.
-pub fn write(out: &mut Vec<u8>, value: &Value) {
-    let mut begin = |kind: &str| {
-        out.extend_from_slice(b"{\"resultType\":\"");
-        out.extend_from_slice(kind.as_bytes());
-        out.extend_from_slice(b"\",\"result\":");
-    };
-    match value {
-        Value::Scalar { timestamp_ms, value } => {
-            begin("scalar");
-            write_pair(out, *timestamp_ms, |out| write_scalar_value(out, *value));
-        }
-        Value::String { timestamp_ms, value } => {
-            begin("string");
-            write_pair(out, *timestamp_ms, |out| write_html_safe_string(out, value));
-        }
-        Value::Vector(samples) => {
-            begin("vector");
-            write_list(out, samples, write_sample);
-        }
-        Value::Matrix(series) => {
-            begin("matrix");
-            write_list(out, series, write_series);
-        }
-    }
-    out.push(b'}');
+/// Points that are written at a time. A float takes some 30 bytes, a histogram up to some thousand.
+const FLOATS_AT_A_TIME: usize = 1024;
+const HISTOGRAMS_AT_A_TIME: usize = 4;
+
+/// Writes a scalar.
+pub fn write_scalar(out: &mut Vec<u8>, t_ms: i64, value: f64) {
+    write_pair(out, t_ms, |out| write_scalar_value(out, value));
 }
 
-fn write_sample(out: &mut Vec<u8>, sample: &Sample) {
+/// Writes a string literal's value.
+pub fn write_text(out: &mut Vec<u8>, t_ms: i64, value: &str) {
+    write_pair(out, t_ms, |out| write_html_safe_string(out, value));
+}
+
+/// Writes one sample of a vector.
+pub fn write_sample(out: &mut Vec<u8>, sample: &Sample) {
     out.extend_from_slice(b"{\"metric\":");
     write_label_set(out, sample.labels.iter());
     match &sample.value {
@@ -50,26 +37,55 @@ fn write_sample(out: &mut Vec<u8>, sample: &Sample) {
     out.push(b'}');
 }
 
-fn write_series(out: &mut Vec<u8>, series: &Series) {
-    out.extend_from_slice(b"{\"metric\":");
-    write_label_set(out, series.labels.iter());
-    // A series of histograms alone has no such key, and neither has one of nothing.
-    let mut separator: &[u8] = b",\"values\":[";
-    for (t_ms, value) in series.floats() {
-        out.extend_from_slice(separator);
-        separator = b",";
-        write_point(out, t_ms, value);
+/// Writes one series of a matrix, some points at a time.
+pub struct SeriesWriter {
+    series: Series,
+    has_begun: bool,
+    floats: usize,
+    histograms: usize,
+}
+
+impl SeriesWriter {
+    /// Nothing of it is written yet.
+    pub fn new(series: Series) -> Self {
+        Self { series, has_begun: false, floats: 0, histograms: 0 }
     }
-    if separator == b"," {
-        out.push(b']');
-    }
-    if !series.histograms().is_empty() {
-        out.extend_from_slice(b",\"histograms\":");
-        write_list(out, series.histograms(), |out, (t_ms, histogram)| {
+
+    /// Writes some more; false once the series is complete.
+    pub fn write_some(&mut self, out: &mut Vec<u8>) -> bool {
+        if !self.has_begun {
+            self.has_begun = true;
+            out.extend_from_slice(b"{\"metric\":");
+            write_label_set(out, self.series.labels.iter());
+        }
+        // A series of histograms alone has no such key, and neither has one of nothing.
+        let before = self.floats;
+        for (t_ms, value) in self.series.floats_from(before).take(FLOATS_AT_A_TIME) {
+            out.extend_from_slice(if self.floats == 0 { b",\"values\":[" } else { b"," });
+            self.floats += 1;
+            write_point(out, t_ms, value);
+        }
+        if self.floats - before == FLOATS_AT_A_TIME {
+            return true;
+        }
+        let histograms = self.series.histograms();
+        if self.histograms == 0 && self.floats > 0 {
+            out.push(b']');
+        }
+        for (t_ms, histogram) in histograms.iter().skip(self.histograms).take(HISTOGRAMS_AT_A_TIME) {
+            out.extend_from_slice(if self.histograms == 0 { b",\"histograms\":[" } else { b"," });
+            self.histograms += 1;
             write_pair(out, *t_ms, |out| write_histogram(out, histogram));
-        });
+        }
+        if self.histograms < histograms.len() {
+            return true;
+        }
+        if self.histograms > 0 {
+            out.push(b']');
+        }
+        out.push(b'}');
+        false
     }
-    out.push(b'}');
 }
 
 /// Writes `[1435781451.781,"1"]`.
@@ -113,57 +129,4 @@ pub fn write_list<T>(out: &mut Vec<u8>, items: &[T], mut write_item: impl FnMut(
         write_item(out, item);
     }
     out.push(b']');
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use gyre_promql::histogram::FloatHistogram;
-    use gyre_promql::labels::Labels;
-
-    use super::*;
-
-    fn data(value: &Value) -> String {
-        let mut out = Vec::new();
-        write(&mut out, value);
-        String::from_utf8(out).unwrap()
-    }
-
-    fn sample(labels: &[(&str, &str)], timestamp_ms: i64, value: SampleValue) -> Sample {
-        Sample { labels: Labels::from_pairs(labels.iter().copied()), timestamp_ms, value }
-    }
-
-    // Forms of Prometheus's documentation of its HTTP API. Matrices are tested over HTTP, where they are made.
-    #[test]
-    fn scalars_and_strings_are_pairs() {
-        assert_eq!(
-            data(&Value::Scalar { timestamp_ms: 1_000, value: 0.333 }),
-            r#"{"resultType":"scalar","result":[1,"0.333"]}"#
-        );
-        assert_eq!(
-            data(&Value::String { timestamp_ms: 1_001, value: "a<b".to_owned() }),
-            r#"{"resultType":"string","result":[1.001,"a\u003cb"]}"#
-        );
-    }
-
-    #[test]
-    fn vectors_are_lists_of_series_with_one_value_each() {
-        assert_eq!(data(&Value::Vector(vec![])), r#"{"resultType":"vector","result":[]}"#);
-        let labels = [("__name__", "up"), ("job", "a\"<b>")];
-        let histogram = SampleValue::Histogram(Arc::new(FloatHistogram::default()));
-        assert_eq!(
-            data(&Value::Vector(vec![
-                sample(&labels, 1_435_781_451_781, SampleValue::Float(1.0)),
-                sample(&[], 0, SampleValue::Float(f64::NAN)),
-                sample(&[], 0, histogram),
-            ])),
-            concat!(
-                r#"{"resultType":"vector","result":["#,
-                r#"{"metric":{"__name__":"up","job":"a\"<b>"},"value":[1435781451.781,"1"]},"#,
-                r#"{"metric":{},"value":[0,"NaN"]},"#,
-                r#"{"metric":{},"histogram":[0,{"count":"0","sum":"0"}]}]}"#
-            )
-        );
-    }
 }

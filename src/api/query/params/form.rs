@@ -1,11 +1,15 @@
 //! Form values, from the URL and from a posted body. The body's come first, as in Go's `Request.Form`.
+//!
+//! A pair that cannot be decoded is left out, as Go does; only `series` asks whether there was one.
 
 use std::borrow::Cow;
 use std::time::Duration;
 
+use actix_web::http::Method;
 use actix_web::http::header::CONTENT_TYPE;
 use actix_web::{HttpRequest, web};
 use futures_util::StreamExt;
+use gyre_promql::gostd::quote;
 
 use crate::api::query::error::ApiError;
 
@@ -20,6 +24,8 @@ const RECEIVE_TIMEOUT: Duration = Duration::from_secs(30);
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Form {
     values: Vec<(String, String)>,
+    /// What is wrong with the first pair that was left out.
+    problem: Option<String>,
 }
 
 impl Form {
@@ -43,12 +49,20 @@ impl Form {
             if self.values.len() == FORM_VALUES_MAX {
                 return Err(ApiError::BadData(format!("more than {FORM_VALUES_MAX} form values")));
             }
-            let mut halves = pair.splitn(2, |byte| *byte == b'=');
-            let name = decode(halves.next().unwrap_or_default())?;
-            let value = decode(halves.next().unwrap_or_default())?;
-            self.values.push((name, value));
+            match decode_pair(pair) {
+                Ok(pair) => self.values.push(pair),
+                Err(problem) => self.problem = self.problem.take().or(Some(problem)),
+            }
         }
         Ok(())
+    }
+
+    /// Refuses a form of which something had to be left out.
+    pub fn check(&self) -> Result<(), ApiError> {
+        match &self.problem {
+            Some(problem) => Err(ApiError::BadData(format!("error parsing form values: {problem}"))),
+            None => Ok(()),
+        }
     }
 
     /// The first value of this name; empty if there is none.
@@ -63,6 +77,9 @@ impl Form {
 }
 
 fn is_form(request: &HttpRequest) -> bool {
+    if request.method() != Method::POST {
+        return false;
+    }
     let content_type = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let media_type = content_type.and_then(|value| value.split(';').next()).unwrap_or_default();
     media_type.trim().eq_ignore_ascii_case("application/x-www-form-urlencoded")
@@ -84,31 +101,41 @@ async fn receive(mut payload: web::Payload) -> Result<Vec<u8>, ApiError> {
     tokio::time::timeout(RECEIVE_TIMEOUT, receiving).await.map_err(|_| ApiError::FormSlow)?
 }
 
-fn decode(encoded: &[u8]) -> Result<String, ApiError> {
-    let fail = || {
-        let text = String::from_utf8_lossy(&encoded[..encoded.len().min(200)]).into_owned();
-        ApiError::BadData(format!("error parsing form values: invalid encoding in {text:?}"))
-    };
+/// Name and value; the error is in Go's words, but for text that is not UTF-8, which Go lets pass.
+fn decode_pair(pair: &[u8]) -> Result<(String, String), String> {
+    if pair.contains(&b';') {
+        return Err("invalid semicolon separator in query".to_owned());
+    }
+    let mut halves = pair.splitn(2, |byte| *byte == b'=');
+    let name = decode(halves.next().unwrap_or_default())?;
+    Ok((name, decode(halves.next().unwrap_or_default())?))
+}
+
+fn decode(encoded: &[u8]) -> Result<String, String> {
     let mut bytes: Cow<'_, [u8]> = Cow::Borrowed(encoded);
     if encoded.iter().any(|byte| matches!(byte, b'%' | b'+')) {
         let mut decoded = Vec::with_capacity(encoded.len());
         let mut rest = encoded;
         while let Some((byte, behind)) = rest.split_first() {
-            rest = behind;
             match byte {
                 b'+' => decoded.push(b' '),
                 b'%' => {
-                    let (hex, behind) = rest.split_first_chunk::<2>().ok_or_else(fail)?;
-                    let digit = |byte: u8| char::from(byte).to_digit(16).ok_or_else(fail);
-                    decoded.push((digit(hex[0])? << 4 | digit(hex[1])?) as u8);
-                    rest = behind;
+                    let digit = |at: usize| behind.get(at).and_then(|byte| char::from(*byte).to_digit(16));
+                    let (Some(high), Some(low)) = (digit(0), digit(1)) else {
+                        let escape = &rest[..rest.len().min(3)];
+                        return Err(format!("invalid URL escape {}", quote(escape)));
+                    };
+                    decoded.push((high << 4 | low) as u8);
+                    rest = &behind[2..];
+                    continue;
                 }
                 byte => decoded.push(*byte),
             }
+            rest = behind;
         }
         bytes = Cow::Owned(decoded);
     }
-    String::from_utf8(bytes.into_owned()).map_err(|_| fail())
+    String::from_utf8(bytes.into_owned()).map_err(|_| "a form value is not UTF-8".to_owned())
 }
 
 #[cfg(test)]
@@ -131,11 +158,26 @@ mod tests {
         assert_eq!(super::tests::form("q=%C3%BC=1").unwrap().get("q"), "ü=1");
     }
 
+    // Texts of Go's `net/url`.
     #[test]
-    fn broken_escapes_and_broken_utf8_are_refused() {
-        for encoded in ["a=%", "a=%2", "a=%zz", "%=1", "a=%ff"] {
-            assert!(matches!(form(encoded), Err(ApiError::BadData(_))), "{encoded}");
+    fn pairs_that_cannot_be_decoded_are_left_out_and_remembered() {
+        for (encoded, problem) in [
+            ("a=%", r#"invalid URL escape "%""#),
+            ("a=%2", r#"invalid URL escape "%2""#),
+            ("a=%zz1", r#"invalid URL escape "%zz""#),
+            ("%=1", r#"invalid URL escape "%""#),
+            ("a=1;b=2", "invalid semicolon separator in query"),
+            ("a=%ff", "a form value is not UTF-8"),
+        ] {
+            let form = form(&format!("{encoded}&a=kept")).unwrap();
+            assert_eq!(form.get("a"), "kept", "{encoded}");
+            assert_eq!(
+                form.check(),
+                Err(ApiError::BadData(format!("error parsing form values: {problem}"))),
+                "{encoded}"
+            );
         }
+        assert_eq!(form("a=1").unwrap().check(), Ok(()));
     }
 
     #[test]

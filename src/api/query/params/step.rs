@@ -10,8 +10,12 @@ pub fn parse_duration_param_ns(text: &str) -> Result<i64, String> {
     let quoted = || quote(text.as_bytes());
     if let Ok(seconds) = parse_float(text) {
         let ns = seconds * 1e9;
-        // Both bounds are exact as floats; NaN is within neither.
-        if ns.is_nan() || !(-9_223_372_036_854_775_808.0..=9_223_372_036_854_775_808.0).contains(&ns) {
+        if ns.is_nan() {
+            // What Go makes of it.
+            return Ok(i64::MIN);
+        }
+        // Both bounds are exact as floats.
+        if !(-9_223_372_036_854_775_808.0..=9_223_372_036_854_775_808.0).contains(&ns) {
             return Err(format!("cannot parse {} to a valid duration. It overflows int64", quoted()));
         }
         return Ok(ns as i64);
@@ -56,7 +60,7 @@ mod tests {
             let error = parse_duration_param_ns(text).unwrap_err();
             assert_eq!(error, format!("cannot parse \"{text}\" to a valid duration"));
         }
-        for text in ["-148966367200.372", "148966367200.372", "1e30", "NaN"] {
+        for text in ["-148966367200.372", "148966367200.372", "1e30", "Inf"] {
             let error = parse_duration_param_ns(text).unwrap_err();
             assert_eq!(error, format!("cannot parse \"{text}\" to a valid duration. It overflows int64"));
         }
@@ -66,7 +70,7 @@ mod tests {
     fn a_step_must_be_a_millisecond_at_least() {
         assert_eq!(parse_step_ms("0.001"), Ok(1));
         assert_eq!(parse_step_ms("1h"), Ok(3_600_000));
-        for text in ["0", "-1", "0.0009"] {
+        for text in ["0", "-1", "0.0009", "NaN"] {
             assert!(
                 parse_step_ms(text).unwrap_err().starts_with("zero or negative query resolution step"),
                 "{text}"

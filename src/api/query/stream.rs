@@ -1,0 +1,327 @@
+//! Answers are encoded while they are sent.
+//!
+//! An answer's text is several times the size of what it is made from, and a client may read it slowly. So it is
+//! written in pieces of about [`PIECE_BYTES`]: the next one when the server's buffer has room for it. What has been
+//! written is dropped at once. When the client goes away the rest is dropped. So it is when the client stops reading for
+//! [`STALL_LIMIT`], or is not done after [`SEND_LIMIT`]: whoever asks for much and hardly reads must not fill the memory.
+//!
+//! An answer that fits into one piece is sent whole, with its length.
+
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use actix_web::HttpResponse;
+use actix_web::body::{BodySize, MessageBody};
+use actix_web::http::StatusCode;
+use actix_web::http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderValue};
+use actix_web::web::Bytes;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::json::{Annotations, envelope};
+use crate::api::response;
+
+/// Bytes of a piece, about: the entry that reaches them is the piece's last.
+pub const PIECE_BYTES: usize = 64 << 10;
+/// Answers below this are not compressed: it would not be worth the work.
+const COMPRESS_BYTES_MIN: usize = 1 << 10;
+/// How long a client may read nothing.
+const STALL_LIMIT: Duration = Duration::from_secs(60);
+/// How long it may take to read all.
+const SEND_LIMIT: Duration = Duration::from_secs(600);
+
+/// The results that are being sent. Each is within its query's limit; together they are within this one.
+#[derive(Debug)]
+pub struct SendingBytes {
+    /// A permit is a KiB.
+    permits: Arc<Semaphore>,
+    max: usize,
+}
+
+/// A share of [`SendingBytes`], given back when dropped.
+#[derive(Debug)]
+pub struct SendingShare {
+    _permit: OwnedSemaphorePermit,
+}
+
+impl SendingBytes {
+    /// Allows `max` bytes.
+    pub fn new(max: u64) -> Self {
+        let max = usize::try_from(max).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);
+        Self { permits: Arc::new(Semaphore::new(max >> 10)), max }
+    }
+
+    /// A share for a result of so many bytes. One that is larger than all that is allowed may be sent alone. `None` if
+    /// there is not enough left.
+    pub fn share(&self, bytes: usize) -> Option<SendingShare> {
+        let permits = u32::try_from(bytes.min(self.max) >> 10).unwrap_or(u32::MAX);
+        let permit = self.permits.clone().try_acquire_many_owned(permits).ok()?;
+        Some(SendingShare { _permit: permit })
+    }
+
+    /// Bytes allowed.
+    pub fn max(&self) -> usize {
+        self.max
+    }
+}
+
+/// The data of an answer.
+pub trait Data {
+    /// Writes some more of it, a few kilobytes at most; false once there is nothing more.
+    fn write_some(&mut self, out: &mut Vec<u8>) -> bool;
+}
+
+/// A list, or an object, whose entries are written one by one.
+pub struct Entries<I, W> {
+    brackets: [u8; 2],
+    entries: I,
+    write: W,
+    has_begun: bool,
+    has_entries: bool,
+}
+
+impl<I: Iterator, W: FnMut(&mut Vec<u8>, I::Item)> Entries<I, W> {
+    /// `[...]`
+    pub fn list(entries: impl IntoIterator<IntoIter = I>, write: W) -> Self {
+        Self::between(*b"[]", entries, write)
+    }
+
+    /// `{...}`; what is written must be a key and a value.
+    pub fn object(entries: impl IntoIterator<IntoIter = I>, write: W) -> Self {
+        Self::between(*b"{}", entries, write)
+    }
+
+    fn between(brackets: [u8; 2], entries: impl IntoIterator<IntoIter = I>, write: W) -> Self {
+        Self { brackets, entries: entries.into_iter(), write, has_begun: false, has_entries: false }
+    }
+}
+
+impl<I: Iterator, W: FnMut(&mut Vec<u8>, I::Item)> Data for Entries<I, W> {
+    fn write_some(&mut self, out: &mut Vec<u8>) -> bool {
+        if !self.has_begun {
+            self.has_begun = true;
+            out.push(self.brackets[0]);
+        }
+        let Some(entry) = self.entries.next() else {
+            out.push(self.brackets[1]);
+            return false;
+        };
+        if self.has_entries {
+            out.push(b',');
+        }
+        self.has_entries = true;
+        (self.write)(out, entry);
+        true
+    }
+}
+
+/// Data that is written already.
+pub struct Whole(pub Vec<u8>);
+
+impl Data for Whole {
+    fn write_some(&mut self, out: &mut Vec<u8>) -> bool {
+        out.append(&mut self.0);
+        false
+    }
+}
+
+/// The answer to a request that succeeded.
+pub fn success(data: impl Data + Send + 'static, annotations: Annotations) -> HttpResponse {
+    let mut document = Document { data, annotations, is_over: false };
+    let mut first = Vec::new();
+    envelope::begin_success(&mut first);
+    document.fill(&mut first);
+    let mut builder = HttpResponse::build(StatusCode::OK);
+    builder.insert_header((CONTENT_TYPE, response::JSON));
+    if !document.is_over {
+        return builder.body(Body::new(first, Box::new(document)));
+    }
+    if first.len() < COMPRESS_BYTES_MIN {
+        builder.insert_header((CONTENT_ENCODING, HeaderValue::from_static("identity")));
+    }
+    builder.body(first)
+}
+
+/// The rest of a document.
+struct Document<D> {
+    data: D,
+    annotations: Annotations,
+    is_over: bool,
+}
+
+impl<D: Data> Document<D> {
+    /// Adds to `out` until it is a piece, or the document is over.
+    fn fill(&mut self, out: &mut Vec<u8>) {
+        while !self.is_over && out.len() < PIECE_BYTES {
+            if !self.data.write_some(out) {
+                envelope::end_success(out, &self.annotations);
+                self.is_over = true;
+            }
+        }
+    }
+}
+
+/// Writes the next piece; an empty one is the end.
+trait Pieces: Send {
+    fn next_piece(&mut self) -> Vec<u8>;
+}
+
+impl<D: Data + Send> Pieces for Document<D> {
+    fn next_piece(&mut self) -> Vec<u8> {
+        let mut piece = Vec::with_capacity(if self.is_over { 0 } else { PIECE_BYTES + PIECE_BYTES / 8 });
+        self.fill(&mut piece);
+        piece
+    }
+}
+
+/// What is still to be sent, and how often the client has asked for more.
+struct Rest {
+    first: Vec<u8>,
+    pieces: Box<dyn Pieces>,
+    asked: u64,
+}
+
+/// The body of an answer that is longer than one piece.
+struct Body {
+    /// `None` once it was given up.
+    rest: Arc<Mutex<Option<Rest>>>,
+    is_watched: bool,
+}
+
+impl Body {
+    fn new(first: Vec<u8>, pieces: Box<dyn Pieces>) -> Self {
+        let rest = Some(Rest { first, pieces, asked: 0 });
+        Self { rest: Arc::new(Mutex::new(rest)), is_watched: false }
+    }
+}
+
+impl MessageBody for Body {
+    type Error = Stalled;
+
+    fn size(&self) -> BodySize {
+        BodySize::Stream
+    }
+
+    fn poll_next(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Bytes, Stalled>>> {
+        let body = self.get_mut();
+        if !body.is_watched {
+            body.is_watched = true;
+            actix_rt::spawn(give_up_if_stalled(Arc::downgrade(&body.rest)));
+        }
+        let mut rest = body.rest.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(rest) = rest.as_mut() else { return Poll::Ready(Some(Err(Stalled))) };
+        rest.asked += 1;
+        let piece = match std::mem::take(&mut rest.first) {
+            first if !first.is_empty() => first,
+            _ => rest.pieces.next_piece(),
+        };
+        Poll::Ready((!piece.is_empty()).then(|| Ok(piece.into())))
+    }
+}
+
+/// The client took so long that its answer was dropped.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("a client reads its answer too slowly")]
+struct Stalled;
+
+/// Drops what is still to be sent if nobody asks for it for [`STALL_LIMIT`], and after [`SEND_LIMIT`].
+async fn give_up_if_stalled(rest: Weak<Mutex<Option<Rest>>>) {
+    let mut asked_before = 0;
+    let mut waited = Duration::ZERO;
+    loop {
+        tokio::time::sleep(STALL_LIMIT).await;
+        waited += STALL_LIMIT;
+        let Some(rest) = rest.upgrade() else { return };
+        let mut rest = rest.lock().unwrap_or_else(PoisonError::into_inner);
+        match rest.as_ref().map(|rest| rest.asked) {
+            Some(asked) if asked != asked_before && waited < SEND_LIMIT => asked_before = asked,
+            _ => {
+                tracing::warn!("{Stalled}; it is given up");
+                *rest = None;
+                return;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_util::future::poll_fn;
+
+    /// Numbers, and how many of them were not written yet.
+    fn numbers(count: usize) -> (impl Data + Send, Arc<()>) {
+        let token = Arc::new(());
+        let numbers: Vec<(usize, Arc<()>)> = (0..count).map(|number| (number, token.clone())).collect();
+        let data = Entries::list(numbers, |out: &mut Vec<u8>, (number, _): (usize, Arc<()>)| {
+            out.extend_from_slice(number.to_string().as_bytes());
+        });
+        (data, token)
+    }
+
+    /// All pieces of a body, each shown to `each`.
+    fn pieces(response: HttpResponse, mut each: impl FnMut(&Bytes) -> bool) {
+        actix_rt::System::new().block_on(async {
+            let mut body = Box::pin(response.into_body());
+            while let Some(piece) = poll_fn(|context| body.as_mut().poll_next(context)).await {
+                if !each(&piece.unwrap()) {
+                    break;
+                }
+            }
+        });
+    }
+
+    #[test]
+    fn a_long_answer_is_written_piece_by_piece_and_dropped_on_the_way() {
+        let (data, held) = numbers(100_000);
+        let response = success(data, Annotations { warnings: vec!["w".to_owned()], infos: vec![] });
+        assert_eq!(response.body().size(), BodySize::Stream);
+        let mut whole = Vec::new();
+        let mut held_before = Arc::strong_count(&held);
+        pieces(response, |piece| {
+            assert!(piece.len() < PIECE_BYTES + 16, "{}", piece.len());
+            // The first piece was there before; every other one takes its entries away from what is held.
+            let held_now = Arc::strong_count(&held);
+            assert!(whole.is_empty() || held_now < held_before || held_now == 1);
+            held_before = held_now;
+            whole.extend_from_slice(piece);
+            true
+        });
+        let json: serde_json::Value = serde_json::from_slice(&whole).unwrap();
+        assert_eq!(json["data"].as_array().unwrap().len(), 100_000);
+        assert_eq!((&json["data"][99_999], &json["warnings"][0]), (&99_999.into(), &"w".into()));
+    }
+
+    #[test]
+    fn the_first_piece_is_there_while_the_rest_is_still_to_be_written() {
+        let (data, held) = numbers(100_000);
+        pieces(success(data, Annotations::default()), |first| {
+            assert!(first.starts_with(br#"{"status":"success","data":[0,1,2"#));
+            assert!(Arc::strong_count(&held) > 80_000);
+            false
+        });
+        assert_eq!(Arc::strong_count(&held), 1, "a client that leaves takes its answer with it");
+    }
+
+    #[test]
+    fn all_results_that_are_being_sent_share_a_limit() {
+        let sending = SendingBytes::new(10 << 10);
+        let first = sending.share(6 << 10).unwrap();
+        assert!(sending.share(5 << 10).is_none());
+        let second = sending.share(4 << 10).unwrap();
+        drop((first, second));
+        let huge = sending.share(1 << 40).unwrap();
+        assert!(sending.share(1 << 10).is_none());
+        drop(huge);
+        assert!(sending.share(10 << 10).is_some());
+    }
+
+    #[test]
+    fn a_short_answer_is_sent_whole() {
+        let (data, _) = numbers(3);
+        let response = success(data, Annotations::default());
+        let expected = br#"{"status":"success","data":[0,1,2]}"#;
+        assert_eq!(response.body().size(), BodySize::Sized(expected.len() as u64));
+    }
+}

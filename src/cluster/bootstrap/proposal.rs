@@ -1,0 +1,67 @@
+//! The members of the next document.
+//!
+//! A document after the first changes one member, so that every shard keeps all but one of its replicas; and each set
+//! of replicas that some shard would change to must have enough that are ready, or the shard could take no writes until
+//! they are (protocol section 4).
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use gyre_ring::{EpochDocument, Member, Placement, Quorum, Replica, Role};
+
+use super::{Own, Situation};
+use crate::cluster::identity::ClusterFacts;
+
+/// Shards that would change to replicas of which too few are ready.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NotReady {
+    /// One such set of replicas, by the names of their nodes.
+    pub replicas: Vec<String>,
+    /// Those of them that are ready.
+    pub ready: usize,
+    /// How many have to be.
+    pub wanted: usize,
+}
+
+impl fmt::Display for NotReady {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let NotReady { replicas, ready, wanted } = self;
+        write!(f, "{ready} of the replicas {} are ready, {wanted} have to be", replicas.join(", "))
+    }
+}
+
+/// The members of the first document: this node and all that are ready, each node once.
+pub fn founding_members(s: &Situation<'_>, facts: ClusterFacts) -> Vec<Member> {
+    let mut members = vec![s.own.member.clone()];
+    for peer in s.view.alive().filter(|peer| peer.ready && peer.cluster == Some(facts.cluster)) {
+        let named_alike = members
+            .iter()
+            .any(|member| member.node == *peer.node() || member.incarnation == peer.incarnation());
+        if !named_alike {
+            members.push(peer.member.clone());
+        }
+    }
+    members
+}
+
+/// The members of the document that follows `newest`: the same, with this node as it is now.
+pub fn next_members(
+    s: &Situation<'_>,
+    newest: &EpochDocument,
+    ready: &BTreeSet<Replica>,
+) -> Result<Vec<Member>, NotReady> {
+    let Own { member: own, .. } = s.own;
+    let others = newest.members.iter().filter(|member| member.node != own.node).cloned();
+    let members: Vec<Member> = others.chain([own.clone()]).collect();
+    let before = newest.placement(Role::Write);
+    let after = Placement::new(&members, Role::Write, usize::from(newest.replication_factor));
+    for replicas in after.sets_changed_from(&before) {
+        let wanted = Quorum::of(replicas.len()).write;
+        let found = replicas.iter().filter(|replica| ready.contains(replica)).count();
+        if found < wanted {
+            let replicas = replicas.iter().map(|replica| replica.node.to_string()).collect();
+            return Err(NotReady { replicas, ready: found, wanted });
+        }
+    }
+    Ok(members)
+}

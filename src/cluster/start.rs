@@ -1,0 +1,430 @@
+//! Takes the steps that [`bootstrap`](super::bootstrap) decides upon: asks the bucket, makes durable copies, proposes.
+//!
+//! What may go wrong is the bucket. While it does not answer, a member serves from its copies and the epochs stand
+//! still; whoever is no member yet waits. When it is back, it is compared with the copies before anything else.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use gyre_ring::diff::{Change, changes};
+use gyre_ring::{BootId, Chain, ClusterId, Epoch, EpochDocument, HashSeed, Member, Proposer, ShardCount};
+use tokio::sync::{mpsc, watch};
+
+use super::ClusterState;
+use super::bootstrap::{
+    Alarm, Bucket, Data, Own, Refusal, Situation, Step, Waiting, claimed, decide, newest_told,
+};
+use super::epochs::{EpochError, EpochStore, Outcome};
+use super::identity::ClusterFacts;
+use super::local::{LocalCopies, LocalError};
+use super::membership::{Announcement, Membership, View};
+use crate::env::SharedEnv;
+
+/// A bucket that does not answer is asked again after so long, then after twice as long, and so on.
+const RETRY_MIN: Duration = Duration::from_secs(1);
+const RETRY_MAX: Duration = Duration::from_secs(30);
+
+/// A node that runs alone waits so long for its bucket when it starts for the first time.
+const FIRST_START_MAX: Duration = Duration::from_secs(30);
+
+/// A member that hears of nothing asks the bucket for new documents so often: gossip may be cut.
+const POLL_INTERVAL: Duration = Duration::from_secs(60);
+
+/// Time passes for [`decide`] at least so often.
+const TICK: Duration = Duration::from_millis(500);
+
+/// Why a node cannot be a member.
+#[derive(Debug, thiserror::Error)]
+pub enum ClusterError {
+    /// It must not.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// Its own disk.
+    #[error(transparent)]
+    Local(#[from] LocalError),
+    /// The bucket.
+    #[error(transparent)]
+    Epochs(#[from] EpochError),
+    /// The copies do not follow one another.
+    #[error(transparent)]
+    Gap(#[from] gyre_ring::chain::Gap),
+    /// A document that this node would propose is not valid.
+    #[error(transparent)]
+    Document(#[from] gyre_ring::DocumentError),
+}
+
+impl ClusterError {
+    /// Whether starting again may help.
+    pub fn is_retryable(&self) -> bool {
+        matches!(self, ClusterError::Epochs(error) if error.is_retryable())
+    }
+}
+
+/// How far a node is.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Progress {
+    /// A step was taken; there may be another one at once.
+    Went,
+    /// There is nothing to do yet.
+    Waiting(Waiting),
+    /// It is a member. Alarms are for its operator.
+    Serving(Vec<Alarm>),
+}
+
+/// What a [`Joining`] is made of.
+pub struct Parts {
+    /// This node.
+    pub own: Own,
+    /// Whether it was told of no others.
+    pub alone: bool,
+    /// Replicas of each shard, if this node founds the cluster.
+    pub replication_factor: u8,
+    /// Shards of a tenant, if this node founds the cluster.
+    pub shards_per_tenant: ShardCount,
+    /// The bucket.
+    pub store: EpochStore,
+    /// The copies.
+    pub local: LocalCopies,
+    /// Clock and randomness.
+    pub env: SharedEnv,
+}
+
+/// A node on its way to being a member, and while it is one.
+pub struct Joining {
+    parts: Parts,
+    started: Duration,
+    facts: Option<ClusterFacts>,
+    bucket: Bucket,
+    chain: Chain,
+    is_chain_checked: bool,
+    checked_for: Option<Epoch>,
+    is_compared: bool,
+    serving: bool,
+    /// When a bucket that is down is asked again, and how long to wait the next time.
+    retry_at: Duration,
+    retry_after: Duration,
+    last_error: Option<EpochError>,
+}
+
+impl Joining {
+    /// Reads the copies.
+    pub fn open(parts: Parts) -> Result<Self, ClusterError> {
+        Ok(Joining {
+            started: parts.env.monotonic(),
+            facts: parts.local.cluster()?,
+            chain: Chain::new(parts.local.documents()?)?,
+            bucket: Bucket::Unknown,
+            is_chain_checked: false,
+            checked_for: None,
+            is_compared: false,
+            serving: false,
+            retry_at: Duration::ZERO,
+            retry_after: RETRY_MIN,
+            last_error: None,
+            parts,
+        })
+    }
+
+    /// The cluster, once it is known and noted.
+    pub fn facts(&self) -> Option<ClusterFacts> {
+        self.facts
+    }
+
+    /// All documents that may be acted upon.
+    pub fn chain(&self) -> &Chain {
+        &self.chain
+    }
+
+    /// What a member acts upon; `None` before it is one.
+    pub fn state(&self) -> Option<ClusterState> {
+        let facts = self.facts.filter(|_| self.serving)?;
+        Some(ClusterState { facts, own: self.parts.own.member.replica(), chain: self.chain.clone() })
+    }
+
+    /// What the bucket is called in messages.
+    pub fn bucket_name(&self) -> &str {
+        self.parts.store.bucket_name()
+    }
+
+    /// Whether the bucket did not answer when it was last asked.
+    pub fn is_bucket_down(&self) -> bool {
+        self.bucket == Bucket::Down
+    }
+
+    /// What others should know of this node.
+    pub fn announcement(&self) -> Announcement {
+        Announcement {
+            ready: self.facts.is_some(),
+            cluster: self.facts.map(|facts| facts.cluster),
+            newest_epoch: self.chain.newest().map(|document| document.epoch),
+        }
+    }
+
+    /// Asks the bucket again for documents, at the next step.
+    pub fn look_again(&mut self) {
+        self.is_chain_checked = false;
+    }
+
+    /// Takes a document from a peer: a refused request comes back with it, so that epochs spread while the bucket is
+    /// away. It may be acted upon when this returns; one that does not follow those known here is looked for in the
+    /// bucket.
+    pub fn learn(&mut self, document: EpochDocument) -> Result<(), ClusterError> {
+        let next = self.chain.newest().map_or(1, |newest| newest.epoch.0 + 1);
+        let known = self.chain.documents().find(|known| known.epoch == document.epoch);
+        if self.facts.is_some() && document.epoch.0 == next {
+            self.act_upon(document)?;
+            self.is_compared = false;
+            self.is_chain_checked = false;
+        } else if document.epoch.0 > next {
+            self.is_chain_checked = false;
+        } else if known.is_some_and(|known| *known != document) {
+            let (epoch, by) = (document.epoch.0, document.proposer.node);
+            tracing::error!(epoch, %by, "a peer acts upon another document of this number than this node");
+        }
+        Ok(())
+    }
+
+    /// Takes one step. An error is final; a bucket that does not answer is none.
+    pub async fn step(&mut self, view: &View) -> Result<Progress, ClusterError> {
+        let now = self.parts.env.monotonic();
+        if self.bucket == Bucket::Down && now >= self.retry_at {
+            self.bucket = Bucket::Unknown;
+        }
+        let step = decide(&Situation {
+            alone: self.parts.alone,
+            own: &self.parts.own,
+            local: self.facts,
+            bucket: self.bucket,
+            bucket_name: self.parts.store.bucket_name(),
+            chain: &self.chain,
+            is_chain_checked: self.is_chain_checked,
+            checked_for: self.checked_for,
+            view,
+            since_start: now.saturating_sub(self.started),
+            serving: self.serving,
+        });
+        let taken = match step {
+            Step::Wait(waiting) => return Ok(Progress::Waiting(waiting)),
+            Step::Refuse(refusal) => return Err(refusal.into()),
+            Step::Serve(alarms) => {
+                self.serving = true;
+                return Ok(Progress::Serving(alarms));
+            }
+            Step::LookAtCluster => self.look_at_cluster(view).await,
+            Step::CreateCluster => self.create_cluster().await,
+            Step::KeepCluster(facts) => {
+                self.parts.local.keep_cluster(&facts)?;
+                self.facts = Some(facts);
+                Ok(())
+            }
+            Step::LookAtEpochs => self.look_at_epochs(view).await,
+            Step::Propose(members) => self.propose(members).await,
+        };
+        match taken {
+            Ok(()) => Ok(Progress::Went),
+            Err(ClusterError::Epochs(error)) if error.is_retryable() => {
+                tracing::warn!(%error, serving = self.serving, "object store does not answer; epochs stand still");
+                self.bucket = Bucket::Down;
+                // What was asked of it may have happened.
+                self.is_chain_checked = false;
+                self.retry_at = now + self.retry_after;
+                self.retry_after = (self.retry_after * 2).min(RETRY_MAX);
+                self.last_error = Some(error);
+                Ok(Progress::Went)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn look_at_cluster(&mut self, view: &View) -> Result<(), ClusterError> {
+        let found = self.parts.store.cluster().await?;
+        if self.retry_after > RETRY_MIN {
+            tracing::info!("object store answers again");
+            self.retry_after = RETRY_MIN;
+        }
+        let claimed = claimed(view).map(|(_, cluster)| cluster);
+        self.bucket = found.map_or(Bucket::Empty { claimed }, Bucket::Of);
+        Ok(())
+    }
+
+    async fn create_cluster(&mut self) -> Result<(), ClusterError> {
+        let random = || self.parts.env.random();
+        let seed = match self.parts.own.data {
+            Data::OfSeed(seed) => seed,
+            _ => HashSeed(random() as u64),
+        };
+        let facts = ClusterFacts { cluster: ClusterId(random()), seed };
+        let stored = self.parts.store.create_cluster(&facts).await?;
+        if stored == facts {
+            tracing::info!(cluster = %facts, bucket = self.parts.store.bucket_name(), "founded a cluster");
+        }
+        self.bucket = Bucket::Of(stored);
+        Ok(())
+    }
+
+    async fn look_at_epochs(&mut self, view: &View) -> Result<(), ClusterError> {
+        if let (Some(newest), false) = (self.chain.newest(), self.is_compared) {
+            // What came from copies or peers has to be what the bucket has.
+            if self.parts.store.load(newest.epoch).await?.as_ref() != Some(newest) {
+                let bucket = self.parts.store.bucket_name().to_owned();
+                return Err(Refusal::OtherDocument { bucket, epoch: newest.epoch }.into());
+            }
+            self.is_compared = true;
+        }
+        let told = self.facts.and_then(|facts| newest_told(view, facts));
+        let next = self.chain.newest().map_or(Epoch(1), |newest| Epoch(newest.epoch.0 + 1));
+        for document in self.parts.store.load_chain(next).await? {
+            self.act_upon(document)?;
+        }
+        self.is_chain_checked = true;
+        self.checked_for = told;
+        Ok(())
+    }
+
+    async fn propose(&mut self, members: Vec<Member>) -> Result<(), ClusterError> {
+        let parts = &self.parts;
+        let node = parts.own.member.node.clone();
+        let proposer = Proposer { node, proposal: BootId(parts.env.random()) };
+        let document = match self.chain.newest() {
+            Some(newest) => newest.next(proposer, members)?,
+            None => {
+                EpochDocument::first(proposer, parts.replication_factor, parts.shards_per_tenant, members)?
+            }
+        };
+        let stored = match parts.store.create(&document).await? {
+            Outcome::Won => document,
+            Outcome::Lost(stored) => {
+                // Whoever won may have gone on.
+                self.is_chain_checked = false;
+                *stored
+            }
+        };
+        self.act_upon(stored)
+    }
+
+    /// From now on this document holds here. Durable before anybody can see it.
+    fn act_upon(&mut self, document: EpochDocument) -> Result<(), ClusterError> {
+        self.parts.local.keep(&document)?;
+        let epoch = document.epoch.0;
+        tracing::info!(epoch, members = document.members.len(), by = %document.proposer.node, "new epoch");
+        for change in self.chain.newest().map(|before| changes(before, &document)).unwrap_or_default() {
+            match change {
+                Change::NewIncarnation(node) => tracing::warn!(
+                    epoch, %node,
+                    "node came back with an empty data directory: what only its old one held is gone, and earlier \
+                     segments have one replica less"
+                ),
+                change => tracing::info!(epoch, "{change}"),
+            }
+        }
+        self.chain.push(document)?;
+        Ok(())
+    }
+}
+
+/// Starts a node that was told of no others; returns when it may serve.
+pub async fn start_alone(parts: Parts) -> Result<Joining, ClusterError> {
+    let mut joining = Joining::open(parts)?;
+    loop {
+        match joining.step(&View::default()).await? {
+            Progress::Went => {}
+            Progress::Serving(_) => return Ok(joining),
+            Progress::Waiting(_) => {
+                let waited = joining.parts.env.monotonic().saturating_sub(joining.started);
+                match joining.last_error.take() {
+                    Some(error) if waited >= FIRST_START_MAX => return Err(error.into()),
+                    error => joining.last_error = error,
+                }
+                tokio::time::sleep(TICK).await;
+            }
+        }
+    }
+}
+
+/// Goes on for a node that runs alone until its bucket has been compared with its copies; an error means that it must
+/// not go on.
+pub async fn compare_when_back(joining: &mut Joining) -> Result<(), ClusterError> {
+    loop {
+        match joining.step(&View::default()).await? {
+            Progress::Went => {}
+            Progress::Serving(_) | Progress::Waiting(_) if joining.is_bucket_down() => {
+                tokio::time::sleep(TICK).await;
+            }
+            Progress::Serving(_) | Progress::Waiting(_) => return Ok(()),
+        }
+    }
+}
+
+/// What [`run`] lets others see.
+#[derive(Clone, Debug, Default)]
+pub struct Published {
+    /// What the node acts upon, once it is a member.
+    pub state: Option<Arc<ClusterState>>,
+    /// What it waits for, if it does.
+    pub waiting: Option<Waiting>,
+    /// What its operator should know.
+    pub alarms: Vec<Alarm>,
+}
+
+/// Joins a cluster and stays in it. Documents that peers sent come through `told`. Returns only when the node must stop.
+pub async fn run(
+    mut joining: Joining,
+    membership: &dyn Membership,
+    told: &mut mpsc::Receiver<EpochDocument>,
+    published: &watch::Sender<Published>,
+) -> ClusterError {
+    let mut views = membership.views();
+    let mut polled = joining.parts.env.monotonic();
+    loop {
+        let view = views.borrow_and_update().clone();
+        let progress = match joining.step(&view).await {
+            Ok(progress) => progress,
+            Err(error) => return error,
+        };
+        membership.announce(joining.announcement());
+        let (waiting, alarms) = match progress {
+            Progress::Went => continue,
+            Progress::Waiting(waiting) => (Some(waiting), Vec::new()),
+            Progress::Serving(alarms) => (None, alarms),
+        };
+        publish(published, &joining, waiting, alarms);
+        let now = joining.parts.env.monotonic();
+        if now.saturating_sub(polled) >= POLL_INTERVAL {
+            polled = now;
+            joining.look_again();
+        }
+        tokio::select! {
+            Ok(()) = views.changed() => {}
+            Some(document) = told.recv() => if let Err(error) = joining.learn(document) {
+                return error;
+            },
+            // Time passes all the same.
+            () = tokio::time::sleep(TICK) => {}
+        }
+    }
+}
+
+fn publish(
+    published: &watch::Sender<Published>,
+    joining: &Joining,
+    waiting: Option<Waiting>,
+    alarms: Vec<Alarm>,
+) {
+    published.send_if_modified(|now| {
+        let newest = |state: &ClusterState| state.chain.newest().map(|document| document.epoch);
+        let is_same = now.state.as_deref().map(newest) == joining.state().as_ref().map(newest)
+            && now.waiting == waiting
+            && now.alarms == alarms;
+        if is_same {
+            return false;
+        }
+        for alarm in alarms.iter().filter(|alarm| !now.alarms.contains(alarm)) {
+            tracing::error!("{alarm}");
+        }
+        if let Some(waiting) = waiting.as_ref().filter(|waiting| now.waiting.as_ref() != Some(waiting)) {
+            tracing::info!("{waiting}");
+        }
+        *now = Published { state: joining.state().map(Arc::new), waiting, alarms };
+        true
+    });
+}

@@ -1,0 +1,179 @@
+//! Real gossip on loopback: nodes find each other, join, die, come back, and are not confused by strangers.
+
+use std::net::{SocketAddr, UdpSocket};
+use std::sync::Arc;
+use std::time::Duration;
+
+use chitchat::transport::UdpTransport;
+use chitchat::{ChitchatConfig, ChitchatId, FailureDetectorConfig, ProtocolVersion, spawn_chitchat};
+use gyre::cluster::bootstrap::{Data, Own};
+use gyre::cluster::epochs::EpochStore;
+use gyre::cluster::local::LocalCopies;
+use gyre::cluster::membership::gossip::{Gossip, GossipConfig};
+use gyre::cluster::membership::{Membership, View};
+use gyre::cluster::start::{Joining, Parts, Published, run};
+use gyre::cluster::store::Bucket;
+use gyre::env::OsEnv;
+use gyre_ring::{Incarnation, NodeId, ShardCount};
+use gyre_tsdb::disk::OsDisk;
+use object_store::memory::InMemory;
+use tempfile::TempDir;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+
+use crate::scene::member;
+
+const INTERVAL: Duration = Duration::from_millis(50);
+
+/// Nothing here takes longer on any machine that runs tests.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A node that gossips and joins.
+struct Node {
+    gossip: Arc<Gossip>,
+    published: watch::Receiver<Published>,
+    running: JoinHandle<()>,
+    _data: Arc<TempDir>,
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        self.running.abort();
+    }
+}
+
+impl Node {
+    async fn start(
+        name: &str,
+        incarnation: u128,
+        address: SocketAddr,
+        seeds: &[String],
+        bucket: &Bucket,
+        data: Arc<TempDir>,
+    ) -> Self {
+        let local = LocalCopies::open(Arc::new(OsDisk), data.path()).unwrap();
+        let member = member(name, incarnation);
+        let generation = local.next_generation().unwrap();
+        let rpc = format!("127.0.0.1:{}", address.port());
+        let config = GossipConfig {
+            member: member.clone(),
+            generation,
+            rpc: rpc.clone(),
+            listen: address,
+            advertise: address,
+            seeds: seeds.to_vec(),
+            interval: INTERVAL,
+        };
+        let gossip = Arc::new(Gossip::start(config).await.unwrap());
+        let parts = Parts {
+            own: Own { member, generation, rpc, data: Data::OfCluster },
+            alone: false,
+            replication_factor: 3,
+            shards_per_tenant: ShardCount::new(4).unwrap(),
+            store: EpochStore::new(bucket.clone()),
+            local,
+            env: OsEnv::shared(),
+        };
+        let joining = Joining::open(parts).unwrap();
+        let (sender, published) = watch::channel(Published::default());
+        let membership = gossip.clone();
+        let running = tokio::spawn(async move {
+            // Nobody sends documents here: the bucket is never away.
+            let (_, mut told) = mpsc::channel(1);
+            let error = run(joining, membership.as_ref(), &mut told, &sender).await;
+            panic!("stopped: {error}");
+        });
+        Node { gossip, published, running, _data: data }
+    }
+
+    /// Waits until the node serves and its newest document is as wanted.
+    async fn until_members(&mut self, wanted: impl Fn(&[(String, Incarnation)]) -> bool) {
+        let serves = |published: &Published| {
+            published.state.as_ref().is_some_and(|state| {
+                let newest = state.chain.newest().expect("a member has a document");
+                let members = newest.members.iter().map(|m| (m.node.to_string(), m.incarnation));
+                wanted(&members.collect::<Vec<_>>())
+            })
+        };
+        let waited = tokio::time::timeout(PATIENCE, self.published.wait_for(serves)).await;
+        waited.expect("in time").expect("it runs");
+    }
+
+    /// Waits until the node's view is as wanted.
+    async fn until_view(&self, wanted: impl Fn(&View) -> bool) {
+        let mut views = self.gossip.views();
+        let waited = tokio::time::timeout(PATIENCE, views.wait_for(|view| wanted(view))).await;
+        waited.expect("in time").expect("it gossips");
+    }
+}
+
+/// A free port of loopback.
+fn address() -> SocketAddr {
+    UdpSocket::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("loopback has ports")
+}
+
+fn is_alive(view: &View, node: &str) -> bool {
+    let node = NodeId::new(node).expect("a node id");
+    view.alive().any(|peer| *peer.node() == node)
+}
+
+#[test]
+fn three_nodes_find_each_other_and_a_wiped_one_comes_back() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    runtime.block_on(async {
+        let bucket = Bucket::new("test://bucket", Arc::new(InMemory::new()), PATIENCE);
+        let addresses = [address(), address(), address()];
+        // All know of two, one of them by name.
+        let seeds = [addresses[0].to_string(), format!("localhost:{}", addresses[1].port())];
+        let data = || Arc::new(tempfile::tempdir().unwrap());
+        let mut nodes = Vec::new();
+        for (number, name) in (1..).zip(["a", "b", "c"]) {
+            let address = addresses[number as usize - 1];
+            nodes.push(Node::start(name, number, address, &seeds, &bucket, data()).await);
+        }
+        for node in &mut nodes {
+            node.until_members(|members| members.len() == 3).await;
+        }
+
+        // Strangers: bytes that are no gossip, and gossip that makes no sense.
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        for length in [0, 1, 7, 100, 9_000] {
+            socket.send_to(&vec![0x5a; length], addresses[0]).unwrap();
+        }
+        let stranger_address = address();
+        let stranger = ChitchatConfig {
+            chitchat_id: ChitchatId::new("../stranger", 1, stranger_address),
+            cluster_id: "gyre".to_owned(),
+            gossip_interval: INTERVAL,
+            listen_addr: stranger_address,
+            seed_nodes: vec![addresses[0].to_string()],
+            failure_detector_config: FailureDetectorConfig::default(),
+            marked_for_deletion_grace_period: PATIENCE,
+            catchup_callback: None,
+            extra_liveness_predicate: None,
+            protocol_version: ProtocolVersion::V1,
+        };
+        let facts = [("rpc", "?"), ("zone", "?"), ("weight", "?"), ("roles", "?")];
+        let facts = facts.map(|(key, value)| (key.to_owned(), value.repeat(9_000))).to_vec();
+        let stranger = spawn_chitchat(stranger, facts, &UdpTransport).await.unwrap();
+        nodes[0].until_view(|view| view.garbled.iter().any(|(who, _)| who.contains("../stranger"))).await;
+        drop(stranger);
+
+        // One dies with its disk, and comes back with another one at the same address.
+        drop(nodes.pop());
+        nodes[0].until_view(|view| !is_alive(view, "c") && is_alive(view, "b")).await;
+        nodes.push(Node::start("c", 33, addresses[2], &seeds, &bucket, data()).await);
+        let with_new_disk = |members: &[(String, Incarnation)]| {
+            members.len() == 3 && members.contains(&("c".to_owned(), Incarnation(33)))
+        };
+        for node in &mut nodes {
+            node.until_members(with_new_disk).await;
+        }
+        nodes[0]
+            .until_view(|view| {
+                let mut heard = view.alive();
+                heard.any(|peer| peer.incarnation() == Incarnation(33) && peer.newest_epoch.is_some())
+            })
+            .await;
+    });
+}

@@ -1,0 +1,13 @@
+//! How nodes come to agree: the object store, the documents in it, joining, gossip. Through public interfaces, on real
+//! stores and disks that fail as real ones do.
+
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+mod faulty;
+mod scene;
+
+mod bootstrap_decisions;
+mod epoch_store;
+mod gossip;
+mod joining;
+mod local_copies;

@@ -1,0 +1,189 @@
+//! Open chunks of histograms, kept beside the series: most series are floats, and their state is one cache line.
+//!
+//! A histogram chunk is cut by size rather than by count, as Prometheus does it: one sample may take two bytes
+//! or a thousand.
+
+use std::collections::HashMap;
+
+use super::append::WINDOW_MS;
+use super::state::{BadState, put_bytes, take_array, take_bytes};
+use crate::chunk::CHUNK_BYTES_MAX;
+use crate::chunk::histogram::{self, Encoder, Fit};
+use crate::histogram::{CounterReset, Histogram};
+use crate::varint;
+
+/// The length that a chunk should have.
+const TARGET_BYTES: usize = 1024;
+
+/// A chunk that is cut for its size holds so many samples at least.
+const SAMPLES_MIN: u16 = 10;
+
+/// A chunk that takes no more samples.
+pub(super) struct FullChunk {
+    pub(super) encoding: u8,
+    pub(super) data: Vec<u8>,
+    pub(super) min_ms: i64,
+    pub(super) max_ms: i64,
+}
+
+/// The open chunk of a series of histograms.
+pub(super) struct OpenHistograms {
+    pub(super) encoder: Encoder,
+    begin_ms: i64,
+    /// A sample of this time or later begins the next chunk.
+    end_ms: i64,
+    /// Whether `end_ms` was chosen after the chunk's size.
+    end_is_chosen: bool,
+}
+
+impl OpenHistograms {
+    /// A chunk that begins with a sample.
+    pub(super) fn begin(t_ms: i64, sample: &Histogram) -> Self {
+        let header = match sample.counter_reset {
+            said @ (CounterReset::Reset | CounterReset::Gauge) => said,
+            CounterReset::Unknown | CounterReset::NotReset => CounterReset::Unknown,
+        };
+        Self::around(Encoder::begin(header, t_ms, sample), t_ms)
+    }
+
+    /// A chunk whose first sample is of this time.
+    fn around(encoder: Encoder, begin_ms: i64) -> Self {
+        OpenHistograms { encoder, begin_ms, end_ms: window_end(begin_ms), end_is_chosen: false }
+    }
+
+    /// Appends a sample newer than all before; gives the chunk that is full, if one is.
+    pub(super) fn append(&mut self, t_ms: i64, sample: &Histogram) -> Option<FullChunk> {
+        let fit = self.encoder.fit(sample);
+        let fit = match fit {
+            Fit::Same | Fit::Wider { .. } if self.is_full(t_ms, sample) => {
+                Fit::New(self.encoder.header_of_next())
+            }
+            fit => fit,
+        };
+        let header = self.encoder.append_as(fit, t_ms, sample).err()?;
+        let next = Self::around(Encoder::begin(header, t_ms, sample), t_ms);
+        Some(std::mem::replace(self, next).close())
+    }
+
+    /// Prometheus's rule, and one more for samples so large that ten of them fit into no chunk.
+    fn is_full(&mut self, t_ms: i64, sample: &Histogram) -> bool {
+        let bytes = self.encoder.bytes().len();
+        if bytes + sample.chunk_bytes_max() > CHUNK_BYTES_MAX || self.encoder.samples() == u16::MAX {
+            return true;
+        }
+        if !self.end_is_chosen && bytes >= TARGET_BYTES / 4 {
+            let fraction = TARGET_BYTES as f64 / bytes as f64;
+            self.end_ms = chosen_end(self.begin_ms, self.encoder.t_ms(), self.end_ms, fraction);
+            self.end_is_chosen = true;
+        }
+        (t_ms >= self.end_ms || bytes >= 2 * TARGET_BYTES)
+            && (self.encoder.samples() >= SAMPLES_MIN || t_ms >= window_end(self.begin_ms))
+    }
+
+    /// Ends the chunk.
+    pub(super) fn close(self) -> FullChunk {
+        FullChunk {
+            encoding: self.encoder.encoding(),
+            data: self.encoder.bytes().to_vec(),
+            min_ms: self.begin_ms,
+            max_ms: self.encoder.t_ms(),
+        }
+    }
+
+    /// The first sample's time.
+    pub(super) fn begin_ms(&self) -> i64 {
+        self.begin_ms
+    }
+
+    /// Appends what a snapshot keeps of the chunk.
+    pub(super) fn put(&self, out: &mut Vec<u8>) {
+        out.push(self.encoder.encoding());
+        varint::put_i64(out, self.begin_ms);
+        varint::put_i64(out, self.end_ms);
+        out.push(u8::from(self.end_is_chosen));
+        put_bytes(out, self.encoder.bytes());
+    }
+
+    /// Takes what [`OpenHistograms::put`] wrote from the front.
+    pub(super) fn take(from: &mut &[u8]) -> Result<Self, BadState> {
+        let kind = histogram::kind_of(take_array::<1>(from)?[0]).ok_or(BadState)?;
+        let begin_ms = varint::take_i64(from).ok_or(BadState)?;
+        let end_ms = varint::take_i64(from).ok_or(BadState)?;
+        let end_is_chosen = take_array::<1>(from)? != [0];
+        let encoder = Encoder::resume(take_bytes(from)?, kind).map_err(|_| BadState)?;
+        Ok(OpenHistograms { encoder, begin_ms, end_ms, end_is_chosen })
+    }
+
+    fn memory_bytes(&self) -> usize {
+        size_of::<Self>() + self.encoder.heap_bytes()
+    }
+}
+
+/// The end of the window of time that a chunk lies in.
+fn window_end(t_ms: i64) -> i64 {
+    t_ms.div_euclid(WINDOW_MS).saturating_add(1).saturating_mul(WINDOW_MS)
+}
+
+/// Divides the time that is left in the window so that the chunks in it become about equally long.
+fn chosen_end(begin_ms: i64, newest_ms: i64, window_end_ms: i64, fraction: f64) -> i64 {
+    let window = window_end_ms.saturating_sub(begin_ms) as f64;
+    let chunks = window / (newest_ms.saturating_sub(begin_ms).saturating_add(1) as f64 * fraction);
+    if chunks <= 1.0 { window_end_ms } else { (begin_ms as f64 + window / chunks.floor()) as i64 }
+}
+
+/// Encodes samples in order of time into as few chunks as they fit into.
+pub(super) fn encode_all(samples: &[(i64, Box<Histogram>)]) -> Vec<FullChunk> {
+    let mut chunks = Vec::new();
+    let mut open: Option<OpenHistograms> = None;
+    for (t_ms, sample) in samples {
+        match &mut open {
+            None => open = Some(OpenHistograms::begin(*t_ms, sample)),
+            Some(open) => chunks.extend(open.append(*t_ms, sample)),
+        }
+    }
+    chunks.extend(open.map(OpenHistograms::close));
+    chunks
+}
+
+/// The open chunks of all series of histograms.
+#[derive(Default)]
+pub(super) struct HistogramSeries {
+    by_series: HashMap<u32, Box<OpenHistograms>>,
+    bytes: usize,
+}
+
+impl HistogramSeries {
+    /// A series' open chunk.
+    pub(super) fn get(&self, series: u32) -> Option<&OpenHistograms> {
+        self.by_series.get(&series).map(Box::as_ref)
+    }
+
+    /// Appends a sample newer than all before to a series; gives the chunk that is full, if one is.
+    pub(super) fn append(&mut self, series: u32, t_ms: i64, sample: &Histogram) -> Option<FullChunk> {
+        let Some(open) = self.by_series.get_mut(&series) else {
+            self.insert(series, OpenHistograms::begin(t_ms, sample));
+            return None;
+        };
+        let before = open.memory_bytes();
+        let full = open.append(t_ms, sample);
+        self.bytes = self.bytes - before + open.memory_bytes();
+        full
+    }
+
+    pub(super) fn insert(&mut self, series: u32, open: OpenHistograms) {
+        self.bytes += open.memory_bytes();
+        self.by_series.insert(series, Box::new(open));
+    }
+
+    /// Ends a series' open chunk.
+    pub(super) fn close(&mut self, series: u32) -> Option<FullChunk> {
+        let open = self.by_series.remove(&series)?;
+        self.bytes -= open.memory_bytes();
+        Some(open.close())
+    }
+
+    /// Bytes in use.
+    pub(super) fn memory_bytes(&self) -> usize {
+        self.bytes
+    }
+}
