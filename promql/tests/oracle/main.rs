@@ -216,6 +216,12 @@ fn adds_up_series(expr: &Expr) -> bool {
     adds_up || expr.children().any(adds_up_series)
 }
 
+/// Where the layout of histograms changes while they are added up, the naive evaluator compensates in another order.
+fn adds_up_histograms(query: &str) -> bool {
+    let any = |names: &[&str]| names.iter().any(|name| query.contains(name));
+    any(&["sum_over_time", "avg_over_time"]) && any(&["nh", "ng", "nc", "mix", "h_bucket"])
+}
+
 /// Histograms whose buckets nobody asks for are read without them, and then only the count shows a reset of a gauge. The
 /// naive evaluator always has the buckets.
 fn misses_resets_of_gauges(query: &str) -> bool {
@@ -351,7 +357,7 @@ fn random_queries_give_what_a_naive_evaluator_gives() {
         let place = format!(
             "case {case}: {query}\n  from {start_ms} to {end_ms} step {step_ms}, delayed name removal {delayed_name_removal}, several workers {several_workers}"
         );
-        let tolerance = if adds_up_series(&expr) { 1e-12 } else { 0.0 };
+        let tolerance = if adds_up_series(&expr) || adds_up_histograms(&query) { 1e-12 } else { 0.0 };
         match (actual, expected) {
             (Ok(actual), Ok(expected)) => {
                 succeeded += 1;
