@@ -213,7 +213,9 @@ impl Histogram {
         let added = sum.prepare(other)?;
         let aligned = sum.aligned(other, &sum.value);
         let mut plain = sum.value;
-        plain.zero += sign * aligned.zero;
+        if !plain.is_custom() {
+            plain.zero += sign * aligned.zero;
+        }
         plain.count += sign * other.count;
         plain.sum += sign * other.sum;
         for (own, others) in

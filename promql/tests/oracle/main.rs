@@ -206,12 +206,12 @@ fn count(expr: &Expr, uses: &mut BTreeMap<String, usize>) {
     expr.children().for_each(|child| count(child, uses));
 }
 
-/// Whether the value depends on the order of series, which is nobody's promise.
+/// Whether the value depends on the order of series, which is nobody's promise: of `min` and `max` the sign of 0 does.
 fn adds_up_series(expr: &Expr) -> bool {
     use AggregateOp as A;
     let adds_up = matches!(
         expr,
-        Expr::Aggregate(aggregate) if matches!(aggregate.op, A::Sum | A::Avg | A::Stddev | A::Stdvar)
+        Expr::Aggregate(aggregate) if matches!(aggregate.op, A::Sum | A::Avg | A::Stddev | A::Stdvar | A::Min | A::Max)
     );
     adds_up || expr.children().any(adds_up_series)
 }
