@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use gyre_promql::histogram::{Buckets, CUSTOM_BUCKETS_SCHEMA, FloatHistogram};
 use gyre_promql::labels::Labels;
 use gyre_promql::memory::MemoryStorage;
 use gyre_promql::storage::{SelectRequest, SeriesSet, Storage, StorageError, StorageErrorKind};
@@ -336,4 +337,69 @@ fn the_result_of_an_instant_query_keeps_the_order_of_sort() {
         })
         .collect();
     assert!(values.len() > 20 && values.is_sorted_by(|a, b| a >= b), "{values:?}");
+}
+
+/// One histogram for each of the label values.
+fn histograms(all: &[FloatHistogram]) -> MemoryStorage {
+    let mut storage = MemoryStorage::default();
+    for (i, histogram) in all.iter().enumerate() {
+        let labels = Labels::from_pairs([("__name__", "h"), ("i", &i.to_string())]);
+        storage.append(&labels, MINUTE, SampleValue::Histogram(Arc::new(histogram.clone())));
+    }
+    storage
+}
+
+/// A histogram with custom buckets up to these bounds, and one observation in the first.
+fn custom(bounds: &[f64]) -> FloatHistogram {
+    let mut positive = Buckets::default();
+    positive.push(0, 1.0);
+    FloatHistogram {
+        schema: CUSTOM_BUCKETS_SCHEMA,
+        count: 1.0,
+        sum: 0.5,
+        positive,
+        custom_values: Some(bounds.into()),
+        ..FloatHistogram::default()
+    }
+}
+
+#[test]
+fn bounds_that_were_reconciled_are_reported_even_if_the_sum_fails_later() {
+    let exponential = FloatHistogram { count: 1.0, zero_count: 1.0, ..FloatHistogram::default() };
+    let storage = histograms(&[custom(&[1.0, 2.0]), custom(&[1.0, 3.0]), exponential]);
+    for query in ["sum(h)", "avg(h)"] {
+        let result = engine(|_| {}).instant(&storage, query, MINUTE, &QueryOptions::default());
+        let result = result.expect("annotations do not fail a query");
+        let (warnings, infos) = result.annotations.texts(query, 0);
+        assert!(
+            warnings[0].contains("a mix of histograms with exponential and custom buckets"),
+            "{warnings:?}"
+        );
+        assert!(infos[0].contains("mismatched custom buckets were reconciled"), "{infos:?}");
+        assert!(matches!(&result.value, Value::Vector(samples) if samples.is_empty()));
+    }
+}
+
+#[test]
+fn the_lowest_quantile_of_a_histogram_with_nothing_but_nan_is_skewed_and_not_missed() {
+    let storage = histograms(&[FloatHistogram { count: 1.0, sum: f64::NAN, ..FloatHistogram::default() }]);
+    let query = "histogram_quantile(0, h)";
+    let result = engine(|_| {}).instant(&storage, query, MINUTE, &QueryOptions::default());
+    let (warnings, infos) = result.expect("it can be computed").annotations.texts(query, 0);
+    assert!(warnings.is_empty(), "{warnings:?}");
+    assert!(infos[0].contains("result is skewed higher"), "{infos:?}");
+}
+
+#[test]
+fn a_float_and_a_histogram_of_the_same_labels_collide_where_an_operator_drops_names() {
+    let mut storage = MemoryStorage::default();
+    let histogram = FloatHistogram { count: 1.0, zero_count: 1.0, ..FloatHistogram::default() };
+    let of = |name: &str| Labels::from_pairs([("__name__", name), ("x", "1")]);
+    storage.append(&of("a"), MINUTE, SampleValue::Float(1.0));
+    storage.append(&of("b"), MINUTE, SampleValue::Histogram(Arc::new(histogram)));
+    let run = |query: &str| engine(|_| {}).instant(&storage, query, MINUTE, &QueryOptions::default());
+    let error = run("{__name__=~\"a|b\"} * 2").expect_err("two series become one").to_string();
+    assert!(error.contains("vector cannot contain metrics with the same labelset"), "{error}");
+    // Prometheus merges what a sign leaves as whole series, floats and histograms apart.
+    assert!(run("-{__name__=~\"a|b\"}").is_ok());
 }

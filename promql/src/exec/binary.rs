@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use super::bitmap::Bitmap;
 use super::elementwise::{Combined, ElementOp};
 use super::executor::{Context, Executor};
+use super::finish::{FloatBesideHistogram, merge_same_labels};
 use super::functions::changes_meaning;
 use super::grid::Grid;
 use super::grouping::{Groups, Key};
@@ -138,7 +139,7 @@ impl Executor<'_> {
         }
         let results = join.results;
         drop((lhs, rhs));
-        super::finish::merge_same_labels(Rows::new(self.tracker, results)?)
+        merge_same_labels(Rows::new(self.tracker, results)?, FloatBesideHistogram::Refused)
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use super::aggregate::aggregate;
 use super::count::{CountingReader, SampleCounts};
+use super::finish::{FloatBesideHistogram, merge_same_labels};
 use super::functions::{DropName, MapStage};
 use super::grid::Grid;
 use super::pipeline::{Failure, Guard, Pipeline, Sink, Source, Stage, Worker};
@@ -15,7 +16,7 @@ use super::select::{InstantReader, SmoothedReader, TimeOf, TimesReader};
 use crate::annotations::Annotations;
 use crate::engine::{EngineOptions, QueryError, Tracker};
 use crate::labels::{Labels, METRIC_NAME_LABEL};
-use crate::plan::{RangeSource, Selector, VectorPlan};
+use crate::plan::{MapOp, RangeSource, Selector, VectorPlan};
 use crate::storage::{LabelMatcher, SelectHints, SelectRequest, Storage};
 use crate::syntax::MatchOp;
 use crate::syntax::ast::ExtendedRange;
@@ -191,7 +192,7 @@ impl<'a> Executor<'a> {
             }
             VectorPlan::Relabel(relabel) => {
                 let pipeline = self.pipeline(&relabel.input, grid, context)?.then(RelabelStage(relabel));
-                return self.merging(pipeline, address(plan), context);
+                return self.merging(pipeline, address(plan), FloatBesideHistogram::Allowed, context);
             }
             VectorPlan::StepInvariant(input) => {
                 if grid.steps == 1 && !grid.ranged {
@@ -269,7 +270,14 @@ impl<'a> Executor<'a> {
     ) -> Result<Pipeline<'p>, Failure> {
         let delayed = self.options.delayed_name_removal;
         let pipeline = pipeline.then(DropName { now: !delayed });
-        if delayed { Ok(pipeline) } else { self.merging(pipeline, address(plan), context) }
+        if delayed {
+            return Ok(pipeline);
+        }
+        let beside = match plan {
+            VectorPlan::Map(call) if matches!(call.op, MapOp::Negate) => FloatBesideHistogram::Allowed,
+            _ => FloatBesideHistogram::Refused,
+        };
+        self.merging(pipeline, address(plan), beside, context)
     }
 
     /// Merges series with the same labels: on the way there are usually none, which a guard watches.
@@ -277,6 +285,7 @@ impl<'a> Executor<'a> {
         &'p self,
         pipeline: Pipeline<'p>,
         operator: usize,
+        beside: FloatBesideHistogram,
         context: &mut Context,
     ) -> Result<Pipeline<'p>, Failure> {
         if !context.held.contains(&operator) {
@@ -285,7 +294,7 @@ impl<'a> Executor<'a> {
         let make = || Collect::new(self.tracker);
         let sinks = self.drive(pipeline, context, &make)?;
         let rows = Collect::merge(sinks, self.tracker);
-        Ok(Pipeline::rows(super::finish::merge_same_labels(rows)?))
+        Ok(Pipeline::rows(merge_same_labels(rows, beside)?))
     }
 
     /// One series without labels.

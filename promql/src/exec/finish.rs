@@ -7,6 +7,7 @@ use super::grid::{Counted, Grid};
 use super::grouping::{Groups, Key};
 use super::pipeline::{Sink, Worker};
 use super::range::extend_floats;
+use super::row::Row;
 use super::rows::{Rows, SeriesRow};
 use super::sort::sorted;
 use crate::annotations::Annotations;
@@ -66,7 +67,7 @@ impl Executor<'_> {
                 series.labels = series.labels.without_metadata();
             }
         }
-        merge_same_labels(rows)
+        merge_same_labels(rows, FloatBesideHistogram::Allowed)
     }
 
     /// The samples of a range selector, as stored.
@@ -90,9 +91,20 @@ impl Executor<'_> {
     }
 }
 
+/// Whether a float and a histogram of the same labels may stand at the same step. Prometheus notices that wherever it
+/// evaluates step by step, but not where it merges whole series.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum FloatBesideHistogram {
+    Allowed,
+    Refused,
+}
+
 /// One series for each label set. Values at the same step are an error. If only some of the series are to lose their
 /// name, the one whose values begin first decides.
-pub(super) fn merge_same_labels(mut rows: Rows<'_>) -> Result<Rows<'_>, QueryError> {
+pub(super) fn merge_same_labels(
+    mut rows: Rows<'_>,
+    beside: FloatBesideHistogram,
+) -> Result<Rows<'_>, QueryError> {
     let mut groups = Groups::default();
     let mut merged: Vec<SeriesRow> = Vec::with_capacity(rows.series.len());
     let mut pace = rows.pace();
@@ -108,11 +120,18 @@ pub(super) fn merge_same_labels(mut rows: Rows<'_>) -> Result<Rows<'_>, QueryErr
         if known.drop_name != series.drop_name && series.row.first_step() < known.row.first_step() {
             known.drop_name = series.drop_name;
         }
-        if !known.row.merge_disjoint(&series.row) {
+        if !known.row.merge_disjoint(&series.row)
+            || (beside == FloatBesideHistogram::Refused && has_both(&known.row))
+        {
             return Err(QueryError::same_labelset());
         }
     }
     Ok(rows.replaced(merged))
+}
+
+/// Whether a step has a float and a histogram.
+fn has_both(row: &Row) -> bool {
+    row.histograms().iter().any(|(step, _)| row.present().get(*step as usize))
 }
 
 fn vector(rows: Rows<'_>, grid: Grid) -> Vec<Sample> {

@@ -11,6 +11,7 @@ use classic::{Bucket, bucket_fraction, bucket_quantile};
 use native::{histogram_fraction, histogram_quantile};
 
 use super::executor::{Context, Executor};
+use super::finish::{FloatBesideHistogram, merge_same_labels};
 use super::grid::Grid;
 use super::grouping::{Groups, Key};
 use super::row::Row;
@@ -103,7 +104,7 @@ impl Executor<'_> {
             }
         }
         results.retain(|series| !series.row.is_empty());
-        super::finish::merge_same_labels(Rows::new(self.tracker, results)?)
+        merge_same_labels(Rows::new(self.tracker, results)?, FloatBesideHistogram::Refused)
     }
 
     /// Sorts the series into histograms, by their labels without `le`.

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::executor::{Context, Executor};
+use super::finish::{FloatBesideHistogram, merge_same_labels};
 use super::grid::Grid;
 use super::pipeline::Failure;
 use super::row::Row;
@@ -68,7 +69,7 @@ impl Executor<'_> {
             }
         }
         drop(base);
-        super::finish::merge_same_labels(Rows::new(self.tracker, results)?)
+        merge_same_labels(Rows::new(self.tracker, results)?, FloatBesideHistogram::Allowed)
     }
 
     fn info_series(

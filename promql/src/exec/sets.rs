@@ -3,6 +3,7 @@
 use super::binary::MatchKey;
 use super::bitmap::Bitmap;
 use super::executor::{Context, Executor};
+use super::finish::{FloatBesideHistogram, merge_same_labels};
 use super::grid::Grid;
 use super::grouping::Groups;
 use super::pipeline::{Sink, Worker};
@@ -96,7 +97,7 @@ impl Executor<'_> {
                     added.into_iter().filter(|series| !series.row.is_empty()).collect(),
                 )?;
                 lhs.append(added);
-                return super::finish::merge_same_labels(lhs);
+                return merge_same_labels(lhs, FloatBesideHistogram::Refused);
             }
         }
         lhs.series.retain(|series| !series.row.is_empty());

@@ -3,7 +3,7 @@
 use std::fmt::{self, Write as _};
 
 use super::ast::Expr;
-use super::printer::{write_aggregate_head, write_expr, write_operator, write_subquery_suffix};
+use super::printer::{mended_end, write_aggregate_head, write_expr, write_operator, write_subquery_suffix};
 
 /// An expression whose text has more bytes than this is split.
 const LINE_BYTES_MAX: usize = 100;
@@ -60,7 +60,12 @@ fn write_pretty(out: &mut String, expr: &Expr, level: usize) -> fmt::Result {
             close(out, level);
         }
         Expr::Binary(binary) => {
+            let start = out.len();
             write_pretty(out, &binary.lhs, level + 1)?;
+            if let Some(mended) = mended_end(binary) {
+                let lhs = out.split_off(start);
+                out.push_str(&mended.apply(lhs));
+            }
             out.push('\n');
             indent(out, level);
             write_operator(out, binary)?;

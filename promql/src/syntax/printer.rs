@@ -78,11 +78,9 @@ pub(super) fn write_expr(out: Out<'_>, expr: &Expr) -> fmt::Result {
             out.write_char(')')
         }
         Expr::Binary(binary) => {
-            match &binary.lhs {
-                Expr::Number(number) if number.value == f64::INFINITY && binary.op == BinaryOp::Pow => {
-                    out.write_str("Inf")?;
-                }
-                lhs => write_expr(out, lhs)?,
+            match mended_end(binary) {
+                Some(mended) => out.write_str(&mended.apply(binary.lhs.to_string()))?,
+                None => write_expr(out, &binary.lhs)?,
             }
             out.write_char(' ')?;
             write_operator(out, binary)?;
@@ -133,6 +131,85 @@ pub(super) fn write_aggregate_head(out: Out<'_>, aggregate: &AggregateExpr) -> f
         out.write_char(' ')?;
     }
     Ok(())
+}
+
+/// An end of a printed text, and what must stand there instead.
+pub(super) struct MendedEnd {
+    end: String,
+    mended: String,
+}
+
+impl MendedEnd {
+    pub fn apply(&self, printed: String) -> String {
+        match printed.strip_suffix(&self.end) {
+            Some(start) => format!("{start}{}", self.mended),
+            None => printed,
+        }
+    }
+}
+
+/// What the end of a left operand must be so that the operator behind it does not change its meaning.
+pub(super) fn mended_end(binary: &BinaryExpr) -> Option<MendedEnd> {
+    if let Expr::Number(number) = &binary.lhs
+        && number.value == f64::INFINITY
+        && binary.op == BinaryOp::Pow
+    {
+        // The sign would be that of the power.
+        return Some(MendedEnd { end: "+Inf".to_owned(), mended: "Inf".to_owned() });
+    }
+    let is_arithmetic = matches!(
+        binary.op,
+        BinaryOp::Add | BinaryOp::Sub | BinaryOp::Mul | BinaryOp::Div | BinaryOp::Mod | BinaryOp::Pow
+    );
+    if !is_arithmetic {
+        return None;
+    }
+    // An offset that is an expression would go on behind the operator.
+    let last = last_modifiers(&binary.lhs)?;
+    let DurationValue::Expr(offset) = last.offset else { return None };
+    if !offset.wrapped && ends_with_first_operand(offset) {
+        return None;
+    }
+    let text = |write: &dyn Fn(Out<'_>) -> fmt::Result| {
+        let mut text = String::new();
+        write(&mut text).map(|()| text)
+    };
+    let end = text(&|out| write_offset(out, last.offset)).ok()?;
+    let others =
+        text(&|out| write_extended(out, last.extended).and_then(|()| write_at(out, last.at))).ok()?;
+    let mended = if others.is_empty() {
+        // Only a sign before its parentheses has ended it.
+        end.replacen('(', "+(", 1)
+    } else {
+        format!("{end}{others}")
+    };
+    let before = text(&|out| match &last.is_vector {
+        true => write_at(out, last.at).and_then(|()| write_extended(out, last.extended)),
+        false => write_extended(out, last.extended).and_then(|()| write_at(out, last.at)),
+    });
+    Some(MendedEnd { end: format!("{}{end}", before.ok()?), mended })
+}
+
+/// The modifiers at the end of a printed expression.
+struct Modifiers<'e> {
+    is_vector: bool,
+    at: Option<AtModifier>,
+    extended: Option<ExtendedRange>,
+    offset: &'e DurationValue,
+}
+
+/// The modifiers that a printed expression ends with.
+fn last_modifiers(expr: &Expr) -> Option<Modifiers<'_>> {
+    let of = |selector: &'_ VectorSelector| (selector.at, selector.extended);
+    let (is_vector, (at, extended), offset) = match expr {
+        Expr::Binary(binary) => return last_modifiers(&binary.rhs),
+        Expr::Unary(unary) => return last_modifiers(&unary.expr),
+        Expr::Vector(selector) => (true, of(selector), &selector.offset),
+        Expr::Matrix(matrix) => (false, of(&matrix.selector), &matrix.selector.offset),
+        Expr::Subquery(subquery) => (false, (subquery.at, None), &subquery.offset),
+        _ => return None,
+    };
+    Some(Modifiers { is_vector, at, extended, offset })
 }
 
 /// The operator and its modifiers: `== bool on (job)`.
@@ -203,7 +280,7 @@ fn write_number(out: Out<'_>, number: &NumberLiteral) -> fmt::Result {
     if !number.duration {
         return out.write_str(&format_f(number.value));
     }
-    if number.value < 0.0 {
+    if number.value.is_sign_negative() {
         out.write_char('-')?;
     }
     // It was written in whole milliseconds; seconds hold them only nearly.
@@ -271,8 +348,13 @@ fn write_offset(out: Out<'_>, offset: &DurationValue) -> fmt::Result {
     match offset {
         DurationValue::Expr(expr) if !ends_with_first_operand(expr) => {
             let text = expr.to_string();
-            let goes_on = text.starts_with('(') || text.starts_with("--");
-            if goes_on { out.write_str(&text) } else { write!(out, "({text})") }
+            // Only behind a parenthesis or two signs does an offset go on after its first operand.
+            let signs = match text.as_bytes() {
+                [b'(', ..] | [b'-', b'-', ..] => "",
+                [b'-', ..] => "+",
+                _ => "++",
+            };
+            write!(out, "{signs}{text}")
         }
         _ => write_duration(out, offset),
     }

@@ -7,8 +7,8 @@ use gyre_promql::syntax::ParserOptions;
 use gyre_promql::value::SampleValue;
 use gyre_promql::{Engine, EngineOptions, QueryOptions};
 
-use crate::Ways;
-use crate::data::Random;
+use crate::places::Ways;
+use crate::random::Random;
 
 fn places() -> Vec<MemoryStorage> {
     let mut places = vec![MemoryStorage::default(); 2];
@@ -40,7 +40,7 @@ fn damaged_bytes_are_an_error_or_an_answer_but_never_a_panic() {
         "quantile_over_time(scalar(m{i=\"0\"}), m[1m])",
     ] {
         let split = engine.split(query, times, &QueryOptions::default()).expect("the query is right");
-        let whole = crate::parts(&engine, &places(), &split, &mut Ways::default()).expect("no limit");
+        let whole = crate::places::parts(&engine, &places(), &split, &mut Ways::default()).expect("no limit");
         for _ in 0..1500 {
             let mut parts = whole.clone();
             let fragment = random.below(parts.len());

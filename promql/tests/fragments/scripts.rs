@@ -8,7 +8,7 @@ use gyre_promql::fragment::QueryTimes;
 use gyre_promql::memory::MemoryStorage;
 use gyre_promql::testkit::{Evaluated, LoadedSeries, Target, run_script, test_engine_options};
 
-use crate::Ways;
+use crate::places::Ways;
 
 struct Spread {
     engine: Engine,
@@ -18,7 +18,7 @@ struct Spread {
 
 impl Spread {
     fn evaluate(&mut self, query: &str, times: QueryTimes) -> Result<Evaluated, String> {
-        let result = crate::evaluate(&self.engine, &self.places, query, times, &mut self.ways);
+        let result = crate::places::evaluate(&self.engine, &self.places, query, times, &mut self.ways);
         let result = result.map_err(|error| error.to_string())?;
         let (warnings, infos) = result.annotations.texts(query, 0);
         Ok(Evaluated { value: result.value, warnings, infos })

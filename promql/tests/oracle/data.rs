@@ -1,6 +1,10 @@
-//! Random test data.
+//! Random test data: floats. Histograms are in [`histograms`](crate::histogram_data).
 
 use std::collections::BTreeMap;
+
+use crate::histogram_data;
+use crate::naive::Val;
+use crate::random::Random;
 
 /// Labels of a series, name included.
 pub type LabelMap = BTreeMap<String, String>;
@@ -9,35 +13,13 @@ pub type LabelMap = BTreeMap<String, String>;
 #[derive(Clone, Debug)]
 pub struct Series {
     pub labels: LabelMap,
-    pub samples: Vec<(i64, f64)>,
+    pub samples: Vec<(i64, Val)>,
 }
 
 /// The stale marker.
 pub const STALE: f64 = f64::from_bits(0x7ff0_0000_0000_0002);
 
-/// A small, fast generator of random numbers (splitmix64); the seed is printed, so that a failure can be repeated.
-#[derive(Clone)]
-pub struct Random(pub u64);
-
 impl Random {
-    pub fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    /// A number below `bound`.
-    pub fn below(&mut self, bound: usize) -> usize {
-        (self.next() % bound as u64) as usize
-    }
-
-    /// True once in `n` times.
-    pub fn one_in(&mut self, n: usize) -> bool {
-        self.below(n) == 0
-    }
-
     pub fn pick<'a, T: ?Sized>(&mut self, choices: &[&'a T]) -> &'a T {
         choices[self.below(choices.len())]
     }
@@ -63,16 +45,25 @@ pub fn generate(random: &mut Random) -> Vec<Series> {
         }
     }
     series.push(named(&[("__name__", "one")], counter(random, 3.0)));
+    for (job, value) in [("a", "1"), ("b", "2")] {
+        let samples = gauge(random);
+        series.push(named(
+            &[("__name__", "target_info"), ("x", value), ("job", job), ("version", "v1")],
+            samples,
+        ));
+    }
+    series.push(named(&[("__name__", "j_total"), ("job", "c")], counter(random, 1.0)));
+    series.extend(histogram_data::generate(random));
     series.retain(|series| !series.samples.is_empty());
     series
 }
 
-fn named(labels: &[(&str, &str)], samples: Vec<(i64, f64)>) -> Series {
+pub fn named(labels: &[(&str, &str)], samples: Vec<(i64, impl Into<Val>)>) -> Series {
     let labels = labels.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-    Series { labels, samples }
+    Series { labels, samples: samples.into_iter().map(|(time, value)| (time, value.into())).collect() }
 }
 
-fn times(random: &mut Random) -> Vec<i64> {
+pub fn times(random: &mut Random) -> Vec<i64> {
     let interval = [15_000, 30_000, 60_000, 47_000][random.below(4)];
     let from = random.below(600_000) as i64;
     let to = if random.one_in(4) { from + random.below(1_200_000) as i64 } else { 1_800_000 };
@@ -87,7 +78,7 @@ fn times(random: &mut Random) -> Vec<i64> {
     times
 }
 
-fn counter(random: &mut Random, speed: f64) -> Vec<(i64, f64)> {
+pub fn counter(random: &mut Random, speed: f64) -> Vec<(i64, f64)> {
     let mut value = random.below(100) as f64;
     let mut samples = Vec::new();
     for time in times(random) {

@@ -1,10 +1,12 @@
 //! Random queries, valid by construction most of the time.
 
-use crate::data::Random;
+use crate::random::Random;
 
 /// Makes queries over the generated data.
 pub struct Generator<'r> {
     pub random: &'r mut Random,
+    /// Whether the query has more than one step.
+    pub has_steps: bool,
 }
 
 const RANGE_FUNCTIONS: &[&str] = &[
@@ -33,8 +35,49 @@ const RANGE_FUNCTIONS: &[&str] = &[
     "ts_of_last_over_time",
     "absent_over_time",
 ];
-const FLOAT_FUNCTIONS: &[&str] =
-    &["abs", "ceil", "floor", "exp", "sqrt", "ln", "log2", "log10", "sgn", "deg", "sort", "timestamp"];
+const FLOAT_FUNCTIONS: &[&str] = &[
+    "abs",
+    "ceil",
+    "floor",
+    "exp",
+    "sqrt",
+    "ln",
+    "log2",
+    "log10",
+    "sgn",
+    "deg",
+    "rad",
+    "sort",
+    "sort_desc",
+    "timestamp",
+    "timestamp",
+    "sin",
+    "cos",
+    "tan",
+    "asin",
+    "acos",
+    "atan",
+    "sinh",
+    "cosh",
+    "tanh",
+    "asinh",
+    "acosh",
+    "atanh",
+];
+const DATE_FUNCTIONS: &[&str] =
+    &["minute", "hour", "day_of_week", "day_of_month", "day_of_year", "days_in_month", "month", "year"];
+const HISTOGRAM_FUNCTIONS: &[&str] =
+    &["histogram_count", "histogram_sum", "histogram_avg", "histogram_stddev", "histogram_stdvar"];
+const EXTENDED: &[&str] = &[
+    "rate({} anchored)",
+    "increase({} anchored)",
+    "delta({} anchored)",
+    "changes({} anchored)",
+    "resets({} anchored)",
+    "rate({} smoothed)",
+    "increase({} smoothed)",
+    "delta({} smoothed)",
+];
 const AGGREGATIONS: &[&str] = &["sum", "avg", "min", "max", "count", "group", "stddev", "stdvar"];
 const ARITHMETIC: &[&str] = &["+", "-", "*", "/", "%", "^", "atan2"];
 const COMPARISONS: &[&str] = &["==", "!=", "<", "<=", ">", ">="];
@@ -46,7 +89,7 @@ impl Generator<'_> {
             return self.selector();
         }
         let inner = depth - 1;
-        match self.random.below(17) {
+        match self.random.below(22) {
             0 | 1 => self.selector(),
             2..=4 => self.range_call(inner),
             5..=7 => self.aggregation(inner),
@@ -56,7 +99,12 @@ impl Generator<'_> {
                 format!("{func}({})", self.vector(inner))
             }
             11 => match self.random.below(4) {
-                0 => format!("{}(timestamp({}))", self.random.pick(&["minute", "hour"]), self.vector(inner)),
+                0 => format!(
+                    "{}(timestamp({}) * {})",
+                    self.random.pick(DATE_FUNCTIONS),
+                    self.vector(inner),
+                    self.random.pick(&["1", "5000", "-3e5"])
+                ),
                 _ => format!("-{}", self.wrapped(inner)),
             },
             12 => self.with_scalar(inner),
@@ -74,14 +122,100 @@ impl Generator<'_> {
                 3 => format!("label_replace({}, \"y\", \"p\", \"x\", \"1\")", self.vector(inner)),
                 _ => format!("label_join({}, \"z\", \"-\", \"x\", \"y\")", self.vector(inner)),
             },
+            16 | 17 => self.histogram_function(inner),
+            18 => self.trim(inner),
+            19 => {
+                let name = self.random.pick(&["a_total", "b_total", "g", "one"]);
+                let (range, modifiers) = (self.range_duration(), self.modifiers());
+                let call = self.random.pick(EXTENDED);
+                call.replace("{}", &format!("{name}[{range}]{modifiers}"))
+            }
+            20 => match self.random.below(6) {
+                0 => "info(j_total)".to_owned(),
+                1 => format!("info(rate(j_total[{}]))", self.duration()),
+                2 => format!("sort_by_label({}, \"x\")", self.vector(inner)),
+                3 => format!("sort_by_label_desc({}, \"y\", \"x\")", self.vector(inner)),
+                4 => format!("start_timestamp({})", self.selector()),
+                _ => format!(
+                    "limit_ratio({}, {})",
+                    self.random.pick(&["0.4", "-0.6", "1", "2"]),
+                    self.selector()
+                ),
+            },
             _ => {
-                let q = self.random.pick(&["0", "0.5", "0.9", "1", "1.5"]);
+                let q = self.random.pick(&["0", "0.5", "0.9", "1", "1.5", "-1", "NaN"]);
                 match self.random.below(3) {
                     0 => format!("histogram_quantile({q}, h_bucket)"),
                     1 => format!("histogram_quantile({q}, rate(h_bucket[{}]))", self.duration()),
                     _ => format!("histogram_quantile({q}, sum by (le) (h_bucket))"),
                 }
             }
+        }
+    }
+
+    /// A vector that is likely to have histograms.
+    fn histograms(&mut self, depth: usize) -> String {
+        let name = self.random.pick(&["nh", "ng", "nc", "mix", "{__name__=~\"nh|mix|h_bucket\"}"]);
+        match self.random.below(6) {
+            0 | 1 => format!("{name}{}", self.modifiers()),
+            2 => {
+                let func =
+                    self.random.pick(&["rate", "increase", "delta", "irate", "idelta", "last_over_time"]);
+                format!("{func}({name}[{}])", self.range_duration())
+            }
+            3 => {
+                format!("{}_over_time({name}[{}])", self.random.pick(&["sum", "avg"]), self.range_duration())
+            }
+            4 => format!("{}{} ({name})", self.random.pick(&["sum", "avg"]), self.grouping()),
+            _ => self.vector(depth),
+        }
+    }
+
+    fn histogram_function(&mut self, depth: usize) -> String {
+        let vector = self.histograms(depth);
+        let quantile = self.random.pick(&["0", "0.1", "0.5", "0.75", "0.99", "1", "2", "NaN"]);
+        let bounds = ["-Inf", "-1", "0", "0.3", "1", "2.5", "8", "+Inf", "NaN"];
+        match self.random.below(10) {
+            0 | 1 => format!("histogram_quantile({quantile}, {vector})"),
+            2 | 3 => {
+                let (lower, upper) = (self.random.pick(&bounds), self.random.pick(&bounds));
+                format!("histogram_fraction({lower}, {upper}, {vector})")
+            }
+            4 => format!(
+                "histogram_quantiles({vector}, \"q\", 0.25, {})",
+                self.random.pick(&["0.9", "1", "0"])
+            ),
+            5 => {
+                let (a, b) = (self.histograms(depth), self.histograms(depth));
+                format!(
+                    "({a}) {} ({b})",
+                    self.random.pick(&["+", "-", "==", "!=", "*", "/", "== bool", "< bool"])
+                )
+            }
+            6 => format!("({vector}) {} {}", self.random.pick(&["*", "/", "+", "=="]), self.number()),
+            _ => format!("{}({vector})", self.random.pick(HISTOGRAM_FUNCTIONS)),
+        }
+    }
+
+    fn trim(&mut self, depth: usize) -> String {
+        let vector = self.histograms(depth);
+        let op = self.random.pick(&["</", ">/"]);
+        let bound = self.random.pick(&["-3", "-0.1", "0", "0.3", "1", "2.5", "7", "+Inf", "-Inf", "one"]);
+        if bound == "one" {
+            return format!("({vector}) {op} on () group_left () (one)");
+        }
+        format!("({vector}) {op} {bound}")
+    }
+
+    /// The range in brackets: a duration, or an expression.
+    fn range_duration(&mut self) -> String {
+        match self.random.below(16) {
+            0 => format!("{} + 30s", self.duration()),
+            1 => format!("max_of({}, 90s)", self.duration()),
+            2 => format!("min_of(3m, {})", self.duration()),
+            3 => format!("({}) * 1.5", self.duration()),
+            4 if self.has_steps => format!("step() + {}", self.duration()),
+            _ => self.duration().to_owned(),
         }
     }
 
@@ -96,7 +230,9 @@ impl Generator<'_> {
     }
 
     fn plain_selector(&mut self) -> String {
-        let name = self.random.pick(&["a_total", "b_total", "g", "h_bucket", "one", "nothing"]);
+        let name = self.random.pick(&[
+            "a_total", "b_total", "g", "h_bucket", "one", "nothing", "nh", "ng", "nc", "mix", "a_total", "g",
+        ]);
         match self.random.below(9) {
             0 => format!("{name}{{x=\"1\"}}"),
             1 => format!("{name}{{y!=\"p\"}}"),
@@ -108,7 +244,10 @@ impl Generator<'_> {
     }
 
     fn modifiers(&mut self) -> String {
-        match self.random.below(12) {
+        match self.random.below(15) {
+            12 => " @ -100".to_owned(),
+            13 => format!(" offset ({} - 30s)", self.duration()),
+            14 if self.has_steps => " offset -step()".to_owned(),
             0 => format!(" offset {}", self.duration()),
             1 => format!(" offset -{}", self.duration()),
             2 => format!(" @ {}", self.random.below(1800)),
@@ -130,11 +269,11 @@ impl Generator<'_> {
             };
             let step = self.random.pick(&["", "30s", "1m", "47s"]);
             let modifiers = self.modifiers();
-            return format!("{inner}[{}:{step}]{modifiers}", self.duration());
+            return format!("{inner}[{}:{step}]{modifiers}", self.range_duration());
         }
         let selector = self.plain_selector();
         let modifiers = self.modifiers();
-        format!("{selector}[{}]{modifiers}", self.duration())
+        format!("{selector}[{}]{modifiers}", self.range_duration())
     }
 
     fn range_call(&mut self, depth: usize) -> String {
@@ -232,7 +371,9 @@ impl Generator<'_> {
     }
 
     fn scalar(&mut self, depth: usize) -> String {
-        match self.random.below(8) {
+        match self.random.below(10) {
+            8 => self.random.pick(&["start()", "end()", "range()", "step()"]).to_owned(),
+            9 => format!("{}({}, {})", self.random.pick(&["min_of", "max_of"]), self.number(), self.number()),
             0 => "time()".to_owned(),
             1 if depth > 0 => format!("scalar({})", self.vector(depth - 1)),
             2 => format!("({} + {})", self.number(), self.number()),

@@ -1,21 +1,63 @@
 //! A second evaluator: literal, one step at a time, without any code of the engine.
 //!
 //! It follows the language's definition as directly as possible: every expression is evaluated anew at every time,
-//! windows are collected sample by sample, labels are maps. Floats only.
+//! windows are collected sample by sample, labels are maps.
 
 use std::collections::BTreeSet;
+use std::rc::Rc;
 
-use gyre_promql::syntax::ast::{AtModifier, Call, Expr, VectorSelector};
-use gyre_promql::syntax::{DurationValue, Function, MatchOp, UnaryOp, ValueType};
+use gyre_promql::histogram::CounterReset;
+use gyre_promql::syntax::ast::{AtModifier, Call, Expr, ExtendedRange, VectorSelector};
+use gyre_promql::syntax::{
+    DurationExpr, DurationKind, DurationOp, DurationValue, Function, MatchOp, UnaryOp, ValueType,
+};
 
 use crate::data::{LabelMap, STALE, Series};
-use crate::over_time;
+use crate::histogram::Histogram;
+pub use crate::notes::Notes;
+use crate::windows;
+
+/// A number or a histogram.
+#[derive(Clone, Debug)]
+pub enum Val {
+    Float(f64),
+    Histogram(Rc<Histogram>),
+}
+
+impl From<f64> for Val {
+    fn from(value: f64) -> Self {
+        Self::Float(value)
+    }
+}
+
+impl From<Histogram> for Val {
+    fn from(histogram: Histogram) -> Self {
+        Self::Histogram(Rc::new(histogram))
+    }
+}
+
+impl Val {
+    pub fn float(&self) -> Option<f64> {
+        match self {
+            Self::Float(value) => Some(*value),
+            Self::Histogram(_) => None,
+        }
+    }
+
+    pub fn is_stale(&self) -> bool {
+        let carrier = match self {
+            Self::Float(value) => value,
+            Self::Histogram(histogram) => &histogram.sum,
+        };
+        carrier.to_bits() == STALE.to_bits()
+    }
+}
 
 /// A sample: labels, value, and whether the name is to be dropped at the end.
 #[derive(Clone, Debug)]
 pub struct Sample {
     pub labels: LabelMap,
-    pub value: f64,
+    pub value: Val,
     pub drop_name: bool,
 }
 
@@ -31,12 +73,18 @@ pub struct Naive<'d> {
     pub data: &'d [Series],
     pub start_ms: i64,
     pub end_ms: i64,
+    pub step_ms: i64,
     pub delayed_name_removal: bool,
+    pub notes: Notes,
 }
 
 const LOOKBACK_MS: i64 = 300_000;
 const DEFAULT_STEP_MS: i64 = 60_000;
 const SAME_LABELSET: &str = "vector cannot contain metrics with the same labelset";
+
+/// Prometheus does not notice a float and a histogram of the same labels and time in the end; what it then gives is not
+/// worth comparing.
+pub const FLOAT_BESIDE_HISTOGRAM: &str = "a float and a histogram have the same labels";
 
 pub type Evaluated<T> = Result<T, String>;
 
@@ -52,7 +100,7 @@ impl Naive<'_> {
                     sample.labels = nameless(&sample.labels);
                 }
             }
-            unique(samples)?;
+            unique_of_a_kind(samples)?;
         }
         Ok(values)
     }
@@ -82,11 +130,11 @@ impl Naive<'_> {
         Ok(match expr {
             Expr::Number(number) => Value::Scalar(number.value),
             Expr::Paren(paren) => self.at(&paren.expr, time)?,
-            Expr::Vector(selector) => Value::Vector(self.select(selector, time, |_, value| value)),
+            Expr::Vector(selector) => Value::Vector(self.select(selector, time, |_, value| value.clone())),
             Expr::Unary(unary) => match self.at(&unary.expr, time)? {
                 value if unary.op == UnaryOp::Plus => value,
                 Value::Scalar(value) => Value::Scalar(-value),
-                Value::Vector(samples) => self.mapped(samples, |value| Some(-value))?,
+                Value::Vector(samples) => self.mapped(samples, |value| Some(negated(value)))?,
             },
             Expr::Aggregate(aggregate) => Value::Vector(self.aggregate(aggregate, time)?),
             Expr::Binary(binary) => self.binary(binary, time)?,
@@ -121,6 +169,13 @@ impl Naive<'_> {
         }
     }
 
+    fn ms(&self, duration: &DurationValue) -> i64 {
+        match duration {
+            DurationValue::FixedNs(ns) => ns / 1_000_000,
+            DurationValue::Expr(expr) => (seconds(expr, self.step_ms) * 1e3) as i64,
+        }
+    }
+
     fn matching(&self, selector: &VectorSelector) -> impl Iterator<Item = &Series> {
         let matchers = selector.matchers.clone();
         self.data.iter().filter(move |series| {
@@ -144,19 +199,15 @@ impl Naive<'_> {
         &self,
         selector: &VectorSelector,
         time: i64,
-        value: impl Fn(i64, f64) -> f64,
+        value: impl Fn(i64, &Val) -> Val,
     ) -> Vec<Sample> {
-        let reference = self.pinned(selector.at, time) - ms(&selector.offset);
+        let reference = self.pinned(selector.at, time) - self.ms(&selector.offset);
         let mut samples = Vec::new();
         for series in self.matching(selector) {
-            let newest = series.samples.iter().rfind(|(time, _)| *time <= reference);
-            if let Some(&(time, found)) = newest
-                && time > reference - LOOKBACK_MS
-                && found.to_bits() != STALE.to_bits()
-            {
+            if let Some((time, found)) = newest(&series.samples, reference) {
                 samples.push(Sample {
                     labels: series.labels.clone(),
-                    value: value(time, found),
+                    value: value(*time, found),
                     drop_name: false,
                 });
             }
@@ -169,21 +220,24 @@ impl Naive<'_> {
         match expr {
             Expr::Paren(paren) => self.windows(&paren.expr, times),
             Expr::Matrix(matrix) => {
-                let range = ms(&matrix.range);
+                let range = self.ms(&matrix.range);
                 let ends: Vec<i64> = times
                     .iter()
-                    .map(|&time| self.pinned(matrix.selector.at, time) - ms(&matrix.selector.offset))
+                    .map(|&time| self.pinned(matrix.selector.at, time) - self.ms(&matrix.selector.offset))
                     .collect();
+                let extended = matrix.selector.extended;
                 let windows = self.matching(&matrix.selector).map(|series| {
-                    let sample = Sample { labels: series.labels.clone(), value: 0.0, drop_name: false };
-                    (sample, ends.iter().map(|&end| window(&series.samples, end, range)).collect())
+                    let labels = series.labels.clone();
+                    let sample = Sample { labels, value: Val::Float(0.0), drop_name: false };
+                    let window = |&end: &i64| extended_window(&series.samples, end, range, extended);
+                    (sample, ends.iter().map(window).collect())
                 });
                 Ok((windows.collect(), range))
             }
             Expr::Subquery(subquery) => {
-                let range = ms(&subquery.range);
-                let step = if subquery.step.is_zero() { DEFAULT_STEP_MS } else { ms(&subquery.step) };
-                let end_of = |time: i64| self.pinned(subquery.at, time) - ms(&subquery.offset);
+                let range = self.ms(&subquery.range);
+                let step = if subquery.step.is_zero() { DEFAULT_STEP_MS } else { self.ms(&subquery.step) };
+                let end_of = |time: i64| self.pinned(subquery.at, time) - self.ms(&subquery.offset);
                 let ends: Vec<i64> = times.iter().map(|&time| end_of(time)).collect();
                 // All multiples of the step inside any window.
                 let first = ends.iter().min().copied().unwrap_or(0) - range;
@@ -198,11 +252,12 @@ impl Naive<'_> {
                 }
                 self.check(&subquery.expr, &inner)?;
                 let values = if inner.is_empty() { Vec::new() } else { self.eval(&subquery.expr, &inner)? };
-                let mut all: Vec<(Sample, Vec<(i64, f64)>)> = Vec::new();
+                let mut all: Vec<(Sample, Vec<(i64, Val)>)> = Vec::new();
                 for (&time, value) in inner.iter().zip(values) {
                     let Value::Vector(samples) = value else { continue };
                     for sample in samples {
-                        let point = (time, sample.value);
+                        // Samples of a subquery need not be neighbours, so that hints about them mean nothing.
+                        let point = (time, without_hint(&sample.value));
                         match all.iter_mut().find(|(known, _)| known.labels == sample.labels) {
                             Some((_, points)) => points.push(point),
                             None => all.push((sample, vec![point])),
@@ -243,7 +298,7 @@ impl Naive<'_> {
                         params.push(self.scalar(arg, times[step])?);
                     }
                 }
-                let value = over_time::value(call.func, window, range, times[step], &params)?;
+                let value = windows::value(call.func, window, range, times[step], &params, &self.notes)?;
                 if let Some(value) = value {
                     any = true;
                     results[step].push(Sample { value, ..sample.clone() });
@@ -259,7 +314,7 @@ impl Naive<'_> {
         if call.func == Function::AbsentOverTime {
             let labels = absent_labels(&call.args[0]);
             let absent = |samples: &Vec<Sample>| {
-                let sample = Sample { labels: labels.clone(), value: 1.0, drop_name: true };
+                let sample = Sample { labels: labels.clone(), value: Val::Float(1.0), drop_name: true };
                 Value::Vector(if samples.is_empty() { vec![sample] } else { Vec::new() })
             };
             return Ok(results.iter().map(absent).collect());
@@ -268,17 +323,42 @@ impl Naive<'_> {
     }
 
     /// Applies a function to each value and drops the name.
-    pub fn mapped(&self, samples: Vec<Sample>, change: impl Fn(f64) -> Option<f64>) -> Evaluated<Value> {
+    pub fn mapped(&self, samples: Vec<Sample>, change: impl Fn(&Val) -> Option<Val>) -> Evaluated<Value> {
         let mut results = Vec::new();
         for sample in samples {
-            let Some(value) = change(sample.value) else { continue };
+            let Some(value) = change(&sample.value) else { continue };
             let labels = if self.delayed_name_removal { sample.labels } else { nameless(&sample.labels) };
             results.push(Sample { labels, value, drop_name: true });
         }
         if !self.delayed_name_removal {
-            unique(&results)?;
+            unique_of_a_kind(&results)?;
         }
         Ok(Value::Vector(results))
+    }
+
+    /// Applies a function to each number, drops histograms and the name.
+    pub fn mapped_floats(
+        &self,
+        samples: Vec<Sample>,
+        change: impl Fn(f64) -> Option<f64>,
+    ) -> Evaluated<Value> {
+        self.mapped(samples, |value| value.float().and_then(&change).map(Val::Float))
+    }
+}
+
+fn without_hint(value: &Val) -> Val {
+    match value {
+        Val::Histogram(histogram) if histogram.hint != CounterReset::Gauge => {
+            Histogram { hint: CounterReset::Unknown, ..(**histogram).clone() }.into()
+        }
+        other => other.clone(),
+    }
+}
+
+fn negated(value: &Val) -> Val {
+    match value {
+        Val::Float(value) => Val::Float(-value),
+        Val::Histogram(histogram) => histogram.times(-1.0).into(),
     }
 }
 
@@ -287,20 +367,61 @@ type Windows = (Sample, Vec<Window>);
 
 /// Samples of a window, and its bounds.
 pub struct Window {
+    pub samples: Vec<(i64, Val)>,
+    pub start: i64,
+    pub end: i64,
+    pub extended: Option<ExtendedRange>,
+}
+
+/// The floats of a window.
+pub struct FloatWindow {
     pub samples: Vec<(i64, f64)>,
     pub start: i64,
     pub end: i64,
 }
 
-fn window(samples: &[(i64, f64)], end: i64, range: i64) -> Window {
-    let inside = samples
-        .iter()
-        .filter(|(time, value)| *time > end - range && *time <= end && value.to_bits() != STALE.to_bits());
-    Window { samples: inside.copied().collect(), start: end - range, end }
+/// The sample that is current at a time.
+pub fn newest(samples: &[(i64, Val)], reference: i64) -> Option<&(i64, Val)> {
+    let newest = samples.iter().rfind(|(time, _)| *time <= reference);
+    newest.filter(|(time, value)| *time > reference - LOOKBACK_MS && !value.is_stale())
 }
 
-fn ms(duration: &DurationValue) -> i64 {
-    duration.fixed_ns().expect("no duration expressions are generated") / 1_000_000
+fn window(samples: &[(i64, Val)], end: i64, range: i64) -> Window {
+    let inside =
+        samples.iter().filter(|(time, value)| *time > end - range && *time <= end && !value.is_stale());
+    Window { samples: inside.cloned().collect(), start: end - range, end, extended: None }
+}
+
+/// With samples from before, and behind, as `anchored` and `smoothed` want them.
+fn extended_window(samples: &[(i64, Val)], end: i64, range: i64, extended: Option<ExtendedRange>) -> Window {
+    let (before, behind) = match extended {
+        None => (0, 0),
+        Some(ExtendedRange::Anchored) => (LOOKBACK_MS, 0),
+        Some(ExtendedRange::Smoothed) => (LOOKBACK_MS, LOOKBACK_MS),
+    };
+    let wide = window(samples, end + behind, range + before + behind);
+    Window { samples: wide.samples, start: end - range, end, extended }
+}
+
+/// Seconds of a duration expression.
+fn seconds(expr: &DurationExpr, step_ms: i64) -> f64 {
+    let of = |expr: &DurationExpr| seconds(expr, step_ms);
+    match &expr.kind {
+        DurationKind::Literal(number) => number.value,
+        DurationKind::Step => step_ms as f64 / 1000.0,
+        DurationKind::Range => unreachable!("it is not generated"),
+        DurationKind::MinOf(a, b) => of(a).min(of(b)),
+        DurationKind::MaxOf(a, b) => of(a).max(of(b)),
+        DurationKind::Negate(a) => -of(a),
+        DurationKind::Binary(op, a, b) => match op {
+            DurationOp::Add => of(a) + of(b),
+            DurationOp::Sub => of(a) - of(b),
+            DurationOp::Mul => of(a) * of(b),
+            DurationOp::Div => of(a) / of(b),
+            DurationOp::Mod => of(a) % of(b),
+            DurationOp::Pow => of(a).powf(of(b)),
+        },
+    }
 }
 
 pub fn nameless(labels: &LabelMap) -> LabelMap {
@@ -323,6 +444,15 @@ pub fn set(sample: &mut Sample, name: &str, value: &str) {
 pub fn unique(samples: &[Sample]) -> Evaluated<()> {
     let labels: BTreeSet<&LabelMap> = samples.iter().map(|sample| &sample.labels).collect();
     if labels.len() == samples.len() { Ok(()) } else { Err(SAME_LABELSET.to_owned()) }
+}
+
+/// As [`unique`], but labels that a float and a histogram share are another failure.
+fn unique_of_a_kind(samples: &[Sample]) -> Evaluated<()> {
+    for floats in [true, false] {
+        let of_kind = samples.iter().filter(|sample| sample.value.float().is_some() == floats);
+        unique(&of_kind.cloned().collect::<Vec<_>>())?;
+    }
+    unique(samples).map_err(|_| FLOAT_BESIDE_HISTOGRAM.to_owned())
 }
 
 pub fn clamp(value: f64, low: f64, high: f64) -> f64 {

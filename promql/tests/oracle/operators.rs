@@ -2,11 +2,13 @@
 
 use std::collections::BTreeSet;
 
+use gyre_promql::histogram::CounterReset;
 use gyre_promql::syntax::BinaryOp;
 use gyre_promql::syntax::ast::{BinaryExpr, Cardinality, VectorMatching};
 
 use crate::data::LabelMap;
-use crate::naive::{Evaluated, Naive, Sample, Value, nameless, unique};
+use crate::histogram_functions::trimmed;
+use crate::naive::{Evaluated, Naive, Sample, Val, Value, nameless, unique};
 
 impl Naive<'_> {
     pub fn binary(&self, binary: &BinaryExpr, time: i64) -> Evaluated<Value> {
@@ -46,14 +48,19 @@ impl Naive<'_> {
     ) -> Evaluated<Value> {
         let mut results = Vec::new();
         for sample in samples {
-            let (a, b) = if left { (scalar, sample.value) } else { (sample.value, scalar) };
-            let value = match holds(binary.op, a, b) {
-                Some(holds) if binary.return_bool => f64::from(u8::from(holds)),
-                Some(true) => sample.value,
-                Some(false) => continue,
-                None => calculate(binary.op, a, b),
+            let scalar = Val::Float(scalar);
+            let (a, b) = if left { (&scalar, &sample.value) } else { (&sample.value, &scalar) };
+            let value = match (self.element(binary.op, a, b), binary.op.is_comparison()) {
+                (Element::Incompatible, _) => continue,
+                (element, _) if binary.return_bool => {
+                    Val::Float(f64::from(u8::from(matches!(element, Element::Kept(_)))))
+                }
+                (Element::Kept(_), true) => sample.value.clone(),
+                (Element::Kept(value), false) => value,
+                (Element::Dropped, _) => continue,
             };
-            let drops = holds(binary.op, a, b).is_none() || binary.return_bool;
+            let changes = !binary.op.is_comparison() && !binary.op.is_trim();
+            let drops = changes || binary.return_bool;
             let labels =
                 if drops && !self.delayed_name_removal { nameless(&sample.labels) } else { sample.labels };
             results.push(Sample { labels, value, drop_name: sample.drop_name || drops });
@@ -90,10 +97,15 @@ impl Naive<'_> {
             let partner = one.iter().find(|other| signature(other, matching) == signature(sample, matching));
             let fill = matching.fill_right.map(|value| Sample {
                 labels: signature(sample, matching),
-                value,
+                value: Val::Float(value),
                 drop_name: false,
             });
             if let Some(partner) = partner.cloned().or(fill) {
+                let (a, b) = if swapped { (&partner, sample) } else { (sample, &partner) };
+                if matches!(self.element(binary.op, &a.value, &b.value), Element::Incompatible) {
+                    // Then it does not count as matched.
+                    continue;
+                }
                 matched.insert(signature(sample, matching));
                 pairs.push((sample.clone(), partner));
             }
@@ -102,15 +114,23 @@ impl Naive<'_> {
             for sample in &one {
                 let key = signature(sample, matching);
                 if !matched.contains(&key) {
-                    pairs.push((Sample { labels: key, value: fill, drop_name: false }, sample.clone()));
+                    pairs.push((
+                        Sample { labels: key, value: Val::Float(fill), drop_name: false },
+                        sample.clone(),
+                    ));
                 }
             }
         }
         for (many, one) in pairs {
-            let (a, b) = if swapped { (one.value, many.value) } else { (many.value, one.value) };
-            let comparison = holds(binary.op, a, b);
+            let (a, b) = if swapped { (&one.value, &many.value) } else { (&many.value, &one.value) };
+            let element = self.element(binary.op, a, b);
+            if matches!(element, Element::Incompatible) {
+                continue;
+            }
             let mut labels = many.labels.clone();
-            if comparison.is_none() || (binary.return_bool && !self.delayed_name_removal) {
+            if (!binary.op.is_comparison() && !binary.op.is_trim())
+                || (binary.return_bool && !self.delayed_name_removal)
+            {
                 labels = nameless(&labels);
             }
             if matching.cardinality == Cardinality::OneToOne {
@@ -127,17 +147,75 @@ impl Naive<'_> {
             if !taken.insert((key, (!one_to_one).then(|| labels.clone()))) {
                 return Err("multiple matches for labels".to_owned());
             }
-            let value = match comparison {
-                Some(holds) if binary.return_bool => f64::from(u8::from(holds)),
-                Some(true) => a,
-                Some(false) => continue,
-                None => calculate(binary.op, a, b),
+            let value = match element {
+                element if binary.return_bool => {
+                    Val::Float(f64::from(u8::from(matches!(element, Element::Kept(_)))))
+                }
+                Element::Kept(value) => value,
+                Element::Dropped | Element::Incompatible => continue,
             };
             results.push(Sample { labels, value, drop_name: binary.return_bool });
         }
         unique(&results)?;
         Ok(results)
     }
+
+    /// An operator between two values.
+    fn element(&self, op: BinaryOp, a: &Val, b: &Val) -> Element {
+        use BinaryOp as B;
+        let incompatible = || {
+            self.notes.add("incompatible types");
+            Element::Incompatible
+        };
+        match (a, b) {
+            (Val::Float(_), Val::Float(_)) if op.is_trim() => incompatible(),
+            (Val::Float(a), Val::Float(b)) => match holds(op, *a, *b) {
+                Some(true) => Element::Kept(Val::Float(*a)),
+                Some(false) => Element::Dropped,
+                None => Element::Kept(Val::Float(calculate(op, *a, *b))),
+            },
+            (Val::Float(a), Val::Histogram(b)) if op == B::Mul => {
+                Element::Kept(b.times(*a).compacted().into())
+            }
+            (Val::Float(_), Val::Histogram(_)) => incompatible(),
+            (Val::Histogram(a), Val::Float(b)) => match op {
+                B::Mul => Element::Kept(a.times(*b).compacted().into()),
+                B::Div => Element::Kept(a.divided(*b).compacted().into()),
+                B::TrimUpper => Element::Kept(trimmed(a, *b, true).into()),
+                B::TrimLower => Element::Kept(trimmed(a, *b, false).into()),
+                _ => incompatible(),
+            },
+            (Val::Histogram(x), Val::Histogram(y)) => match op {
+                B::Add | B::Sub => {
+                    let Some((mut sum, added)) = x.plus(y, if op == B::Add { 1.0 } else { -1.0 }) else {
+                        self.notes.add("incompatible layout");
+                        return Element::Incompatible;
+                    };
+                    if op == B::Sub {
+                        sum.hint = CounterReset::Gauge;
+                    }
+                    if added.collision {
+                        self.notes.add("counter reset collision");
+                    }
+                    if added.reconciled {
+                        self.notes.add("mismatched custom buckets");
+                    }
+                    Element::Kept(sum.compacted().into())
+                }
+                B::Eql | B::Neq if x.same(y) == (op == B::Eql) => Element::Kept(a.clone()),
+                B::Eql | B::Neq => Element::Dropped,
+                _ => incompatible(),
+            },
+        }
+    }
+}
+
+/// What an operator makes of two values.
+enum Element {
+    Kept(Val),
+    Dropped,
+    /// There is no such operation, which is not the same as a comparison that does not hold.
+    Incompatible,
 }
 
 fn listed(matching: &VectorMatching, name: &str) -> bool {

@@ -1,18 +1,19 @@
 //! The naive evaluator's arithmetic.
 
+use gyre_promql::syntax::ast::ExtendedRange;
 use gyre_promql::syntax::{AggregateOp, Function};
 
-use crate::naive::Window;
+use crate::naive::{FloatWindow, Window};
 
 /// Neumaier's sum, with the compensation dropped when the sum overflows.
 #[derive(Default)]
-struct Sum {
-    total: f64,
-    lost: f64,
+pub struct Sum {
+    pub total: f64,
+    pub lost: f64,
 }
 
 impl Sum {
-    fn add(&mut self, value: f64) {
+    pub fn add(&mut self, value: f64) {
         let next = self.total + value;
         self.lost = if next.is_infinite() {
             0.0
@@ -82,7 +83,7 @@ fn best(values: &[f64], better: impl Fn(f64, f64) -> bool) -> usize {
     best
 }
 
-fn regression(window: &Window, intercept: i64) -> (f64, f64) {
+fn regression(window: &FloatWindow, intercept: i64) -> (f64, f64) {
     let first = window.samples[0].1;
     if window.samples.iter().all(|(_, value)| *value == first) || (window.samples.len() == 1) {
         return if first.is_infinite() { (f64::NAN, f64::NAN) } else { (0.0, first) };
@@ -100,7 +101,7 @@ fn regression(window: &Window, intercept: i64) -> (f64, f64) {
     (slope, y.get() / n - slope * x.get() / n)
 }
 
-fn rate(window: &Window, range: i64, is_counter: bool, is_rate: bool) -> Option<f64> {
+fn rate(window: &FloatWindow, range: i64, is_counter: bool, is_rate: bool) -> Option<f64> {
     let samples = &window.samples;
     let n = samples.len();
     if n < 2 {
@@ -136,10 +137,10 @@ fn rate(window: &Window, range: i64, is_counter: bool, is_rate: bool) -> Option<
     Some(change * factor)
 }
 
-/// The value of a function over a window with at least one sample.
-pub fn value(
+/// The value of a function over the floats of a window, of which there is at least one.
+pub fn float_value(
     func: Function,
-    window: &Window,
+    window: &FloatWindow,
     range: i64,
     time: i64,
     params: &[f64],
@@ -148,38 +149,21 @@ pub fn value(
     let samples = &window.samples;
     let values: Vec<f64> = samples.iter().map(|(_, value)| *value).collect();
     let seconds = |i: usize| samples[i].0 as f64 / 1000.0;
-    let pairs = || values.windows(2);
     let n = values.len();
     Ok(Some(match func {
         F::Rate => return Ok(rate(window, range, true, true)),
         F::Increase => return Ok(rate(window, range, true, false)),
         F::Delta => return Ok(rate(window, range, false, false)),
-        F::Irate | F::Idelta => {
-            if n < 2 {
-                return Ok(None);
-            }
-            let (a, b) = (samples[n - 2], samples[n - 1]);
-            let reset = func == F::Irate && b.1 < a.1;
-            let difference = if reset { b.1 } else { b.1 - a.1 };
-            if func == F::Irate { difference / ((b.0 - a.0) as f64 / 1000.0) } else { difference }
-        }
         F::SumOverTime => {
             let mut sum = Sum::default();
             values.iter().for_each(|value| sum.add(*value));
             if sum.total.is_infinite() { sum.total } else { sum.get() }
         }
         F::AvgOverTime => average(&values),
-        F::CountOverTime => n as f64,
-        F::PresentOverTime | F::AbsentOverTime => 1.0,
         F::MinOverTime => values[best(&values, |a, b| a < b)],
         F::MaxOverTime => values[best(&values, |a, b| a > b)],
         F::TsOfMinOverTime => seconds(best(&values, |a, b| a <= b)),
         F::TsOfMaxOverTime => seconds(best(&values, |a, b| a >= b)),
-        F::FirstOverTime => values[0],
-        F::LastOverTime => values[n - 1],
-        F::TsOfFirstOverTime => seconds(0),
-        // Prometheus compares with the histograms' time, 0 if there are none.
-        F::TsOfLastOverTime => seconds(n - 1).max(0.0),
         F::StddevOverTime | F::StdvarOverTime => {
             let (mut mean, mut squares) = (Sum::default(), Sum::default());
             for (i, value) in values.iter().enumerate() {
@@ -200,10 +184,6 @@ pub fn value(
                 quantile(0.5, &distances)
             }
         }
-        F::Changes => pairs()
-            .filter(|pair| pair[0] != pair[1] && !(pair[0].is_nan() && pair[1].is_nan()))
-            .count() as f64,
-        F::Resets => pairs().filter(|pair| pair[1] < pair[0]).count() as f64,
         F::Deriv if n < 2 => return Ok(None),
         F::PredictLinear if n < 2 => return Ok(None),
         F::Deriv => regression(window, samples[0].0).0,
@@ -279,6 +259,25 @@ pub fn float_function(func: Function) -> Option<fn(f64) -> f64> {
         F::Log10 => f64::log10,
         F::Sgn => |value| if value == 0.0 || value.is_nan() { value } else { value.signum() },
         F::Deg => |value| value * 180.0 / std::f64::consts::PI,
+        F::Rad => |value| value * std::f64::consts::PI / 180.0,
+        F::Sin => f64::sin,
+        F::Cos => f64::cos,
+        F::Tan => f64::tan,
+        F::Asin => f64::asin,
+        F::Acos => f64::acos,
+        F::Atan => f64::atan,
+        F::Sinh => f64::sinh,
+        F::Cosh => f64::cosh,
+        F::Tanh => f64::tanh,
+        F::Asinh => f64::asinh,
+        F::Acosh => f64::acosh,
+        F::Atanh => f64::atanh,
+        F::DayOfWeek => |value| date(value).weekday,
+        F::DayOfMonth => |value| date(value).day,
+        F::DayOfYear => |value| date(value).day_of_year,
+        F::DaysInMonth => |value| date(value).days_in_month,
+        F::Month => |value| date(value).month,
+        F::Year => |value| date(value).year,
         F::Minute => |value| {
             if value.is_finite() { (value as i64).rem_euclid(3600).div_euclid(60) as f64 } else { 0.0 }
         },
@@ -301,13 +300,7 @@ pub fn bucket_quantile(q: f64, mut buckets: Vec<(f64, f64)>) -> f64 {
     if buckets.last().is_none_or(|(bound, _)| *bound != f64::INFINITY) || buckets.len() < 2 {
         return f64::NAN;
     }
-    for i in 1..buckets.len() {
-        let (before, now) = (buckets[i - 1].1, buckets[i].1);
-        let same = (before - now).abs() / (before.abs() + now.abs()) < 1e-12;
-        if now < before || (now != before && same) {
-            buckets[i].1 = before;
-        }
-    }
+    raise(&mut buckets);
     let last = buckets.len() - 1;
     let total = buckets[last].1;
     if total == 0.0 {
@@ -324,4 +317,160 @@ pub fn bucket_quantile(q: f64, mut buckets: Vec<(f64, f64)>) -> f64 {
     let (low, below) = if at == 0 { (0.0, 0.0) } else { buckets[at - 1] };
     let (high, upto) = buckets[at];
     low + (high - low) * ((rank - below) / (upto - below))
+}
+
+/// The share of a classic histogram's observations between two values.
+pub fn bucket_fraction(lower: f64, upper: f64, mut buckets: Vec<(f64, f64)>) -> f64 {
+    buckets.sort_by(|a, b| a.0.total_cmp(&b.0));
+    if buckets.last().is_none_or(|(bound, _)| *bound != f64::INFINITY) {
+        return f64::NAN;
+    }
+    let total = buckets[buckets.len() - 1].1;
+    if total == 0.0 || lower.is_nan() || upper.is_nan() {
+        return f64::NAN;
+    }
+    if lower >= upper {
+        return 0.0;
+    }
+    let rank_of = |value: f64| {
+        let mut below = 0.0;
+        let mut low = if buckets[0].0 > 0.0 { 0.0 } else { f64::NEG_INFINITY };
+        for &(high, upto) in &buckets {
+            if low >= value {
+                return below;
+            }
+            if value < high {
+                return if low == f64::NEG_INFINITY {
+                    upto
+                } else {
+                    below + (upto - below) * (value - low) / (high - low)
+                };
+            }
+            below = upto;
+            low = high;
+        }
+        total
+    };
+    (rank_of(upper).min(total) - rank_of(lower).min(total)) / total
+}
+
+/// Makes counts rise from bucket to bucket.
+fn raise(buckets: &mut [(f64, f64)]) {
+    for i in 1..buckets.len() {
+        let (before, now) = (buckets[i - 1].1, buckets[i].1);
+        let same = (before - now).abs() / (before.abs() + now.abs()) < 1e-12;
+        if now < before || (now != before && same) {
+            buckets[i].1 = before;
+        }
+    }
+}
+
+/// A day, in the numbers the functions give.
+struct Date {
+    year: f64,
+    month: f64,
+    day: f64,
+    weekday: f64,
+    day_of_year: f64,
+    days_in_month: f64,
+}
+
+/// The day of a number of seconds since 1970: years and months are counted off one by one.
+fn date(seconds: f64) -> Date {
+    let mut left = (seconds as i64).div_euclid(86_400);
+    let weekday = (left + 4).rem_euclid(7);
+    let is_leap = |year: i64| (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
+    let length = |year: i64| if is_leap(year) { 366 } else { 365 };
+    let mut year = 1970;
+    while left < 0 {
+        year -= 1;
+        left += length(year);
+    }
+    while left >= length(year) {
+        left -= length(year);
+        year += 1;
+    }
+    let day_of_year = left + 1;
+    let february = if is_leap(year) { 29 } else { 28 };
+    let months = [31, february, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
+    let mut month = 0;
+    while left >= months[month] {
+        left -= months[month];
+        month += 1;
+    }
+    Date {
+        year: year as f64,
+        month: (month + 1) as f64,
+        day: (left + 1) as f64,
+        weekday: weekday as f64,
+        day_of_year: day_of_year as f64,
+        days_in_month: months[month] as f64,
+    }
+}
+
+/// A function of an `anchored` or `smoothed` range of floats.
+pub fn extended(func: Function, window: &Window, range: i64, extended: ExtendedRange) -> Option<f64> {
+    let all: Vec<(i64, f64)> =
+        window.samples.iter().filter_map(|(time, value)| Some((*time, value.float()?))).collect();
+    let (start, end) = (window.start, window.end);
+    let before = all.iter().rfind(|(time, _)| *time <= start);
+    let inside: Vec<(i64, f64)> =
+        all.iter().copied().filter(|(time, _)| *time > start && *time <= end).collect();
+    let is_counter = func != Function::Delta;
+    if matches!(func, Function::Changes | Function::Resets) {
+        if inside.is_empty() {
+            return None;
+        }
+        let values: Vec<f64> = before.into_iter().chain(&inside).map(|(_, value)| *value).collect();
+        let counted = values.windows(2).filter(|pair| match func {
+            Function::Resets => pair[1] < pair[0],
+            _ => pair[0] != pair[1] && !(pair[0].is_nan() && pair[1].is_nan()),
+        });
+        return Some(counted.count() as f64);
+    }
+    let between = |a: (i64, f64), b: (i64, f64), at: i64| {
+        let low = if is_counter && b.1 < a.1 { 0.0 } else { a.1 };
+        low + (b.1 - low) * (at - a.0) as f64 / (b.0 - a.0) as f64
+    };
+    let after = all.iter().find(|(time, _)| *time > start);
+    let (left, right, middle) = match extended {
+        ExtendedRange::Anchored => {
+            let last = *inside.last()?;
+            let left = before.copied().unwrap_or(inside[0]);
+            // The first sample is its own left end; the last is the right one if it stands at the end.
+            let upto = inside.len() - usize::from(last.0 >= end);
+            (left.1, last.1, inside[..upto].to_vec())
+        }
+        ExtendedRange::Smoothed => {
+            let after = *after?;
+            if before.is_none() && after.0 > end {
+                return None;
+            }
+            let left = match before {
+                Some(&before) if before.0 < start => between(before, after, start),
+                Some(before) => before.1,
+                None => after.1,
+            };
+            let upto = all.iter().position(|(time, _)| *time >= end);
+            let right = match upto {
+                Some(at) if all[at].0 > end && at > 0 => between(all[at - 1], all[at], end),
+                Some(at) => all[at].1,
+                None => all.last()?.1,
+            };
+            let middle = all.iter().copied().filter(|(time, _)| *time > start && *time < end).collect();
+            (left, right, middle)
+        }
+    };
+    let mut change = right - left;
+    if is_counter {
+        let (mut previous, mut lost) = (left, 0.0);
+        for value in middle.iter().map(|(_, value)| *value).chain([right]) {
+            if value < previous {
+                lost += previous;
+            }
+            previous = value;
+        }
+        change += lost;
+    }
+    Some(if func == Function::Rate { change / (range as f64 / 1000.0) } else { change })
 }

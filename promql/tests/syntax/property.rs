@@ -18,8 +18,10 @@ pub fn parses_or_fails_cleanly(text: &str, options: &ParserOptions) -> bool {
     let (printed, pretty) = (expr.to_string(), expr.pretty());
     // Compared as text, since NaN is not equal to itself.
     let tree = format!("{:?}", without_spans(expr));
+    // As Prometheus, we take `offset +(5)` without the option that `offset (5)` needs, and print the latter.
+    let options = ParserOptions { duration_expr: true, ..*options };
     for form in [&printed, &pretty] {
-        match parse_expr(form, options) {
+        match parse_expr(form, &options) {
             Ok(reparsed) => {
                 assert_eq!(reparsed.to_string(), printed, "of {text:?}");
                 assert_eq!(format!("{:?}", without_spans(reparsed)), tree, "of {text:?}");

@@ -57,6 +57,16 @@ macro_rules! histogram_total {
 histogram_total!(HistogramSum);
 histogram_total!(HistogramAverage);
 
+const RECONCILED: Annotation =
+    Annotation::MismatchedCustomBuckets { operation: HistogramOperation::Aggregation };
+
+/// Tells of custom bounds that differed, even if there will be no result.
+fn note_reconciled(total: &impl HistogramTotal, scope: &mut Scope<'_, '_>) {
+    if total.seen().bounds_reconciled {
+        scope.annotate(RECONCILED);
+    }
+}
+
 /// Totals of the steps that have histograms. `None` stands for incompatible ones.
 struct HistogramSteps<T>(BTreeMap<u32, Option<T>>);
 
@@ -85,6 +95,7 @@ impl<T: HistogramTotal> HistogramSteps<T> {
             }
             let Some(total) = slot else { continue };
             if total.add(histogram).is_err() {
+                note_reconciled(total, scope);
                 *slot = None;
                 let metric = series.labels.metric_name().to_owned();
                 scope.annotate(Annotation::MixedExponentialCustomHistograms { metric });
@@ -100,9 +111,17 @@ impl<T: HistogramTotal> HistogramSteps<T> {
                 (None, theirs) => {
                     self.0.insert(step, theirs);
                 }
-                (Some(own), None) => *own = None,
+                (Some(own), None) => {
+                    own.iter().for_each(|total| note_reconciled(total, scope));
+                    *own = None;
+                }
                 (Some(own), Some(theirs)) => {
+                    let theirs_reconciled = theirs.seen().bounds_reconciled;
                     if own.as_mut().is_some_and(|total| total.merge(theirs).is_err()) {
+                        own.iter().for_each(|total| note_reconciled(total, scope));
+                        if theirs_reconciled {
+                            scope.annotate(RECONCILED);
+                        }
                         *own = None;
                         let metric = String::new();
                         scope.annotate(Annotation::MixedExponentialCustomHistograms { metric });
@@ -118,11 +137,7 @@ impl<T: HistogramTotal> HistogramSteps<T> {
         let operation = HistogramOperation::Aggregation;
         for (step, total) in self.0 {
             scope.pace.spend(Pace::HISTOGRAM)?;
-            if let Some(total) = &total
-                && total.seen().bounds_reconciled
-            {
-                scope.annotate(Annotation::MismatchedCustomBuckets { operation });
-            }
+            total.iter().for_each(|total| note_reconciled(total, scope));
             if row.present().get(step as usize) {
                 row.present_mut().clear(step as usize);
                 scope.annotate(Annotation::MixedFloatsHistogramsInAggregation);

@@ -25,12 +25,9 @@ pub(super) fn histogram_quantile(quantile: f64, histogram: &FloatHistogram) -> (
     let mut rank = if forward { quantile * histogram.count } else { (1.0 - quantile) * histogram.count };
     let buckets = histogram.all_buckets();
     let (found, rest) = if forward { find(buckets, rank) } else { (find(buckets.rev(), rank).0, 0.0) };
-    let Some((mut bucket, mut count)) = found else {
-        // Not even an empty bucket was seen.
-        let empty =
-            Bucket { lower: 0.0, upper: 0.0, lower_inclusive: false, upper_inclusive: false, count: 0.0 };
-        return at_end(empty, has_nan);
-    };
+    // If there is no bucket at all, an empty one at zero stands for it.
+    let none = Bucket { lower: 0.0, upper: 0.0, lower_inclusive: false, upper_inclusive: false, count: 0.0 };
+    let (mut bucket, mut count) = found.unwrap_or((none, 0.0));
     let custom = histogram.uses_custom_buckets();
     if !custom && bucket.lower < 0.0 && bucket.upper > 0.0 {
         // Without observations on one side the zero bucket is taken to be on the other.
