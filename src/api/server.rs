@@ -42,6 +42,8 @@ pub fn listen(api: web::Data<Api>, workers: usize) -> io::Result<Listening> {
     .client_request_timeout(HEAD_TIMEOUT)
     .keep_alive(KEEP_ALIVE)
     .shutdown_timeout(SHUTDOWN_TIMEOUT.as_secs())
+    // An answer in several pieces must not wait for the client's delayed acknowledgement of the piece before.
+    .tcp_nodelay(true)
     // A client that has closed its side waits for no answer: its query is dropped, which cancels it.
     .h1_allow_half_closed(false)
     .disable_signals()
