@@ -10,7 +10,7 @@ use gyre_ring::TenantId;
 use gyre_tsdb::Matcher;
 use gyre_tsdb::labels::Labels;
 
-use super::{Answer, LabelPairs, Node, QueryError, Selection, TRUNCATED};
+use super::{Answer, LabelSet, Node, QueryError, Selection, TRUNCATED};
 use crate::actor::Gone;
 use crate::query::matchers::to_storage;
 use crate::shard::read::{LabelNames, LabelSets, LabelValues, SERIES_PER_READ, Select, TimeRange};
@@ -22,16 +22,25 @@ impl Node {
         &self,
         tenant: &TenantId,
         selection: Selection,
-    ) -> Result<Answer<Vec<LabelPairs>>, QueryError> {
-        let mut sets: BTreeSet<LabelPairs> = BTreeSet::new();
+    ) -> Result<Answer<Vec<LabelSet>>, QueryError> {
+        let mut series: Vec<LabelSet> = Vec::new();
         // One more than asked for tells that there are more.
         let enough = selection.limit.map_or(usize::MAX, |limit| limit.saturating_add(1));
+        // A series comes once for each set of matchers that selects it: there are enough when so many are left without
+        // those that came again.
+        let mut look_at = enough;
         self.each_label_set(tenant, &selection, |labels| {
-            sets.insert(labels.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect());
-            sets.len() < enough
+            series.push(LabelSet::of(labels));
+            if series.len() < look_at {
+                return true;
+            }
+            sort(&mut series);
+            look_at = enough.saturating_add(series.len());
+            series.len() < enough
         })
         .await?;
-        Ok(truncated(sets.into_iter().collect(), selection.limit))
+        sort(&mut series);
+        Ok(truncated(series, selection.limit))
     }
 
     /// The label names of the selected series, sorted.
@@ -127,6 +136,12 @@ impl Node {
 
 fn range(selection: &Selection) -> TimeRange {
     TimeRange { min_ms: selection.start_ms, max_ms: selection.end_ms }
+}
+
+/// Puts label sets into order, each once.
+fn sort(series: &mut Vec<LabelSet>) {
+    series.sort_unstable();
+    series.dedup();
 }
 
 fn insert(texts: &mut BTreeSet<String>, text: &str) {

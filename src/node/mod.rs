@@ -40,7 +40,7 @@ use crate::replica::Coordinator;
 use crate::tenant::limits::Overrides;
 
 pub use self::messages::{
-    Answer, Evaluated, LabelPairs, MetricMetadata, QueryError, QueryOptions, QueryRequest, QueryStats,
+    Answer, Evaluated, LabelSet, MetricMetadata, QueryError, QueryOptions, QueryRequest, QueryStats,
     QueryTimes, Selection, TRUNCATED,
 };
 pub use crate::replica::{WriteError, WriteOutcome};

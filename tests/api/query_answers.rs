@@ -100,6 +100,26 @@ fn a_limit_cuts_and_says_so() {
 }
 
 #[test]
+fn a_series_that_several_matchers_select_is_listed_once_and_in_order() {
+    let server = Server::start();
+    let t = now_seconds();
+    // Values of different lengths: in the order of texts, which is not that of their encoding.
+    let written = ["bb", "a", "ccc"].map(|x| series(&[("__name__", "m"), ("x", x)], &[(t * 1000, 1.0)]));
+    assert_eq!(server.write(written.to_vec()).status, 200);
+    let listed = |limit: usize| {
+        let path =
+            format!("/prometheus/api/v1/series?match[]=m&match[]=%7Bx=~%22a|bb|ccc%22%7D&limit={limit}");
+        server.get(&path).json()
+    };
+    let all = ["a", "bb", "ccc"].map(|x| serde_json::json!({"__name__": "m", "x": x}));
+    let whole = listed(3);
+    assert_eq!((&whole["data"], whole.get("warnings")), (&serde_json::json!(all), None));
+    let cut = listed(2);
+    assert_eq!(cut["data"].as_array().map(Vec::len), Some(2));
+    assert_eq!(cut["warnings"], serde_json::json!(["results truncated due to limit"]));
+}
+
+#[test]
 fn metadata_is_kept_and_listed_within_its_limits() {
     let server = Server::start();
     let entry = |family: &str, help: &str| MetricMetadata {

@@ -44,7 +44,7 @@ impl<'a> Labels<'a> {
     }
 
     /// Takes bytes that are known to be canonical. Others are safe, but read as some other set.
-    pub(crate) fn trusted(bytes: &'a [u8]) -> Self {
+    pub fn trusted(bytes: &'a [u8]) -> Self {
         debug_assert!(Labels::parse(bytes).is_ok());
         Labels(bytes)
     }

@@ -8,7 +8,7 @@ use super::params::selection::{SelectionError, parse_selection};
 use super::stream::Entries;
 use super::{json, respond, tenant_of};
 use crate::api::state::Api;
-use crate::node::{Answer, LabelPairs};
+use crate::node::{Answer, LabelSet};
 
 pub(in crate::api) async fn handle(
     request: HttpRequest,
@@ -18,8 +18,8 @@ pub(in crate::api) async fn handle(
     let answer = answer(&request, payload, &api).await;
     respond(answer.map(|answer| {
         answer.map(|series| {
-            Entries::list(series, |out: &mut Vec<u8>, labels: LabelPairs| {
-                json::value::write_labels(out, &labels)
+            Entries::list(series, |out: &mut Vec<u8>, labels: LabelSet| {
+                json::value::write_labels(out, labels.iter())
             })
         })
     }))
@@ -29,7 +29,7 @@ async fn answer(
     request: &HttpRequest,
     payload: web::Payload,
     api: &Api,
-) -> Result<Answer<Vec<LabelPairs>>, ApiError> {
+) -> Result<Answer<Vec<LabelSet>>, ApiError> {
     let tenant = tenant_of(api, request)?;
     let form = Form::read(request, payload).await?;
     form.check()?;

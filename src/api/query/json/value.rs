@@ -23,7 +23,7 @@ pub fn write_text(out: &mut Vec<u8>, t_ms: i64, value: &str) {
 /// Writes one sample of a vector.
 pub fn write_sample(out: &mut Vec<u8>, sample: &Sample) {
     out.extend_from_slice(b"{\"metric\":");
-    write_label_set(out, sample.labels.iter());
+    write_labels(out, sample.labels.iter());
     match &sample.value {
         SampleValue::Float(value) => {
             out.extend_from_slice(b",\"value\":");
@@ -56,7 +56,7 @@ impl SeriesWriter {
         if !self.has_begun {
             self.has_begun = true;
             out.extend_from_slice(b"{\"metric\":");
-            write_label_set(out, self.series.labels.iter());
+            write_labels(out, self.series.labels.iter());
         }
         // A series of histograms alone has no such key, and neither has one of nothing.
         let before = self.floats;
@@ -102,11 +102,7 @@ fn write_pair(out: &mut Vec<u8>, t_ms: i64, write_second: impl FnOnce(&mut Vec<u
 }
 
 /// Writes a label set as an object, in its own order.
-pub fn write_labels<N: AsRef<str>, V: AsRef<str>>(out: &mut Vec<u8>, labels: &[(N, V)]) {
-    write_label_set(out, labels.iter().map(|(name, value)| (name.as_ref(), value.as_ref())));
-}
-
-fn write_label_set<'a>(out: &mut Vec<u8>, labels: impl Iterator<Item = (&'a str, &'a str)>) {
+pub fn write_labels<'a>(out: &mut Vec<u8>, labels: impl Iterator<Item = (&'a str, &'a str)>) {
     out.push(b'{');
     for (position, (name, value)) in labels.enumerate() {
         if position > 0 {
