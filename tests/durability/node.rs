@@ -175,7 +175,14 @@ impl Drop for Node {
 
 fn spawn(data: &Path, log: &Path, address: SocketAddr) -> Child {
     let log = File::create(log).unwrap();
-    Command::new(env!("CARGO_BIN_EXE_gyre"))
+    let mut command = Command::new(env!("CARGO_BIN_EXE_gyre"));
+    // Settings of the one who runs the tests are not the node's.
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("GYRE_") {
+            command.env_remove(name);
+        }
+    }
+    command
         .args(["--http.listen", &address.to_string(), "--data-dir"])
         .arg(data)
         .stdout(Stdio::null())
