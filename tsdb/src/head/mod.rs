@@ -112,6 +112,11 @@ impl Head {
         Ok(self.add_series(key, labels)?)
     }
 
+    /// Whether so many series, with so many bytes of canonical labels in all, can be made for sure.
+    pub fn has_room(&self, series: usize, label_bytes: usize) -> bool {
+        self.index.has_room(series, label_bytes)
+    }
+
     fn add_series(&mut self, key: u128, labels: Labels<'_>) -> Result<SeriesRef, IndexFull> {
         let series = self.index.add(labels)?;
         self.keys.push(key);

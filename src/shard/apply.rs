@@ -1,0 +1,124 @@
+//! A batch's way into a shard that another replica has admitted: whole, whatever this one's limits and windows say.
+//!
+//! What may go wrong: the sender left out the labels of a series that this shard does not know; then nothing is touched
+//! and the sender repeats them. Two replicas that admit different values for one time at the same moment: both apply
+//! both, and the [winner](gyre_tsdb::Head::apply) does not depend on the order.
+
+use gyre_ring::HashSeed;
+use gyre_tsdb::labels::{Labels, METRIC_NAME};
+use gyre_tsdb::wal::LaneEncoder;
+use gyre_tsdb::{Applied, CreateError, Head, IndexFull, SeriesRef};
+
+use super::histogram;
+use super::tenant_state::TenantState;
+use crate::rpc::samples::{SampleBatch, Series};
+
+/// Why a batch was not applied. Nothing of it was.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ApplyError {
+    /// A series is new here, and its labels did not come along.
+    #[error("labels are missing")]
+    LabelsMissing,
+    /// What came is not what an admitted batch may hold.
+    #[error("not a batch: {0}")]
+    Malformed(String),
+    /// Its new series have no room here.
+    #[error(transparent)]
+    Create(#[from] CreateError),
+}
+
+/// What applying needs beside the batch. Made for one batch.
+pub struct Applier<'a> {
+    /// The shard's series.
+    pub head: &'a mut Head,
+    /// The lane's encoder, with no batch begun.
+    pub encoder: &'a mut LaneEncoder,
+    /// The tenant's shared state.
+    pub tenant: &'a TenantState,
+    /// The cluster's seed for series keys.
+    pub seed: HashSeed,
+}
+
+impl Applier<'_> {
+    /// Applies a batch to the head and encodes what was new. The caller ends the encoder's batch. `histogram_buckets_max`
+    /// is the limit under which the batch was admitted.
+    pub fn apply(&mut self, batch: &SampleBatch, histogram_buckets_max: usize) -> Result<(), ApplyError> {
+        let mut histograms = Vec::with_capacity(batch.histograms.len());
+        for sample in &batch.histograms {
+            let admitted = histogram::admit(batch.histogram(sample), histogram_buckets_max, &[]);
+            histograms.push(admitted.map_err(|refusal| ApplyError::Malformed(refusal.to_string()))?);
+        }
+        let series = self.find_all(batch)?;
+        let of = |series: &[SeriesRef], place: u32| {
+            let found = series.get(place as usize).copied();
+            found.ok_or_else(|| ApplyError::Malformed(format!("there is no series {place}")))
+        };
+        for sample in &batch.samples {
+            let series = of(&series, sample.series)?;
+            match self.head.apply(series, sample.t_ms, sample.v_bits) {
+                Applied::InOrder | Applied::Late | Applied::Won => {
+                    let base = self.head.wal_base_mut(series);
+                    self.encoder.sample(series, sample.t_ms, sample.v_bits, base);
+                }
+                Applied::Again | Applied::Lost => {}
+            }
+        }
+        for (sample, admitted) in batch.histograms.iter().zip(&histograms) {
+            let series = of(&series, sample.series)?;
+            match self.head.apply_histogram(series, admitted.t_ms, &admitted.histogram) {
+                Applied::InOrder | Applied::Late | Applied::Won => {
+                    self.encoder.histogram(series, admitted.t_ms, &admitted.histogram);
+                }
+                Applied::Again | Applied::Lost => {}
+            }
+        }
+        if let Some(newest) = self.head.newest_ms() {
+            self.tenant.saw(newest);
+        }
+        Ok(())
+    }
+
+    /// All series of a batch; those that are new are made once it is certain that all can be.
+    fn find_all(&mut self, batch: &SampleBatch) -> Result<Vec<SeriesRef>, ApplyError> {
+        let mut found = Vec::with_capacity(batch.series.len());
+        let mut guess = SeriesRef(0);
+        let mut new = Vec::new();
+        for (place, series) in batch.series.iter().enumerate() {
+            let key = series.key.0;
+            let known = if self.head.is(guess, key) { Some(guess) } else { self.head.find(key) };
+            if known.is_none() {
+                new.push((place, self.labels_of(batch, series)?));
+            }
+            guess = known.map_or(guess, |known| SeriesRef(known.0 + 1));
+            found.push(known.unwrap_or(guess));
+        }
+        let label_bytes = new.iter().map(|(_, labels)| labels.as_bytes().len()).sum();
+        if !self.head.has_room(new.len(), label_bytes) {
+            return Err(CreateError::Full(IndexFull).into());
+        }
+        for (place, labels) in new {
+            found[place] = self.create(batch.series[place].key.0, labels)?;
+        }
+        Ok(found)
+    }
+
+    fn labels_of<'b>(&self, batch: &'b SampleBatch, series: &Series) -> Result<Labels<'b>, ApplyError> {
+        let bytes = batch.labels(series).ok_or(ApplyError::LabelsMissing)?;
+        let labels = Labels::parse(bytes).map_err(|error| ApplyError::Malformed(error.to_string()))?;
+        if self.seed.key(bytes) != series.key {
+            return Err(ApplyError::Malformed(format!("labels {labels:?} have another key")));
+        }
+        Ok(labels)
+    }
+
+    fn create(&mut self, key: u128, labels: Labels<'_>) -> Result<SeriesRef, ApplyError> {
+        if let Some(known) = self.head.find(key) {
+            return Ok(known);
+        }
+        let metric = labels.get(METRIC_NAME).unwrap_or_default();
+        self.tenant.add_series_of_others(metric.as_bytes());
+        let series = self.head.create(key, labels)?;
+        self.encoder.new_series(series, labels.as_bytes());
+        Ok(series)
+    }
+}
