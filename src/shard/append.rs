@@ -199,7 +199,9 @@ impl Appender<'_> {
             self.tenant.saw(newest);
         }
         let name = BatchName { boot: batch.id.boot.0, number: batch.id.number.0 };
-        self.encoder.finish_batch(stream, stream_name, name);
+        if !self.encoder.batch_is_empty() {
+            self.encoder.finish_batch(stream, stream_name, name);
+        }
         admission
     }
 

@@ -64,6 +64,8 @@ pub struct RecoveredShard {
     pub last_record: Option<WalPosition>,
     /// Where its snapshot begins to need the log; `None` if there is no snapshot.
     pub snapshot: Option<WalPosition>,
+    /// Whether it takes no more batches.
+    pub sealed: bool,
     /// Sealed chunks that could not be written out.
     pub unwritten: Vec<Flush>,
 }
@@ -176,6 +178,7 @@ impl<'a> Recovery<'a> {
             batches: decode_note(&loaded.begin.note),
             last_record: None,
             snapshot: found.then_some(loaded.begin.position),
+            sealed: false,
             unwritten: Vec::new(),
         });
         Ok(self.shards.len() - 1)
@@ -294,6 +297,12 @@ impl Replay for Recovery<'_> {
         } else if shard.head.append_histogram(series, t_ms, histogram) == Appended::Conflict {
             self.conflicts += 1;
         }
+    }
+
+    fn sealed(&mut self, stream: usize) {
+        let shard = &mut self.shards[stream];
+        shard.last_record = Some(self.position);
+        shard.sealed = true;
     }
 }
 
