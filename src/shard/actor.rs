@@ -107,14 +107,12 @@ fn name_of(id: BatchId) -> BatchName {
 #[rtype(result = "Result<Admitted, ShardError>")]
 pub struct Admit {
     /// The samples.
-    pub part: RequestPart,
+    pub part: Arc<RequestPart>,
 }
 
-/// Samples that were looked at, and what is left of them.
+/// What became of samples, and what is left of them.
 pub struct Admitted {
-    /// The samples; [`Admission::stripped`] says which are not in the batch.
-    pub part: RequestPart,
-    /// What became of them.
+    /// What became of them; [`Admission::stripped`] says which are not in the batch.
     pub admission: Admission,
     /// The batch that was made of them; `None` if nothing is left.
     pub id: Option<BatchId>,
@@ -126,12 +124,12 @@ impl Handler<Admit> for ShardActor {
     type Result = MessageResult<Admit>;
 
     fn handle(&mut self, Admit { part }: Admit, _: &mut Self::Context) -> Self::Result {
-        MessageResult(self.admit(part))
+        MessageResult(self.admit(&part))
     }
 }
 
 impl ShardActor {
-    fn admit(&mut self, part: RequestPart) -> Result<Admitted, ShardError> {
+    fn admit(&mut self, part: &RequestPart) -> Result<Admitted, ShardError> {
         let parts = &mut self.parts;
         parts.state.may_admit().map_err(ShardError::Refused)?;
         // Before anything is touched: a lane that can't log must not leave samples in memory that a repeated
@@ -146,9 +144,9 @@ impl ShardActor {
             scratch: &mut self.scratch,
             seen: Seen::default(),
         };
-        let admission = appender.append(&part);
+        let admission = appender.append(part);
         if admission.stored + admission.repeated == 0 && encoding.encoder().batch_is_empty() {
-            return Ok(Admitted { part, admission, id: None, durable: encoding.commit() });
+            return Ok(Admitted { admission, id: None, durable: encoding.commit() });
         }
         // Samples that were there are part of the batch, too: other replicas may lack them.
         let id = parts.state.number();
@@ -158,7 +156,7 @@ impl ShardActor {
         if admission.stored > 0 {
             self.spill(false);
         }
-        Ok(Admitted { part, admission, id: Some(id), durable })
+        Ok(Admitted { admission, id: Some(id), durable })
     }
 }
 

@@ -8,6 +8,7 @@
 //! labels looked at: canonical ones make a new series, others go back to the coordinator, which brings them
 //! into canonical form and sends them to the shard they then belong to.
 
+use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -96,7 +97,7 @@ pub struct Admission {
     /// Histograms that were stored with fewer buckets than were sent.
     pub reduced_histograms: u64,
     /// Samples refused, by reason.
-    pub refused: Vec<(&'static str, u64)>,
+    pub refused: Vec<(Cow<'static, str>, u64)>,
     /// The first refusal: the series' number in the request, and what to tell the sender.
     pub first: Option<(u32, String)>,
     /// Series whose labels must be brought into canonical form first; nothing of them was stored.
@@ -107,13 +108,13 @@ pub struct Admission {
 
 impl Admission {
     fn refuse(&mut self, samples: u64, refusal: &Refusal, series: u32, text: impl FnOnce() -> String) {
-        self.count(refusal.reason(), samples);
+        self.count(refusal.reason().into(), samples);
         if self.first.is_none() {
             self.first = Some((series, text()));
         }
     }
 
-    fn count(&mut self, reason: &'static str, samples: u64) {
+    fn count(&mut self, reason: Cow<'static, str>, samples: u64) {
         match self.refused.iter_mut().find(|(r, _)| *r == reason) {
             Some((_, count)) => *count += samples,
             None => self.refused.push((reason, samples)),

@@ -9,7 +9,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use gyre_ring::{BatchId, BatchNumber, BatchSet, BootId, HashSeed, Segment};
+use gyre_ring::{BatchId, BatchNumber, BootId, HashSeed, Segment};
 use gyre_tsdb::disk::Disk;
 use gyre_tsdb::histogram::Histogram;
 use gyre_tsdb::sealed::Flush;
@@ -18,6 +18,7 @@ use gyre_tsdb::wal::{BatchName, DecodedSample, Replay, ReplayReport, WalPosition
 use gyre_tsdb::{Appended, Head, SeriesRef};
 
 use super::segment_name;
+use super::segment_state::Vector;
 
 /// The folder of a shard's snapshots, below the shard's.
 const SNAPSHOTS: &str = "snapshots";
@@ -58,8 +59,8 @@ pub struct RecoveredShard {
     pub segment: Segment,
     /// Its series.
     pub head: Head,
-    /// The batches it holds.
-    pub batches: BatchSet,
+    /// The batches it holds, and whether it takes no more.
+    pub vector: Vector,
     /// The last of its records in the log that is not in the snapshot for sure.
     pub last_record: Option<WalPosition>,
     /// Where its snapshot begins to need the log; `None` if there is no snapshot.
@@ -110,10 +111,10 @@ pub fn recover_shard(
     Ok((lane.shards.remove(0), lane.report))
 }
 
-/// A shard's note in its snapshots: the batches it held.
-pub fn encode_note(batches: &BatchSet) -> Vec<u8> {
-    let mut note = Vec::new();
-    for (boot, first, last) in batches.intervals() {
+/// A shard's note in its snapshots: whether it is sealed, and the batches it held (`docs/format/snapshot.md`).
+pub fn encode_note(vector: &Vector) -> Vec<u8> {
+    let mut note = vec![u8::from(vector.is_sealed)];
+    for (boot, first, last) in vector.held.intervals() {
         note.extend_from_slice(&boot.0.to_le_bytes());
         note.extend_from_slice(&first.0.to_le_bytes());
         note.extend_from_slice(&last.0.to_le_bytes());
@@ -121,15 +122,26 @@ pub fn encode_note(batches: &BatchSet) -> Vec<u8> {
     note
 }
 
-fn decode_note(note: &[u8]) -> BatchSet {
-    let mut batches = BatchSet::default();
-    for interval in note.chunks_exact(32) {
+fn decode_note(note: &[u8]) -> Vector {
+    let mut vector = Vector::default();
+    // The first version had no byte for the seal.
+    let intervals = match note.split_first() {
+        Some((flags, intervals)) if note.len() % NOTE_INTERVAL_BYTES == 1 => {
+            vector.is_sealed = flags & 1 == 1;
+            intervals
+        }
+        _ => note,
+    };
+    for interval in intervals.chunks_exact(NOTE_INTERVAL_BYTES) {
         let boot = u128::from_le_bytes(interval[..16].try_into().expect("sixteen bytes"));
         let number = |at: usize| u64::from_le_bytes(interval[at..at + 8].try_into().expect("eight bytes"));
-        batches.insert_interval(BootId(boot), BatchNumber(number(16)), BatchNumber(number(24)));
+        vector.held.insert_interval(BootId(boot), BatchNumber(number(16)), BatchNumber(number(24)));
     }
-    batches
+    vector
 }
+
+/// A run's number, and the first and last batch of an interval.
+const NOTE_INTERVAL_BYTES: usize = 32;
 
 struct Recovery<'a> {
     layout: &'a Layout,
@@ -173,7 +185,7 @@ impl<'a> Recovery<'a> {
         self.shards.push(RecoveredShard {
             segment,
             head: loaded.head,
-            batches: decode_note(&loaded.begin.note),
+            vector: decode_note(&loaded.begin.note),
             last_record: None,
             snapshot: found.then_some(loaded.begin.position),
             unwritten: Vec::new(),
@@ -260,7 +272,7 @@ impl Replay for Recovery<'_> {
         self.spill(stream);
         let shard = &mut self.shards[stream];
         shard.last_record = Some(self.position);
-        shard.batches.insert(BatchId { boot: BootId(name.boot), number: BatchNumber(name.number) });
+        shard.vector.held.insert(BatchId { boot: BootId(name.boot), number: BatchNumber(name.number) });
     }
 
     fn series(&mut self, stream: usize, number: u32, canonical_labels: &[u8]) {
@@ -294,6 +306,12 @@ impl Replay for Recovery<'_> {
         } else if shard.head.append_histogram(series, t_ms, histogram) == Appended::Conflict {
             self.conflicts += 1;
         }
+    }
+
+    fn sealed(&mut self, stream: usize) {
+        let shard = &mut self.shards[stream];
+        shard.last_record = Some(self.position);
+        shard.vector.is_sealed = true;
     }
 }
 

@@ -43,14 +43,19 @@ struct Inner {
 }
 
 impl SegmentState {
-    /// The state that the log has; batches that are admitted here get numbers of this run of the process.
-    pub fn new(recovered: Vector, boot: BootId) -> Self {
-        let replica = SegmentReplica::recovered(recovered.held, recovered.is_sealed, Rules::ALL);
+    /// A segment nothing is known of. Batches that are admitted here get numbers of this run of the process.
+    pub fn new(boot: BootId) -> Self {
+        let replica = SegmentReplica::new(Rules::ALL);
         SegmentState {
             boot,
             inner: Mutex::new(Inner { replica, last_number: 0 }),
             changed: Notify::new(),
         }
+    }
+
+    /// The state is what the log has. Numbers go on: those of batches that did not get there are not used again.
+    pub fn recovered(&self, vector: Vector) {
+        self.lock().replica = SegmentReplica::recovered(vector.held, vector.is_sealed, Rules::ALL);
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -135,7 +140,8 @@ impl SegmentState {
     /// All that is in the log, durable or not: what a snapshot may claim once the log is synced.
     pub fn logged(&self) -> Vector {
         let inner = self.lock();
-        Vector { held: inner.replica.logged(), is_sealed: inner.replica.is_sealed() }
+        let is_sealed = !inner.replica.is_open() && !inner.replica.is_inactive();
+        Vector { held: inner.replica.logged(), is_sealed }
     }
 
     /// What a peer's vector has and this replica has not.

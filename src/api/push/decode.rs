@@ -157,7 +157,7 @@ impl WriteBatch {
         Ok(batch)
     }
 
-    fn empty(pool: &BatchPool) -> Self {
+    pub(super) fn empty(pool: &BatchPool) -> Self {
         let Arena { body, series, samples, histograms, metadata } = pool.take_arena();
         Self { body, series, samples, histograms, metadata, dropped_exemplars: 0, pool: pool.clone() }
     }

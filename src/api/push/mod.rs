@@ -16,6 +16,7 @@ pub mod histogram;
 pub mod inflight;
 mod metadata;
 pub mod pool;
+mod rebuild;
 mod schema;
 pub mod snappy;
 pub mod wire;

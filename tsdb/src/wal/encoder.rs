@@ -137,11 +137,9 @@ impl LaneEncoder {
         self.batch.new_count == 0 && self.batch.samples.is_empty() && self.batch.histograms.bytes().is_empty()
     }
 
-    /// Ends the batch and appends it to the lane, unless it is empty.
+    /// Ends the batch and appends it to the lane. An empty one is appended too: a replica that had every sample
+    /// of a batch already must still be able to say after a restart that it holds the batch.
     pub fn finish_batch(&mut self, stream: StreamId, stream_name: &[u8], name: BatchName) {
-        if self.batch_is_empty() {
-            return;
-        }
         self.begin_buffer();
         self.name_stream(stream, stream_name);
         let (batch, frame) = (&self.batch, self.frame);
@@ -165,6 +163,15 @@ impl LaneEncoder {
         });
         self.frame_samples += self.batch.samples.len() as u64;
         self.abandon_batch();
+        self.turn_over();
+    }
+
+    /// Appends that a stream takes no more batches. No batch is begun.
+    pub fn seal(&mut self, stream: StreamId, stream_name: &[u8]) {
+        debug_assert!(self.batch_is_empty());
+        self.begin_buffer();
+        self.name_stream(stream, stream_name);
+        put_record(&mut self.pending, RecordType::Seal, |out| varint::put_u64(out, u64::from(stream.0)));
         self.turn_over();
     }
 

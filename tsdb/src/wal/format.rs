@@ -25,11 +25,13 @@ pub(super) enum RecordType {
     Batch = 3,
     /// A batch of a stream in which there are histograms.
     BatchWithHistograms = 4,
+    /// A stream takes no more batches.
+    Seal = 5,
 }
 
 impl RecordType {
     fn from_byte(byte: u8) -> Option<Self> {
-        let all = [Self::Commit, Self::Stream, Self::Batch, Self::BatchWithHistograms];
+        let all = [Self::Commit, Self::Stream, Self::Batch, Self::BatchWithHistograms, Self::Seal];
         all.into_iter().find(|t| *t as u8 == byte)
     }
 }

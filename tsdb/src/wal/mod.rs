@@ -2,7 +2,7 @@
 //!
 //! All shards of an arbiter share one log (a *lane*), so that one fdatasync commits them all. A lane is a
 //! series of files; a file is a header and records; a record is a batch of one shard, a name for a shard
-//! (*stream*), or a commit mark. Byte by byte: `docs/format/wal.md`.
+//! (*stream*), that a shard is sealed, or a commit mark. Byte by byte: `docs/format/wal.md`.
 //!
 //! - [`LaneEncoder`] turns batches into bytes, on the arbiter. It does no I/O.
 //! - [`WalWriter`] takes these bytes to disk, on a thread that may block.

@@ -26,6 +26,8 @@ pub trait Replay {
     fn sample(&mut self, stream: usize, sample: DecodedSample);
     /// A histogram was accepted.
     fn histogram(&mut self, stream: usize, series: u32, t_ms: i64, histogram: &Histogram);
+    /// The stream takes no more batches.
+    fn sealed(&mut self, stream: usize);
 }
 
 /// Bytes of a file that are not as they were written.
@@ -234,6 +236,12 @@ fn read_record(
                 take_histograms(histograms, |series, t_ms, histogram| {
                     to.histogram(*stream, series, t_ms, histogram);
                 })?;
+            }
+        }
+        RecordType::Seal => {
+            let (stream, _) = streams.get(&varint::take_u64(&mut payload)?)?;
+            if to.wants(*stream, at) {
+                to.sealed(*stream);
             }
         }
     }
