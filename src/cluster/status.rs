@@ -94,7 +94,7 @@ impl SegmentStatus {
 impl RingStatus {
     /// The status of a node that has met these tenants.
     pub fn new(state: &ClusterState, bucket: &str, tenants: &BTreeSet<TenantId>) -> Self {
-        let newest = state.chain.newest().expect("a member has a document that lists it");
+        let newest = state.newest();
         let placement = newest.placement(Role::Write);
         let share = |node| placement.shares().find(|(member, _)| member.node == node).map(|(_, share)| share);
         let members = newest.members.iter().map(|member| MemberStatus {
@@ -107,7 +107,7 @@ impl RingStatus {
         });
         let replicas: BTreeSet<Replica> = newest.members.iter().map(|member| member.replica()).collect();
         let shown = || tenants.iter().take(TENANTS_SHOWN_MAX);
-        let segments = shown().flat_map(|tenant| state.chain.segments(tenant));
+        let segments = shown().flat_map(|tenant| state.spans(tenant).to_vec());
         RingStatus {
             node: state.own.node.to_string(),
             cluster: state.facts.cluster.to_string(),

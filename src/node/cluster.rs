@@ -1,15 +1,16 @@
 //! The node's place in its cluster. Today every node is told of no others, and so is a cluster of one.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use gyre_ring::{Member, NodeId, Role, ShardCount, Weight, Zone};
 use gyre_tsdb::disk::OsDisk;
 
 use super::data_dir::DataDir;
+use crate::cluster::LiveCluster;
 use crate::cluster::bootstrap::{Data, Own};
 use crate::cluster::epochs::{EpochError, EpochStore};
 use crate::cluster::local::LocalCopies;
-use crate::cluster::start::{ClusterError, Joining, Parts, compare_when_back, start_alone};
+use crate::cluster::start::{ClusterError, Parts, start_alone};
 use crate::cluster::store::Bucket;
 use crate::config::{Config, host_node_id};
 use crate::env::SharedEnv;
@@ -25,7 +26,7 @@ pub(super) async fn join(
     config: &Config,
     data_dir: &DataDir,
     env: SharedEnv,
-) -> Result<Joining, ClusterError> {
+) -> Result<LiveCluster, ClusterError> {
     let bucket = Bucket::open(&config.storage_url, &data_dir.path).map_err(EpochError::from)?;
     let local = LocalCopies::open(Arc::new(OsDisk), &data_dir.path)?;
     let node = node_id(config, data_dir, &local)?;
@@ -49,7 +50,7 @@ pub(super) async fn join(
         },
     };
     let ordinary = ShardCount::new(SHARDS_PER_TENANT).expect("a power of two");
-    start_alone(Parts {
+    let joining = start_alone(Parts {
         own,
         alone: true,
         replication_factor: REPLICATION_FACTOR,
@@ -58,7 +59,8 @@ pub(super) async fn join(
         local,
         env,
     })
-    .await
+    .await?;
+    Ok(LiveCluster::alone(joining))
 }
 
 /// The name that was given, or the one under which the data directory is a member: hosts are renamed, and containers
@@ -71,22 +73,4 @@ fn node_id(config: &Config, data_dir: &DataDir, local: &LocalCopies) -> Result<N
     let members = documents.last().into_iter().flat_map(|newest| &newest.members);
     let own = { members }.find(|member| member.incarnation == data_dir.facts.incarnation);
     Ok(own.map_or_else(host_node_id, |member| member.node.clone()))
-}
-
-/// Why a node that serves should not: set once, when its bucket is back and says so.
-pub(super) type Misplaced = Arc<OnceLock<String>>;
-
-/// If the bucket was away at start, compares it with what the node acts upon as soon as it is back.
-pub(super) fn watch_bucket(mut joining: Joining) -> Misplaced {
-    let misplaced = Misplaced::default();
-    if joining.is_bucket_down() {
-        let found = misplaced.clone();
-        tokio::spawn(async move {
-            if let Err(error) = compare_when_back(&mut joining).await {
-                tracing::error!(%error, "this node must not go on");
-                let _ = found.set(error.to_string());
-            }
-        });
-    }
-    misplaced
 }

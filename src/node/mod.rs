@@ -25,12 +25,11 @@ use gyre_promql::syntax::ParserOptions;
 use gyre_promql::{Engine, EngineOptions};
 use gyre_ring::{BootId, NodeId, TenantId};
 
-use self::cluster::Misplaced;
 use self::data_dir::DataDir;
 use self::metadata::TenantMetadata;
 use self::storage_engine::{Recovery, StorageEngine};
 use crate::api::push::decode::WriteBatch;
-use crate::cluster::ClusterState;
+use crate::cluster::LiveCluster;
 use crate::cluster::start::ClusterError;
 use crate::cluster::status::RingStatus;
 use crate::config::{Config, Feature, WalSync};
@@ -110,9 +109,7 @@ pub struct Node {
     metadata: RwLock<HashMap<TenantId, Arc<TenantMetadata>>>,
     env: SharedEnv,
     stopping: AtomicBool,
-    cluster: Arc<ClusterState>,
-    bucket: String,
-    misplaced: Misplaced,
+    cluster: LiveCluster,
     _data_dir: DataDir,
 }
 
@@ -129,16 +126,15 @@ impl Node {
         let cores = available_parallelism().map_or(1, usize::from);
         let data_dir = DataDir::open(&config.data_dir, env.as_ref(), cores)?;
         let path = data_dir.path.display().to_string();
-        let joining = cluster::join(config, &data_dir, env.clone())
+        let cluster = cluster::join(config, &data_dir, env.clone())
             .await
             .map_err(|source| StartError::Cluster { path: path.clone(), source: Box::new(source) })?;
-        let cluster = Arc::new(joining.state().expect("joining ends with membership"));
         let overrides = Arc::new(config.tenant_limits());
         let (lanes, sync) = (data_dir.facts.lanes, config.wal_sync == WalSync::Commit);
         let storage = StorageEngine::start(
             &data_dir.path,
             lanes,
-            cluster.clone(),
+            cluster.state(),
             env.clone(),
             overrides.clone(),
             sync,
@@ -146,7 +142,7 @@ impl Node {
         .map_err(|source| StartError::Io { path, source })?;
         tell(&storage.recovery);
         let boot = BootId(env.random());
-        let coordinator = Coordinator::new(storage.shards.clone(), boot, cluster.facts.seed);
+        let coordinator = Coordinator::new(storage.shards.clone(), boot, cluster.state().facts.seed);
         let options = engine_options(config, cores);
         Ok(Arc::new(Node {
             storage,
@@ -158,8 +154,6 @@ impl Node {
             env,
             stopping: AtomicBool::new(false),
             cluster,
-            bucket: joining.bucket_name().to_owned(),
-            misplaced: cluster::watch_bucket(joining),
             _data_dir: data_dir,
         }))
     }
@@ -177,8 +171,9 @@ impl Node {
         if self.stopping.load(Ordering::Acquire) {
             return Err("stopping".to_owned());
         }
-        if let Some(problem) = self.misplaced.get() {
-            return Err(problem.clone());
+        let notices = self.cluster.notices();
+        if let Some(problem) = notices.misplaced.or(notices.waiting.map(|waiting| waiting.to_string())) {
+            return Err(problem);
         }
         for lane in self.storage.shards.lanes() {
             lane.health().map_err(|error| error.to_string())?;
@@ -188,14 +183,14 @@ impl Node {
 
     /// The node's name.
     pub fn id(&self) -> &NodeId {
-        &self.cluster.own.node
+        &self.cluster.own().node
     }
 
     /// The ring, for `/ring`.
     pub fn ring(&self) -> RingStatus {
         let tenants = self.storage.shards.tenants();
         let tenants = tenants.iter().map(|tenant| tenant.state.id.clone()).collect();
-        RingStatus::new(&self.cluster, &self.bucket, &tenants)
+        RingStatus::new(&self.cluster.state(), self.cluster.bucket_name(), &tenants)
     }
 
     /// Figures of this moment.

@@ -66,7 +66,7 @@ fn cluster_of_one() -> ClusterState {
     let proposer = Proposer { node, proposal: BootId(1) };
     let document = EpochDocument::first(proposer, 3, ShardCount::new(4).unwrap(), vec![member]).unwrap();
     let facts = ClusterFacts { cluster: ClusterId(1), seed: HashSeed(7) };
-    ClusterState { facts, own, chain: Chain::new([document]).unwrap() }
+    ClusterState::new(facts, own, Chain::new([document]).unwrap()).unwrap()
 }
 
 #[test]
