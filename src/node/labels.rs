@@ -125,8 +125,8 @@ impl Node {
         ask: impl Fn(&ShardHandle) -> F,
     ) -> Vec<(Arc<ShardHandle>, F)> {
         let shards = self.storage.shards.get(tenant);
-        let shards = shards.iter().flat_map(|tenant| &tenant.shards);
-        shards.map(|shard| (shard.clone(), ask(shard))).collect()
+        let shards = shards.iter().flat_map(|tenant| tenant.all());
+        shards.map(|shard| (shard.clone(), ask(&shard))).collect()
     }
 
     fn gone(&self, shard: &Arc<ShardHandle>, _: Gone) -> QueryError {

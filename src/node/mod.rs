@@ -36,6 +36,7 @@ use crate::config::{Config, Feature, WalSync};
 use crate::env::{OsEnv, SharedEnv};
 use crate::query::pool::QueryPool;
 use crate::replica::Coordinator;
+use crate::replica::local::Replicas;
 use crate::tenant::limits::Overrides;
 
 pub use self::messages::{
@@ -109,7 +110,7 @@ pub struct Node {
     metadata: RwLock<HashMap<TenantId, Arc<TenantMetadata>>>,
     env: SharedEnv,
     stopping: AtomicBool,
-    cluster: LiveCluster,
+    cluster: Arc<LiveCluster>,
     _data_dir: DataDir,
 }
 
@@ -129,20 +130,25 @@ impl Node {
         let cluster = cluster::join(config, &data_dir, env.clone())
             .await
             .map_err(|source| StartError::Cluster { path: path.clone(), source: Box::new(source) })?;
+        let cluster = Arc::new(cluster);
+        let boot = BootId(env.random());
         let overrides = Arc::new(config.tenant_limits());
         let (lanes, sync) = (data_dir.facts.lanes, config.wal_sync == WalSync::Commit);
         let storage = StorageEngine::start(
             &data_dir.path,
             lanes,
-            cluster.state(),
+            cluster.state().facts.seed,
+            boot,
             env.clone(),
             overrides.clone(),
             sync,
         )
         .map_err(|source| StartError::Io { path, source })?;
         tell(&storage.recovery);
-        let boot = BootId(env.random());
-        let coordinator = Coordinator::new(storage.shards.clone(), boot, cluster.state().facts.seed);
+        let replicas =
+            Arc::new(Replicas { shards: storage.shards.clone(), cluster: cluster.clone() });
+        let coordinator = Coordinator::new(replicas.clone(), cluster.state().facts.seed);
+        tokio::spawn(replicas.seal_what_ends());
         let options = engine_options(config, cores);
         Ok(Arc::new(Node {
             storage,

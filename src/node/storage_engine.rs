@@ -8,10 +8,10 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use actix_rt::Arbiter;
+use gyre_ring::{BootId, HashSeed};
 use gyre_tsdb::disk::OsDisk;
 
 use super::data_dir::WAL;
-use crate::cluster::ClusterState;
 use crate::env::SharedEnv;
 use crate::shard::lane::Lane;
 use crate::shard::recover::{Layout, RecoveredLane, recover_lane, segments_by_lane};
@@ -74,11 +74,12 @@ pub struct StorageEngine {
 }
 
 impl StorageEngine {
-    /// Recovers what is on disk and starts all threads. Blocks.
+    /// Recovers what is on disk and starts all threads. Batches that are admitted get numbers of the run `boot`. Blocks.
     pub fn start(
         path: &Path,
         lanes: usize,
-        cluster: Arc<ClusterState>,
+        seed: HashSeed,
+        boot: BootId,
         env: SharedEnv,
         overrides: Arc<Overrides>,
         sync: bool,
@@ -88,7 +89,7 @@ impl StorageEngine {
             disk: disk.clone(),
             wal: path.join(WAL),
             shards: path.join("shards"),
-            seed: cluster.facts.seed,
+            seed,
         };
         let begin = Instant::now();
         let recovered = recover(&layout, lanes)?;
@@ -119,7 +120,7 @@ impl StorageEngine {
             overrides,
             env,
             spills,
-            cluster,
+            boot,
         };
         let registry = Arc::new(Shards::new(parts));
         registry.adopt(shards);

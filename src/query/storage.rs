@@ -19,8 +19,8 @@ use crate::shard::supervisor::{ShardHandle, Shards, TenantShards};
 /// What a query of one tenant reads from.
 pub struct ShardStorage {
     shards: Arc<Shards>,
-    /// `None`: the tenant has never written anything.
-    tenant: Option<Arc<TenantShards>>,
+    /// None: the tenant has never written anything.
+    tenant: Vec<Arc<ShardHandle>>,
     limits: QueryLimits,
     fetched: FetchedSeries,
 }
@@ -28,6 +28,7 @@ pub struct ShardStorage {
 impl ShardStorage {
     /// The storage of a tenant, for one query.
     pub fn new(shards: Arc<Shards>, tenant: Option<Arc<TenantShards>>, limits: QueryLimits) -> Self {
+        let tenant = tenant.map(|tenant| tenant.all()).unwrap_or_default();
         ShardStorage { shards, tenant, limits, fetched: FetchedSeries::default() }
     }
 
@@ -45,7 +46,7 @@ impl Storage for ShardStorage {
         self.limits.check_length(request.mint_ms, request.maxt_ms).map_err(over)?;
         let matchers: Vec<_> = request.matchers.iter().map(matchers::one).collect();
         let range = TimeRange { min_ms: request.mint_ms, max_ms: request.maxt_ms };
-        let shards = self.tenant.iter().flat_map(|tenant| &tenant.shards);
+        let shards = self.tenant.iter();
         // All shards search at the same time.
         let searches: Vec<_> =
             shards.map(|shard| (shard, shard.actor.ask(Select { matchers: matchers.clone() }))).collect();

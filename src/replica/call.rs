@@ -5,7 +5,6 @@ use std::time::Duration;
 use gyre_ring::Replica;
 use tokio::time::Instant;
 
-use super::local::newest;
 use super::messages::Head;
 use crate::cluster::ClusterState;
 use crate::rpc::codec::{self, CodecError, Decode, Encode};
@@ -34,7 +33,7 @@ impl CallError {
 
 /// The head of a request to a replica.
 pub fn head_for(state: &ClusterState, replica: &Replica) -> Head {
-    Head { incarnation: replica.incarnation.0, epoch: newest(state).0 }
+    Head { incarnation: replica.incarnation.0, epoch: state.epoch().0 }
 }
 
 /// Calls a method whose request is a control message alone.

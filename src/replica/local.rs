@@ -58,7 +58,7 @@ impl Replicas {
         if head.incarnation != self.cluster.own().incarnation.0 {
             return Err(Refusal::NotMember);
         }
-        if newest(&self.cluster.state()).0 < head.epoch {
+        if self.cluster.state().epoch().0 < head.epoch {
             self.cluster.refresh(Epoch(head.epoch)).await;
         }
         Ok(())
@@ -172,7 +172,7 @@ impl Replicas {
 
     /// Seals segments that have ended; for each, whether it is durably sealed.
     pub async fn seal_all(&self, segments: &[Segment]) -> Vec<bool> {
-        join_all(segments.iter().map(|segment| async {
+        join_all(segments.iter().map(|segment| async move {
             let sealed = self.seal(segment).await;
             sealed.inspect_err(|error| tracing::warn!(%segment, error, "not sealed")).is_ok()
         }))
@@ -228,9 +228,4 @@ impl Replicas {
 /// A segment's span.
 pub fn find<'a>(spans: &'a [Span], segment: &Segment) -> Option<&'a Span> {
     spans.iter().find(|span| span.segment == *segment)
-}
-
-/// The newest epoch of a state.
-pub fn newest(state: &ClusterState) -> Epoch {
-    state.chain.newest().map_or(Epoch(0), |document| document.epoch)
 }

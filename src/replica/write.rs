@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use super::first::{FirstError, nothing_stripped};
 use super::forward;
-use super::local::{Replicas, newest};
+use super::local::Replicas;
 use super::outgoing::OutgoingBatch;
 use crate::api::push::decode::WriteBatch;
 use crate::shard::append::{Admission, Entry, RequestPart};
@@ -99,7 +99,7 @@ impl Coordinator {
                 match self.try_write(tenant, &request).await {
                     Err(WriteError::Shard { source: FirstError::Stale, .. }) => {
                         // Whoever said so has sent the documents, or gossip will tell of them.
-                        let epoch = newest(&self.replicas.cluster.state());
+                        let epoch = self.replicas.cluster.state().epoch();
                         tracing::debug!(%tenant, epoch = epoch.0, "shard has moved on to another epoch");
                         tokio::time::sleep(NEW_EPOCH_PAUSE).await;
                     }

@@ -7,7 +7,7 @@
 use gyre_ring::HashSeed;
 use gyre_tsdb::labels::{Labels, METRIC_NAME};
 use gyre_tsdb::wal::LaneEncoder;
-use gyre_tsdb::{Applied, CreateError, Head, IndexFull, SeriesRef};
+use gyre_tsdb::{Appended, CreateError, Head, IndexFull, SeriesRef};
 
 use super::histogram;
 use super::tenant_state::TenantState;
@@ -55,21 +55,21 @@ impl Applier<'_> {
         };
         for sample in &batch.samples {
             let series = of(&series, sample.series)?;
-            match self.head.apply(series, sample.t_ms, sample.v_bits) {
-                Applied::InOrder | Applied::Late | Applied::Won => {
+            match self.head.append(series, sample.t_ms, sample.v_bits) {
+                Appended::InOrder | Appended::Late => {
                     let base = self.head.wal_base_mut(series);
                     self.encoder.sample(series, sample.t_ms, sample.v_bits, base);
                 }
-                Applied::Again | Applied::Lost => {}
+                Appended::Again | Appended::Conflict => {}
             }
         }
         for (sample, admitted) in batch.histograms.iter().zip(&histograms) {
             let series = of(&series, sample.series)?;
-            match self.head.apply_histogram(series, admitted.t_ms, &admitted.histogram) {
-                Applied::InOrder | Applied::Late | Applied::Won => {
+            match self.head.append_histogram(series, admitted.t_ms, &admitted.histogram) {
+                Appended::InOrder | Appended::Late => {
                     self.encoder.histogram(series, admitted.t_ms, &admitted.histogram);
                 }
-                Applied::Again | Applied::Lost => {}
+                Appended::Again | Appended::Conflict => {}
             }
         }
         if let Some(newest) = self.head.newest_ms() {

@@ -127,7 +127,7 @@ async fn try_push(request: &HttpRequest, payload: web::Payload, api: &Api) -> Re
     let samples = (batch.samples.len() + batch.histograms.len()) as u64;
     let metadata = batch.metadata.len() as u64;
     if let Err(error) = tenant.admit(samples, metadata, api.node.monotonic_ns()) {
-        tenant.counters.discard_samples("rate_limited", samples);
+        tenant.counters.discard_samples("rate_limited".into(), samples);
         tenant.counters.discard_metadata("rate_limited", metadata);
         return Err(error.into());
     }
@@ -142,8 +142,8 @@ async fn try_push(request: &HttpRequest, payload: web::Payload, api: &Api) -> Re
     tenant.counters.received_samples.inc_by(outcome.accepted_samples - histograms);
     tenant.counters.received_histograms.inc_by(histograms);
     tenant.counters.reduced_histograms.inc_by(outcome.reduced_histograms);
-    for (reason, count) in &outcome.refused {
-        tenant.counters.discard_samples(reason, *count);
+    for (reason, count) in outcome.refused {
+        tenant.counters.discard_samples(reason, count);
     }
     for (reason, count) in &outcome.refused_metadata {
         tenant.counters.discard_metadata(reason, *count);
