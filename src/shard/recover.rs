@@ -15,7 +15,7 @@ use gyre_tsdb::histogram::Histogram;
 use gyre_tsdb::sealed::Flush;
 use gyre_tsdb::snapshot;
 use gyre_tsdb::wal::{BatchName, DecodedSample, Replay, ReplayReport, WalPosition, replay, replay_until};
-use gyre_tsdb::{Appended, Head, SeriesRef};
+use gyre_tsdb::{Head, SeriesRef};
 
 use super::segment_name;
 
@@ -142,7 +142,6 @@ struct Recovery<'a> {
     position: WalPosition,
     samples: u64,
     lost_samples: u64,
-    conflicts: u64,
     failure: Option<io::Error>,
 }
 
@@ -159,7 +158,6 @@ impl<'a> Recovery<'a> {
             position: WalPosition { file: 0, offset: 0 },
             samples: 0,
             lost_samples: 0,
-            conflicts: 0,
             failure: None,
         }
     }
@@ -204,12 +202,6 @@ impl<'a> Recovery<'a> {
             tracing::error!(
                 samples = self.lost_samples,
                 "samples in the write-ahead log build on damaged records and are lost"
-            );
-        }
-        if self.conflicts > 0 {
-            tracing::error!(
-                samples = self.conflicts,
-                "write-ahead log has other values for samples that are there; the older ones stay"
             );
         }
         let Recovery { shards, samples, lost_samples, .. } = self;
@@ -280,9 +272,7 @@ impl Replay for Recovery<'_> {
         self.samples += 1;
         match sample.value {
             Some(value) if shard.head.is_known(series) => {
-                if shard.head.append(series, sample.t_ms, value) == Appended::Conflict {
-                    self.conflicts += 1;
-                }
+                shard.head.apply(series, sample.t_ms, value);
             }
             _ => self.lost_samples += 1,
         }
@@ -292,10 +282,10 @@ impl Replay for Recovery<'_> {
         let shard = &mut self.shards[stream];
         let series = SeriesRef(series);
         self.samples += 1;
-        if !shard.head.is_known(series) {
+        if shard.head.is_known(series) {
+            shard.head.apply_histogram(series, t_ms, histogram);
+        } else {
             self.lost_samples += 1;
-        } else if shard.head.append_histogram(series, t_ms, histogram) == Appended::Conflict {
-            self.conflicts += 1;
         }
     }
 
