@@ -94,7 +94,8 @@ pub fn recover_lane(layout: &Layout, lane: usize, segments: Vec<Segment>) -> io:
     for segment in segments {
         recovery.add(segment)?;
     }
-    let report = replay(layout.disk.as_ref(), &folder, &mut recovery)?;
+    let mut report = replay(layout.disk.as_ref(), &folder, &mut recovery)?;
+    report.next_file = report.next_file.max(recovery.first_file_after_snapshots());
     recovery.finish(report)
 }
 
@@ -180,6 +181,14 @@ impl<'a> Recovery<'a> {
             unwritten: Vec::new(),
         });
         Ok(self.shards.len() - 1)
+    }
+
+    /// The first file all of which lies behind the positions of all snapshots. Once two snapshots cover the whole
+    /// log no file may be left of it; were files then counted from 1 again, the next start would take what is in
+    /// them for older than the snapshots, and pass over it.
+    fn first_file_after_snapshots(&self) -> u64 {
+        let positions = self.shards.iter().filter_map(|shard| shard.snapshot);
+        positions.map(|position| position.file + u64::from(position.offset > 0)).max().unwrap_or(1)
     }
 
     fn finish(self, report: ReplayReport) -> io::Result<RecoveredLane> {
