@@ -56,7 +56,7 @@ impl Head {
             return self.append_after_no_float(series, t_ms, value);
         }
         if t_ms <= encoder.t_ms {
-            return self.append_not_newer(series, t_ms, Value::Float(value));
+            return self.append_float_not_newer(series, t_ms, value);
         }
         let full = encoder.count >= CHUNK_SAMPLES_MAX
             || state.bits >= CHUNK_BITS_MAX
@@ -127,6 +127,13 @@ impl Head {
     pub fn is_late(&self, series: SeriesRef, t_ms: i64) -> bool {
         let state = &self.series[series.0 as usize];
         state.has_samples() && t_ms < state.encoder.t_ms
+    }
+
+    /// So that a float's way in order has no [`Value`] to build.
+    #[cold]
+    #[inline(never)]
+    fn append_float_not_newer(&mut self, series: SeriesRef, t_ms: i64, value: u64) -> Appended {
+        self.append_not_newer(series, t_ms, Value::Float(value))
     }
 
     #[cold]
