@@ -201,12 +201,11 @@ struct Target {
 
 impl Replay for Target {
     fn stream(&mut self, name: &[u8]) -> usize {
-        assert_eq!(name, STREAM);
-        0
+        usize::from(name != STREAM)
     }
 
-    fn wants(&mut self, _: usize, at: WalPosition) -> bool {
-        self.from <= at
+    fn wants(&mut self, stream: usize, at: WalPosition) -> bool {
+        stream == 0 && self.from <= at
     }
 
     fn batch(&mut self, _: usize, name: BatchName) {
