@@ -15,7 +15,7 @@ use gyre_tsdb::histogram::Histogram;
 use gyre_tsdb::sealed::Flush;
 use gyre_tsdb::snapshot;
 use gyre_tsdb::wal::{BatchName, DecodedSample, Replay, ReplayReport, WalPosition, replay, replay_until};
-use gyre_tsdb::{Appended, Head, SeriesRef};
+use gyre_tsdb::{Head, SeriesRef};
 
 use super::segment_name;
 use super::segment_state::Vector;
@@ -93,7 +93,8 @@ pub fn recover_lane(layout: &Layout, lane: usize, segments: Vec<Segment>) -> io:
     for segment in segments {
         recovery.add(segment)?;
     }
-    let report = replay(layout.disk.as_ref(), &folder, &mut recovery)?;
+    let mut report = replay(layout.disk.as_ref(), &folder, &mut recovery)?;
+    report.next_file = report.next_file.max(recovery.first_file_after_snapshots());
     recovery.finish(report)
 }
 
@@ -152,7 +153,6 @@ struct Recovery<'a> {
     position: WalPosition,
     samples: u64,
     lost_samples: u64,
-    conflicts: u64,
     failure: Option<io::Error>,
 }
 
@@ -169,7 +169,6 @@ impl<'a> Recovery<'a> {
             position: WalPosition { file: 0, offset: 0 },
             samples: 0,
             lost_samples: 0,
-            conflicts: 0,
             failure: None,
         }
     }
@@ -193,6 +192,14 @@ impl<'a> Recovery<'a> {
         Ok(self.shards.len() - 1)
     }
 
+    /// The first file all of which lies behind the positions of all snapshots. Once two snapshots cover the whole
+    /// log no file may be left of it; were files then counted from 1 again, the next start would take what is in
+    /// them for older than the snapshots, and pass over it.
+    fn first_file_after_snapshots(&self) -> u64 {
+        let positions = self.shards.iter().filter_map(|shard| shard.snapshot);
+        positions.map(|position| position.file + u64::from(position.offset > 0)).max().unwrap_or(1)
+    }
+
     fn finish(self, report: ReplayReport) -> io::Result<RecoveredLane> {
         if let Some(error) = self.failure {
             return Err(error);
@@ -213,12 +220,6 @@ impl<'a> Recovery<'a> {
             tracing::error!(
                 samples = self.lost_samples,
                 "samples in the write-ahead log build on damaged records and are lost"
-            );
-        }
-        if self.conflicts > 0 {
-            tracing::error!(
-                samples = self.conflicts,
-                "write-ahead log has other values for samples that are there; the older ones stay"
             );
         }
         let Recovery { shards, samples, lost_samples, .. } = self;
@@ -289,9 +290,7 @@ impl Replay for Recovery<'_> {
         self.samples += 1;
         match sample.value {
             Some(value) if shard.head.is_known(series) => {
-                if shard.head.append(series, sample.t_ms, value) == Appended::Conflict {
-                    self.conflicts += 1;
-                }
+                shard.head.apply(series, sample.t_ms, value);
             }
             _ => self.lost_samples += 1,
         }
@@ -301,10 +300,10 @@ impl Replay for Recovery<'_> {
         let shard = &mut self.shards[stream];
         let series = SeriesRef(series);
         self.samples += 1;
-        if !shard.head.is_known(series) {
+        if shard.head.is_known(series) {
+            shard.head.apply_histogram(series, t_ms, histogram);
+        } else {
             self.lost_samples += 1;
-        } else if shard.head.append_histogram(series, t_ms, histogram) == Appended::Conflict {
-            self.conflicts += 1;
         }
     }
 

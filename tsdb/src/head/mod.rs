@@ -5,16 +5,19 @@
 //! windows and limits (the tenant's), durability (the WAL's), placement.
 //!
 //! The head never forgets that samples come again: after a crash the WAL repeats what a snapshot already
-//! holds, and clients repeat what was acknowledged. So appending is idempotent, and a different value for a
-//! timestamp that exists is reported, not stored.
+//! holds, and clients repeat what was acknowledged. So appending is idempotent. A different value for a
+//! timestamp that exists is reported and not stored by [`Head::append`], which admits what clients send;
+//! [`Head::apply`] takes what was admitted, and [decides](winner).
 
 mod append;
+mod apply;
 mod histograms;
 mod ooo;
 mod read;
 mod sealed_refs;
 mod series;
 mod state;
+pub mod winner;
 
 use std::io;
 use std::path::Path;
@@ -22,6 +25,7 @@ use std::path::Path;
 use hashbrown::HashTable;
 
 pub use append::{Appended, CreateError};
+pub use apply::Applied;
 pub use read::{ChunkData, Decoded, ReadError, SeriesBatch, SeriesData};
 pub use state::BadState;
 

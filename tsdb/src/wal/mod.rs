@@ -6,7 +6,7 @@
 //!
 //! - [`LaneEncoder`] turns batches into bytes, on the arbiter. It does no I/O.
 //! - [`WalWriter`] takes these bytes to disk, on a thread that may block.
-//! - [`replay`] reads a lane's files back.
+//! - [`replay`] reads a lane's files back; [`read_batches`] looks for single batches while the lane is in use.
 //!
 //! Values are written as the XOR with a *base*: the value that the same series had when it first appeared in
 //! the current *frame* (a stretch of a file). A chain of differences would be a little smaller, but one damaged
@@ -21,10 +21,13 @@ mod batch;
 mod encoder;
 mod format;
 mod histograms;
+mod pull;
 mod reader;
+mod record;
 mod writer;
 
 pub use batch::{Bases, BatchName, DecodedSample};
 pub use encoder::{FILE_BYTES, LaneEncoder, Piece, StreamId, WalPosition};
+pub use pull::{LoggedBatch, LoggedHistogram, LoggedSample, read_batches};
 pub use reader::{Damage, Replay, ReplayReport, replay, replay_until};
 pub use writer::{WalError, WalWriter};

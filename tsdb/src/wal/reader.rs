@@ -8,6 +8,7 @@ use super::batch::{Bases, BatchName, DecodedSample, take_samples};
 use super::encoder::WalPosition;
 use super::format::{FILE_HEADER, RECORD_HEADER_BYTES, RECORD_MAGIC, RecordType, file_number, take_record};
 use super::histograms::take_histograms;
+use super::record::BatchRecord;
 use crate::disk::Disk;
 use crate::histogram::Histogram;
 use crate::varint;
@@ -73,7 +74,7 @@ pub fn replay_until(
 }
 
 /// A lane's files in order.
-fn files(disk: &dyn Disk, folder: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
+pub(super) fn files(disk: &dyn Disk, folder: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
     let mut files: Vec<(u64, PathBuf)> =
         disk.list(folder)?.into_iter().filter_map(|path| Some((file_number(&path)?, path))).collect();
     files.sort();
@@ -132,7 +133,7 @@ impl FileReader<'_> {
                 at += len;
                 continue;
             }
-            let next = self.next_record(at + 1);
+            let next = next_record(self.bytes, at + 1);
             let damage = |end: usize| Damage {
                 file: self.path.to_owned(),
                 offset: at as u64,
@@ -149,32 +150,32 @@ impl FileReader<'_> {
         self.bytes.len()
     }
 
-    /// The next place from `from` on where a valid record begins, or the end.
-    fn next_record(&self, from: usize) -> usize {
-        let mut at = from;
-        while let Some(found) = find(&self.bytes[at.min(self.bytes.len())..], &RECORD_MAGIC) {
-            at += found;
-            if take_record(&self.bytes[at..]).is_some() {
-                return at;
-            }
-            at += 1;
-        }
-        self.bytes.len()
-    }
-
     fn has_commit_after(&self, from: usize) -> bool {
-        let mut at = self.next_record(from + 1);
+        let mut at = next_record(self.bytes, from + 1);
         while let Some((kind, _, len)) = self.bytes.get(at..).and_then(take_record) {
             if kind == RecordType::Commit {
                 return true;
             }
             at += len;
             if take_record(&self.bytes[at..]).is_none() {
-                at = self.next_record(at);
+                at = next_record(self.bytes, at);
             }
         }
         false
     }
+}
+
+/// The next place from `from` on where a valid record begins, or the end.
+pub(super) fn next_record(bytes: &[u8], from: usize) -> usize {
+    let mut at = from;
+    while let Some(found) = find(&bytes[at.min(bytes.len())..], &RECORD_MAGIC) {
+        at += found;
+        if take_record(&bytes[at..]).is_some() {
+            return at;
+        }
+        at += 1;
+    }
+    bytes.len()
 }
 
 fn find(haystack: &[u8], needle: &[u8; 4]) -> Option<usize> {
@@ -199,41 +200,23 @@ fn read_record(
             streams.insert(id, (to.stream(payload), Bases::default()));
         }
         RecordType::Batch | RecordType::BatchWithHistograms => {
+            let batch = BatchRecord::parse(kind, payload)?;
             // A stream whose name was lost: its batches are lost with it.
-            let (stream, bases) = streams.get_mut(&varint::take_u64(&mut payload)?)?;
-            let (boot, rest) = payload.split_first_chunk()?;
-            payload = rest;
-            let boot = u128::from_le_bytes(*boot);
-            let name = BatchName { boot, number: varint::take_u64(&mut payload)? };
-            let frame = u32::try_from(varint::take_u64(&mut payload)?).ok()?;
+            let (stream, bases) = streams.get_mut(&batch.stream)?;
             let wanted = to.wants(*stream, at);
             if wanted {
-                to.batch(*stream, name);
-            }
-            let new_count = varint::take_u64(&mut payload)?;
-            let mut number =
-                if new_count > 0 { u32::try_from(varint::take_u64(&mut payload)?).ok()? } else { 0 };
-            for _ in 0..new_count {
-                let len = usize::try_from(varint::take_u64(&mut payload)?).ok()?;
-                let (labels, rest) = payload.split_at_checked(len)?;
-                payload = rest;
-                if wanted {
+                to.batch(*stream, batch.name);
+                for (number, labels) in batch.new_series() {
                     to.series(*stream, number, labels);
                 }
-                number = number.checked_add(1)?;
             }
-            let mut histograms = [].as_slice();
-            if kind == RecordType::BatchWithHistograms {
-                let len = usize::try_from(varint::take_u64(&mut payload)?).ok()?;
-                (histograms, payload) = payload.split_at_checked(len)?;
-            }
-            take_samples(payload, frame, bases, |sample| {
+            take_samples(batch.samples, batch.frame, bases, |sample| {
                 if wanted {
                     to.sample(*stream, sample);
                 }
             })?;
             if wanted {
-                take_histograms(histograms, |series, t_ms, histogram| {
+                take_histograms(batch.histograms, |series, t_ms, histogram| {
                     to.histogram(*stream, series, t_ms, histogram);
                 })?;
             }

@@ -41,6 +41,8 @@ pub struct Shard {
     /// Batches held, by number.
     pub batches: BTreeSet<u64>,
     pub sealed: bool,
+    /// Whether a conflict is decided, as by a replica, instead of refused.
+    pub decides: bool,
     number: u64,
 }
 
@@ -67,7 +69,19 @@ impl Shard {
         let Target { head, lost, batches, sealed, .. } = target;
         let number = batches.last().copied().unwrap_or(0);
         let (disk, unwritten) = (disk.clone(), Vec::new());
-        Shard { disk, head, encoder, writer, unwritten, report, lost, batches, sealed, number }
+        Shard {
+            disk,
+            head,
+            encoder,
+            writer,
+            unwritten,
+            report,
+            lost,
+            batches,
+            sealed,
+            decides: false,
+            number,
+        }
     }
 
     /// Appends samples as one batch; they are durable once [`Shard::commit`] returns.
@@ -83,13 +97,24 @@ impl Shard {
                 }
             };
             let is_new = |appended| matches!(appended, Appended::InOrder | Appended::Late);
+            let head = &mut self.head;
             if is_histogram(name, *v) {
                 let histogram = histogram(*v);
-                if is_new(self.head.append_histogram(series, *t, &histogram)) {
+                let stored = match self.decides {
+                    true => head.apply_histogram(series, *t, &histogram).is_stored(),
+                    false => is_new(head.append_histogram(series, *t, &histogram)),
+                };
+                if stored {
                     self.encoder.histogram(series, *t, &histogram);
                 }
-            } else if is_new(self.head.append(series, *t, *v)) {
-                self.encoder.sample(series, *t, *v, self.head.wal_base_mut(series));
+                continue;
+            }
+            let stored = match self.decides {
+                true => head.apply(series, *t, *v).is_stored(),
+                false => is_new(head.append(series, *t, *v)),
+            };
+            if stored {
+                self.encoder.sample(series, *t, *v, head.wal_base_mut(series));
             }
         }
         self.number += 1;
@@ -176,12 +201,11 @@ struct Target {
 
 impl Replay for Target {
     fn stream(&mut self, name: &[u8]) -> usize {
-        assert_eq!(name, STREAM);
-        0
+        usize::from(name != STREAM)
     }
 
-    fn wants(&mut self, _: usize, at: WalPosition) -> bool {
-        self.from <= at
+    fn wants(&mut self, stream: usize, at: WalPosition) -> bool {
+        stream == 0 && self.from <= at
     }
 
     fn batch(&mut self, _: usize, name: BatchName) {
@@ -197,7 +221,7 @@ impl Replay for Target {
         let series = SeriesRef(sample.series);
         match sample.value {
             Some(value) if self.head.is_known(series) => {
-                assert_ne!(self.head.append(series, sample.t_ms, value), Appended::Conflict);
+                self.head.apply(series, sample.t_ms, value);
             }
             _ => self.lost += 1,
         }
@@ -208,8 +232,7 @@ impl Replay for Target {
             self.lost += 1;
             return;
         }
-        let appended = self.head.append_histogram(SeriesRef(series), t_ms, histogram);
-        assert_ne!(appended, Appended::Conflict);
+        self.head.apply_histogram(SeriesRef(series), t_ms, histogram);
     }
 
     fn sealed(&mut self, _: usize) {
