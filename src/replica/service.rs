@@ -31,6 +31,10 @@ const ARRIVAL_MAX: Duration = Duration::from_millis(100);
 
 /// Answers other nodes.
 pub struct ReplicaService {
+    answers: Arc<Answers>,
+}
+
+struct Answers {
     replicas: Arc<Replicas>,
     /// This run, as readers know it.
     boot: BootId,
@@ -40,14 +44,14 @@ pub struct ReplicaService {
 impl ReplicaService {
     /// Answers for these replicas.
     pub fn new(replicas: Arc<Replicas>, boot: BootId, pool: BatchPool) -> Self {
-        ReplicaService { replicas, boot, pool }
+        ReplicaService { answers: Arc::new(Answers { replicas, boot, pool }) }
     }
 }
 
-impl Handler for Arc<ReplicaService> {
+impl Handler for ReplicaService {
     fn handle(&self, request: Request, sink: ReplySink) -> Response {
-        let service = self.clone();
-        Box::pin(async move { service.answer(request, sink).await })
+        let answers = self.answers.clone();
+        Box::pin(async move { answers.answer(request, sink).await })
     }
 }
 
@@ -71,7 +75,7 @@ fn segment_of(name: &str) -> Result<Segment, Failure> {
     segment_name::decode(name.as_bytes()).ok_or_else(|| not_done(format!("{name:?} names no segment"), false))
 }
 
-impl ReplicaService {
+impl Answers {
     async fn answer(&self, request: Request, _sink: ReplySink) -> Result<Bytes, Failure> {
         let Request { method, control, samples, permit, .. } = request;
         let samples = || samples.ok_or_else(|| not_done("the samples are missing".to_owned(), false));

@@ -47,6 +47,11 @@ impl Peer {
         self.member.incarnation
     }
 
+    /// Of two runs on one data directory the one with the greater rank counts.
+    pub fn rank(&self) -> (bool, u64) {
+        (self.alive, self.generation)
+    }
+
     /// What it would be as a holder of replicas.
     pub fn replica(&self) -> Replica {
         self.member.replica()
