@@ -164,6 +164,7 @@ impl Node {
             Arc::new(Replicas { shards: storage.shards.clone(), cluster: cluster.clone() });
         let coordinator = Coordinator::new(replicas.clone(), cluster.state().facts.seed);
         tokio::spawn(replicas.clone().seal_what_ends());
+        tokio::spawn(replicas.clone().repair());
         let options = engine_options(config, cores);
         let pool = BatchPool::new(cores, REQUESTS_PASSED_ON_BYTES_MAX);
         let service = Arc::new(ReplicaService::new(replicas, boot, pool));

@@ -10,9 +10,10 @@ use gyre_ring::{BatchId, BatchNumber, BatchSet, BootId, HashSeed, Segment};
 use super::first::FirstError;
 use super::forward;
 use super::local::{Replicas, find};
+use super::pull::give::give;
 use super::messages::{
     self, AdmitReply, AdmitRequest, AppendReply, AppendRequest, SealReply, SealRequest, ShowsReply,
-    ShowsRequest, VectorOnWire, VectorsReply, VectorsRequest, documents_from_wire,
+    ShowsRequest, PullReply, PullRequest, SetOnWire, VectorOnWire, VectorsReply, VectorsRequest, documents_from_wire,
 };
 use crate::actor::Gone;
 use crate::api::push::decode::{Sample, WriteBatch};
@@ -76,7 +77,7 @@ fn segment_of(name: &str) -> Result<Segment, Failure> {
 }
 
 impl Answers {
-    async fn answer(&self, request: Request, _sink: ReplySink) -> Result<Bytes, Failure> {
+    async fn answer(&self, request: Request, mut sink: ReplySink) -> Result<Bytes, Failure> {
         let Request { method, control, samples, permit, .. } = request;
         let samples = || samples.ok_or_else(|| not_done("the samples are missing".to_owned(), false));
         let answer = match method {
@@ -85,6 +86,7 @@ impl Answers {
             number if number == messages::VECTORS.number => self.vectors(&parse(&control)?).await,
             number if number == messages::SHOWS.number => self.shows(&parse(&control)?).await,
             number if number == messages::SEAL.number => self.seal(&parse(&control)?).await,
+            number if number == messages::PULL.number => self.pull(&parse(&control)?, &mut sink).await,
             _ => Err(Failure::UnknownMethod),
         };
         drop(permit);
@@ -199,6 +201,25 @@ impl Answers {
         let segments =
             request.segments.iter().map(|name| segment_of(name)).collect::<Result<Vec<_>, Failure>>()?;
         reply(&SealReply::Sealed(self.replicas.seal_all(&segments).await))
+    }
+}
+
+impl Answers {
+    async fn pull(&self, request: &PullRequest, sink: &mut ReplySink) -> Result<Bytes, Failure> {
+        let refused = |refusal| reply(&PullReply::Refused(self.replicas.refused(refusal, &request.head)));
+        if let Err(refusal) = self.replicas.check(&request.head).await {
+            return refused(refusal);
+        }
+        let shard = match self.replicas.look_at(&segment_of(&request.segment)?) {
+            Ok(Some(shard)) => shard,
+            Ok(None) => return reply(&PullReply::Gave { not_in_log: SetOnWire::default() }),
+            Err(refusal) => return refused(refusal),
+        };
+        let layout = self.replicas.shards.layout();
+        match give(layout, &shard, &(&request.wanted).into(), sink).await {
+            Ok(not_in_log) => reply(&PullReply::Gave { not_in_log: (&not_in_log).into() }),
+            Err(error) => Err(not_done(error, true)),
+        }
     }
 }
 
