@@ -157,6 +157,7 @@ impl Entrance {
             member: parts.own.member.clone(),
             generation,
             rpc: parts.own.rpc.clone(),
+            secret: secret.clone(),
             listen: sockets.gossip,
             advertise: sockets.gossip_told,
             seeds,
