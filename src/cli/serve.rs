@@ -59,7 +59,7 @@ async fn run(config: Config) -> io::Result<()> {
         announce(&address, &api.config);
         stops.next().await;
     }
-    tracing::info!("stopping: no new writes, finishing those in flight");
+    tracing::info!("stopping: no new connections, finishing what is in flight");
     api.start_draining();
     let stopping = handle.stop(true);
     tokio::select! {
