@@ -24,6 +24,7 @@ use std::time::Duration;
 use gyre_promql::syntax::ParserOptions;
 use gyre_promql::{Engine, EngineOptions};
 use gyre_ring::{BootId, NodeId, TenantId};
+use tokio::runtime::Handle;
 
 use self::data_dir::DataDir;
 use self::metadata::TenantMetadata;
@@ -37,6 +38,8 @@ use crate::env::{OsEnv, SharedEnv};
 use crate::query::pool::QueryPool;
 use crate::replica::Coordinator;
 use crate::replica::local::Replicas;
+use crate::replica::read::metrics::ReadMetrics;
+use crate::replica::read::plan::Reader;
 use crate::tenant::limits::Overrides;
 
 pub use self::messages::{
@@ -104,6 +107,9 @@ pub struct NodeStats {
 pub struct Node {
     storage: StorageEngine,
     coordinator: Coordinator,
+    reader: Reader,
+    /// The runtime that the node was started on.
+    io: Handle,
     engine: Engine,
     queries: QueryPool,
     overrides: Arc<Overrides>,
@@ -145,14 +151,16 @@ impl Node {
         )
         .map_err(|source| StartError::Io { path, source })?;
         tell(&storage.recovery);
-        let replicas =
-            Arc::new(Replicas { shards: storage.shards.clone(), cluster: cluster.clone() });
+        let replicas = Arc::new(Replicas { shards: storage.shards.clone(), cluster: cluster.clone() });
         let coordinator = Coordinator::new(replicas.clone(), cluster.state().facts.seed);
+        let reader = Reader::new(replicas.clone());
         tokio::spawn(replicas.seal_what_ends());
         let options = engine_options(config, cores);
         Ok(Arc::new(Node {
             storage,
             coordinator,
+            reader,
+            io: Handle::current(),
             engine: Engine::new(options),
             queries: QueryPool::new(cores * QUERIES_RUNNING_PER_CORE, QUERIES_WAITING_MAX),
             overrides,
@@ -218,6 +226,11 @@ impl Node {
             wal_damaged: self.storage.recovery.damaged as u64,
             wal_torn: self.storage.recovery.torn as u64,
         }
+    }
+
+    /// What reads cost and where they went.
+    pub fn read_metrics(&self) -> &ReadMetrics {
+        &self.reader.metrics
     }
 
     /// The language that queries are written in.

@@ -44,6 +44,7 @@ impl Telemetry {
         );
         let tenants = tenant::TenantMetrics::register(&mut registry);
         let requests = http::RequestDurations::register(&mut registry);
+        node.read_metrics().register(&mut registry);
         registry.register_collector(Box::new(node::NodeCollector(node)));
         registry.register_collector(Box::new(process::ProcessCollector));
         Self { registry, tenants, requests }
