@@ -82,6 +82,18 @@ impl LiveCluster {
         Self::of(Arc::new(state), String::new(), views, calls).1
     }
 
+    /// A cluster whose states come from a test.
+    pub fn scripted(
+        states: watch::Receiver<Arc<ClusterState>>,
+        views: watch::Receiver<Arc<View>>,
+        calls: Option<Calls>,
+    ) -> Self {
+        let state = states.borrow().clone();
+        let (_, mut live) = Self::of(state, String::new(), views, calls);
+        live.states = states;
+        live
+    }
+
     fn new(joining: &Joining, views: watch::Receiver<Arc<View>>, calls: Option<Calls>) -> (Seen, Self) {
         let state = joining.state().expect("whoever stays in a cluster has joined it");
         Self::of(Arc::new(state), joining.bucket_name().to_owned(), views, calls)
@@ -186,10 +198,13 @@ impl LiveCluster {
         if states.borrow().epoch() >= at_least {
             return true;
         }
-        let Some(asks) = &self.asks else { return false };
         let caught_up = async {
-            asks.send(Ask::LookAgain).await.is_ok()
-                && states.wait_for(|state| state.epoch() >= at_least).await.is_ok()
+            if let Some(asks) = &self.asks
+                && asks.send(Ask::LookAgain).await.is_err()
+            {
+                return false;
+            }
+            states.wait_for(|state| state.epoch() >= at_least).await.is_ok()
         };
         tokio::time::timeout(REFRESH_MAX, caught_up).await.unwrap_or(false)
     }

@@ -158,9 +158,22 @@ pub enum QueryError {
     /// Our fault.
     #[error("{0}")]
     Internal(String),
+    /// Some of the data cannot be read now.
+    #[error("{0}")]
+    Unavailable(String),
     /// The tenant has too many queries running.
     #[error("{0}")]
     TooManyRequests(String),
+}
+
+impl QueryError {
+    /// The same, if it is because a replica could not be read.
+    pub fn into_unavailable(self) -> Self {
+        match self {
+            Self::Internal(text) => Self::Unavailable(text),
+            other => other,
+        }
+    }
 }
 
 /// What is known of a metric.

@@ -25,6 +25,7 @@ use std::time::Duration;
 use gyre_promql::syntax::ParserOptions;
 use gyre_promql::{Engine, EngineOptions};
 use gyre_ring::{BootId, NodeId, TenantId};
+use tokio::runtime::Handle;
 
 use self::cluster::PeerServer;
 use self::data_dir::DataDir;
@@ -41,8 +42,9 @@ use crate::env::{OsEnv, SharedEnv};
 use crate::query::pool::QueryPool;
 use crate::replica::Coordinator;
 use crate::replica::local::Replicas;
+use crate::replica::read::plan::Reader;
 use crate::replica::service::ReplicaService;
-use crate::rpc::RpcMetrics;
+use crate::telemetry::ClusterMetrics;
 use crate::tenant::limits::Overrides;
 
 pub use self::messages::{
@@ -116,6 +118,9 @@ pub struct NodeStats {
 pub struct Node {
     storage: StorageEngine,
     coordinator: Coordinator,
+    reader: Reader,
+    /// The runtime that the node was started on.
+    io: Handle,
     engine: Engine,
     queries: QueryPool,
     overrides: Arc<Overrides>,
@@ -138,14 +143,14 @@ impl Node {
     /// the handle says how far it is.
     pub async fn start(
         config: &Config,
-        metrics: &RpcMetrics,
+        metrics: &ClusterMetrics,
         handle: &NodeHandle,
     ) -> Result<Arc<Self>, StartError> {
         let env = OsEnv::shared();
         let cores = available_parallelism().map_or(1, usize::from);
         let data_dir = DataDir::open(&config.data_dir, env.as_ref(), cores)?;
         let path = data_dir.path.display().to_string();
-        let (cluster, door) = cluster::join(config, &data_dir, env.clone(), metrics, handle).await?;
+        let (cluster, door) = cluster::join(config, &data_dir, env.clone(), &metrics.rpc, handle).await?;
         let boot = BootId(env.random());
         let overrides = Arc::new(config.tenant_limits());
         let (lanes, sync) = (data_dir.facts.lanes, config.wal_sync == WalSync::Commit);
@@ -160,9 +165,9 @@ impl Node {
         )
         .map_err(|source| StartError::Io { path: path.clone(), source })?;
         tell(&storage.recovery);
-        let replicas =
-            Arc::new(Replicas { shards: storage.shards.clone(), cluster: cluster.clone() });
+        let replicas = Arc::new(Replicas { shards: storage.shards.clone(), cluster: cluster.clone() });
         let coordinator = Coordinator::new(replicas.clone(), cluster.state().facts.seed);
+        let reader = Reader::new(replicas.clone(), metrics.reads.clone());
         tokio::spawn(replicas.clone().seal_what_ends());
         tokio::spawn(replicas.clone().repair());
         let options = engine_options(config, cores);
@@ -173,6 +178,8 @@ impl Node {
         Ok(Arc::new(Node {
             storage,
             coordinator,
+            reader,
+            io: Handle::current(),
             engine: Engine::new(options),
             queries: QueryPool::new(cores * QUERIES_RUNNING_PER_CORE, QUERIES_WAITING_MAX),
             overrides,

@@ -23,6 +23,8 @@ pub const SEAL: Method = Method { number: 5, name: "seal", lane: Lane::Control }
 /// Batches that the caller lacks.
 pub const PULL: Method = Method { number: 6, name: "pull", lane: Lane::Bulk };
 
+// Numbers from 10 on: `super::read::messages`.
+
 /// Stands in front of every request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct Head {

@@ -15,6 +15,8 @@ use super::messages::{
     self, AdmitReply, AdmitRequest, AppendReply, AppendRequest, SealReply, SealRequest, ShowsReply,
     ShowsRequest, PullReply, PullRequest, SetOnWire, VectorOnWire, VectorsReply, VectorsRequest, documents_from_wire,
 };
+use super::read::messages::{LABELS, SELECT};
+use super::read::serve;
 use crate::actor::Gone;
 use crate::api::push::decode::{Sample, WriteBatch};
 use crate::api::push::pool::BatchPool;
@@ -26,6 +28,7 @@ use crate::shard::append::{Entry, RequestPart};
 use crate::shard::apply::ApplyError;
 use crate::shard::lane::LaneError;
 use crate::shard::segment_name;
+use crate::shard::supervisor::ShardHandle;
 
 /// How long data that a read asks for may take to arrive here by itself.
 const ARRIVAL_MAX: Duration = Duration::from_millis(100);
@@ -72,7 +75,8 @@ fn maybe_done(text: String) -> Failure {
     Failure::Failed { text, is_retryable: true, outcome: Outcome::Unknown }
 }
 
-fn segment_of(name: &str) -> Result<Segment, Failure> {
+/// The segment of a name.
+pub(super) fn segment_of(name: &str) -> Result<Segment, Failure> {
     segment_name::decode(name.as_bytes()).ok_or_else(|| not_done(format!("{name:?} names no segment"), false))
 }
 
@@ -87,6 +91,12 @@ impl Answers {
             number if number == messages::SHOWS.number => self.shows(&parse(&control)?).await,
             number if number == messages::SEAL.number => self.seal(&parse(&control)?).await,
             number if number == messages::PULL.number => self.pull(&parse(&control)?, &mut sink).await,
+            number if number == SELECT.number => {
+                serve::select(&self.replicas, self.boot, parse(&control)?, sink).await
+            }
+            number if number == LABELS.number => {
+                serve::labels(&self.replicas, self.boot, parse(&control)?, sink).await
+            }
             _ => Err(Failure::UnknownMethod),
         };
         drop(permit);
@@ -118,7 +128,9 @@ impl Answers {
         let durable = match shard.actor.ask(replicate).await {
             Ok(Ok(durable)) => durable,
             Ok(Err(ShardError::Refused(refusal))) => return refused(refusal),
-            Ok(Err(ShardError::Apply(ApplyError::LabelsMissing))) => return reply(&AppendReply::LabelsMissing),
+            Ok(Err(ShardError::Apply(ApplyError::LabelsMissing))) => {
+                return reply(&AppendReply::LabelsMissing);
+            }
             Ok(Err(error @ ShardError::Lane(_))) => return Err(not_done(error.to_string(), true)),
             Ok(Err(error @ ShardError::Apply(_))) => {
                 tracing::error!(segment = %shard.segment, %error, "cannot apply a batch that another replica admitted");
@@ -164,6 +176,9 @@ impl Answers {
         let mut vectors = Vec::with_capacity(request.segments.len());
         for name in &request.segments {
             let vector = match self.replicas.look_at(&segment_of(name)?) {
+                Ok(Some(shard)) if self.has_ended_since(&shard, &request.head) => {
+                    return refused(Refusal::Sealed);
+                }
                 Ok(Some(shard)) => shard.state.vector(),
                 Ok(None) => Default::default(),
                 Err(refusal) => return refused(refusal),
@@ -180,6 +195,9 @@ impl Answers {
         }
         let batches = BatchSet::from(&request.batches);
         let (all, is_sealed) = match self.replicas.look_at(&segment_of(&request.segment)?) {
+            Ok(Some(shard)) if self.has_ended_since(&shard, &request.head) => {
+                return refused(Refusal::Sealed);
+            }
             Ok(Some(shard)) => {
                 let all = shard.state.wait_until_shown(&batches, ARRIVAL_MAX).await;
                 (all, shard.state.is_sealed())
@@ -188,6 +206,13 @@ impl Answers {
             Err(refusal) => return refused(refusal),
         };
         reply(&ShowsReply::Shows { boot: self.boot.0, all, is_sealed })
+    }
+
+    /// Whether a segment is sealed here and the sender takes it to be open: the refusal brings the documents along.
+    fn has_ended_since(&self, shard: &ShardHandle, head: &messages::Head) -> bool {
+        let spans = self.replicas.cluster.state().spans(&shard.segment.shard.tenant);
+        let ended = find(&spans, &shard.segment).and_then(|span| span.ended);
+        shard.state.is_sealed() && ended.is_some_and(|epoch| epoch.0 > head.epoch)
     }
 
     async fn seal(&self, request: &SealRequest) -> Result<Bytes, Failure> {
@@ -236,7 +261,8 @@ fn request_of(batch: &SampleBatch, seed: HashSeed, pool: &BatchPool) -> RequestP
         let own = rest.iter().take_while(|sample| sample.series == place).count();
         let (own, after) = rest.split_at(own);
         rest = after;
-        let range = request.push_series(labels, own.iter().map(|s| Sample { t_ms: s.t_ms, v_bits: s.v_bits }));
+        let range =
+            request.push_series(labels, own.iter().map(|s| Sample { t_ms: s.t_ms, v_bits: s.v_bits }));
         entries.push(Entry { key: seed.key(labels).0, labels: range, series: place });
     }
     let mut histograms: Vec<_> = batch.histograms.iter().collect();

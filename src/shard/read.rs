@@ -26,13 +26,20 @@ pub struct TimeRange {
 pub struct Select {
     /// The matchers.
     pub matchers: Vec<Matcher>,
+    /// Whether the series must come in order of their keys, to be merged with those of other segments.
+    pub by_key: bool,
 }
 
 impl Handler<Select> for ShardActor {
     type Result = MessageResult<Select>;
 
-    fn handle(&mut self, Select { matchers }: Select, _: &mut Self::Context) -> Self::Result {
-        MessageResult(self.parts.head.select(&matchers))
+    fn handle(&mut self, Select { matchers, by_key }: Select, _: &mut Self::Context) -> Self::Result {
+        let head = &self.parts.head;
+        let mut series = head.select(&matchers);
+        if by_key {
+            series.sort_unstable_by_key(|series| head.key(*series));
+        }
+        MessageResult(series)
     }
 }
 

@@ -46,11 +46,7 @@ impl SegmentState {
     /// A segment nothing is known of. Batches that are admitted here get numbers of this run of the process.
     pub fn new(boot: BootId) -> Self {
         let replica = SegmentReplica::new(Rules::ALL);
-        SegmentState {
-            boot,
-            inner: Mutex::new(Inner { replica, last_number: 0 }),
-            changed: Notify::new(),
-        }
+        SegmentState { boot, inner: Mutex::new(Inner { replica, last_number: 0 }), changed: Notify::new() }
     }
 
     /// The state is what the log has. Numbers go on: those of batches that did not get there are not used again.
@@ -79,7 +75,11 @@ impl SegmentState {
         inner.last_number += 1;
         let id = BatchId { boot: self.boot, number: BatchNumber(inner.last_number) };
         let taken = inner.replica.append(id);
-        debug_assert_eq!(taken, Append::Take, "the caller has asked may_admit, and only the shard's actor seals");
+        debug_assert_eq!(
+            taken,
+            Append::Take,
+            "the caller has asked may_admit, and only the shard's actor seals"
+        );
         drop(inner);
         self.changed.notify_waiters();
         id
@@ -149,6 +149,11 @@ impl SegmentState {
         self.lock().replica.missing(peer)
     }
 
+    /// Whether the data shows all batches of a set.
+    pub fn shows(&self, batches: &BatchSet) -> bool {
+        self.lock().replica.shows(batches)
+    }
+
     /// Waits until the data shows all batches of a set; false if it does not in time.
     pub async fn wait_until_shown(&self, batches: &BatchSet, longest: Duration) -> bool {
         let shown = async {
@@ -157,7 +162,7 @@ impl SegmentState {
                 tokio::pin!(changed);
                 // Registered before looking, so that nothing is missed in between.
                 changed.as_mut().enable();
-                if self.lock().replica.shows(batches) {
+                if self.shows(batches) {
                     return;
                 }
                 changed.await;

@@ -13,5 +13,8 @@ mod varint;
 pub mod wal;
 
 pub use head::winner;
-pub use head::{Appended, Applied, CreateError, Decoded, Head, HeadSize, ReadError, SeriesBatch, WalBase};
+pub use head::{
+    Appended, Applied, CreateError, Decoded, Head, HeadSize, NotABatch, ReadError, SeriesBatch, SeriesData,
+    WalBase,
+};
 pub use index::{IndexFull, Matcher, SeriesRef};

@@ -70,6 +70,7 @@ impl ApiError {
                 QueryError::Timeout(_) => ("timeout", 503),
                 QueryError::Canceled(_) => ("canceled", 499),
                 QueryError::Internal(_) => ("internal", 500),
+                QueryError::Unavailable(_) => ("unavailable", 503),
                 QueryError::TooManyRequests(_) => ("too_many_requests", 429),
             },
         }

@@ -16,6 +16,7 @@ mod ooo;
 mod read;
 mod sealed_refs;
 mod series;
+mod shipped;
 mod state;
 pub mod winner;
 
@@ -27,6 +28,7 @@ use hashbrown::HashTable;
 pub use append::{Appended, CreateError};
 pub use apply::Applied;
 pub use read::{ChunkData, Decoded, ReadError, SeriesBatch, SeriesData};
+pub use shipped::NotABatch;
 pub use state::BadState;
 
 use crate::disk::Disk;
@@ -104,6 +106,12 @@ impl Head {
     #[inline]
     pub fn is(&self, series: SeriesRef, key: u128) -> bool {
         (series.0 as usize) < self.keys.len() && self.keys[series.0 as usize] == key
+    }
+
+    /// A series' key.
+    #[inline]
+    pub fn key(&self, series: SeriesRef) -> u128 {
+        self.keys[series.0 as usize]
     }
 
     /// Makes a series, or finds it. `key` must be the hash of `labels`.

@@ -21,19 +21,19 @@ use crate::sealed::{self, FrameError, Location, Stored};
 /// Series of one shard as they were at one moment.
 #[derive(Default)]
 pub struct SeriesBatch {
-    bytes: Vec<u8>,
-    chunks: Vec<ChunkData>,
-    series: Vec<SeriesData>,
-    views: BTreeMap<u32, Arc<dyn FileView>>,
+    pub(super) bytes: Vec<u8>,
+    pub(super) chunks: Vec<ChunkData>,
+    pub(super) series: Vec<SeriesData>,
+    pub(super) views: BTreeMap<u32, Arc<dyn FileView>>,
 }
 
 /// One series of a batch.
 #[derive(Clone, Debug)]
 pub struct SeriesData {
-    labels: Range<u32>,
-    chunks: Range<u32>,
+    pub(super) labels: Range<u32>,
+    pub(super) chunks: Range<u32>,
     /// Chunks overlap or are not in order.
-    merge: bool,
+    pub(super) merge: bool,
 }
 
 /// Where a chunk of a batch is.
@@ -241,7 +241,7 @@ impl SeriesBatch {
     }
 }
 
-fn of_frame(frame: &[u8]) -> Result<(u8, &[u8]), FrameError> {
+pub(super) fn of_frame(frame: &[u8]) -> Result<(u8, &[u8]), FrameError> {
     sealed::check_frame(frame).map(|(chunk, data)| (chunk.encoding, data))
 }
 
@@ -255,6 +255,6 @@ fn keep_within(first: usize, (min_ms, max_ms): (i64, i64), times: &mut Vec<i64>,
     values.drain(first..first + begin);
 }
 
-fn as_range(range: &Range<u32>) -> Range<usize> {
+pub(super) fn as_range(range: &Range<u32>) -> Range<usize> {
     range.start as usize..range.end as usize
 }
