@@ -17,7 +17,8 @@ const FRAME_SAMPLES_PER_BASE: u64 = 64;
 /// A frame is no shorter, so that small lanes are not mostly bases.
 const FRAME_SAMPLES_MIN: u64 = 1 << 16;
 
-/// Numbers a stream within a lane, in one run of the process.
+/// Numbers a stream within a lane, in one run of the process. A name has one number for the whole run: which streams
+/// damage may concern is told from where a file names them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct StreamId(pub u32);
 
