@@ -158,6 +158,7 @@ impl Node {
         let options = engine_options(config, cores);
         let peers = door.map(|door| door.open(Arc::new(NoMethods))).transpose();
         let peers = peers.map_err(|source| StartError::Io { path, source })?;
+        cluster.recovered().await;
         Ok(Arc::new(Node {
             storage,
             coordinator,
