@@ -151,13 +151,12 @@ impl Node {
             overrides.clone(),
             sync,
         )
-        .map_err(|source| StartError::Io { path: path.clone(), source })?;
+        .map_err(|source| StartError::Io { path, source })?;
         tell(&storage.recovery);
         let boot = BootId(env.random());
         let coordinator = Coordinator::new(storage.shards.clone(), boot, cluster.state().facts.seed);
         let options = engine_options(config, cores);
-        let peers = door.map(|door| door.open(Arc::new(NoMethods))).transpose();
-        let peers = peers.map_err(|source| StartError::Io { path, source })?;
+        let peers = door.map(|door| door.open(Arc::new(NoMethods))).transpose()?;
         cluster.recovered().await;
         Ok(Arc::new(Node {
             storage,
