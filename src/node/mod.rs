@@ -163,7 +163,7 @@ impl Node {
             overrides.clone(),
             sync,
         )
-        .map_err(|source| StartError::Io { path: path.clone(), source })?;
+        .map_err(|source| StartError::Io { path, source })?;
         tell(&storage.recovery);
         let replicas = Arc::new(Replicas { shards: storage.shards.clone(), cluster: cluster.clone() });
         let coordinator = Coordinator::new(replicas.clone(), cluster.state().facts.seed);
@@ -173,8 +173,8 @@ impl Node {
         let options = engine_options(config, cores);
         let pool = BatchPool::new(cores, REQUESTS_PASSED_ON_BYTES_MAX);
         let service = Arc::new(ReplicaService::new(replicas, boot, pool));
-        let peers = door.map(|door| door.open(service)).transpose();
-        let peers = peers.map_err(|source| StartError::Io { path, source })?;
+        let peers = door.map(|door| door.open(service)).transpose()?;
+        cluster.recovered().await;
         Ok(Arc::new(Node {
             storage,
             coordinator,

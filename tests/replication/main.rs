@@ -60,7 +60,7 @@ fn a_node_that_is_paused_under_load_costs_nothing() {
     load.wait_for_acks(STRETCH);
     let so_far = load.so_far();
     for node in &cluster.nodes[..2] {
-        let problems = so_far.check(node.http);
+        let problems = so_far.check_under_load(node.http);
         assert!(problems.is_empty(), "through {} while c is paused:\n{}", node.name, problems.join("\n"));
     }
     cluster.nodes[2].resume();
