@@ -12,7 +12,9 @@ use crate::error::{Error, Result};
 use crate::ingest::{self, RecordingSource, Scenario};
 use crate::process::machine;
 use crate::query::memory;
-use crate::server::{Gyre, GyreCluster, ManagedFolder, Product, Prometheus, VictoriaMetrics, clean_up_on_signals};
+use crate::server::{
+    Gyre, GyreCluster, ManagedFolder, Product, Prometheus, VictoriaMetrics, clean_up_on_signals,
+};
 use crate::stream::recording::Recording;
 use crate::{alloc, query, report, targets};
 

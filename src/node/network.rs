@@ -15,8 +15,8 @@ use tokio::runtime::{Builder, Runtime};
 
 use crate::cluster::membership::gossip::GossipError;
 use crate::config::{Config, ListenAddress};
-use crate::rpc::identity::SecretTooShort;
 use crate::rpc::Secret;
+use crate::rpc::identity::SecretTooShort;
 
 /// Threads that talk to other nodes. They encode and decode; nothing that they do waits.
 const THREADS: usize = 2;

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use gyre_ring::{BatchId, BatchNumber, BatchSet, BootId, HashSeed, Segment};
+use gyre_ring::{BatchId, BatchNumber, BootId, HashSeed, Segment};
 use gyre_tsdb::disk::{Disk, SimDisk};
 use gyre_tsdb::labels::{self, Labels};
 use gyre_tsdb::snapshot::{SnapshotBegin, SnapshotEnd, SnapshotWriter, encode_block};
@@ -12,6 +12,7 @@ use gyre_tsdb::{Head, SeriesRef, WalBase};
 
 use super::recover::{Layout, RecoveredLane, encode_note, recover_lane};
 use super::segment_name;
+use super::segment_state::Vector;
 
 /// A lane with two shards of one series each.
 struct Scene {
@@ -67,9 +68,9 @@ impl Scene {
 
     /// Writes a snapshot of a shard as of the end of the log.
     fn snapshot(&self, shard: usize) -> PathBuf {
-        let mut batches = BatchSet::default();
-        batches.insert(BatchId { boot: BootId(7), number: BatchNumber(1) });
-        let begin = SnapshotBegin { position: self.encoder.position(), note: encode_note(&batches) };
+        let mut vector = Vector::default();
+        vector.held.insert(BatchId { boot: BootId(7), number: BatchNumber(1) });
+        let begin = SnapshotBegin { position: self.encoder.position(), note: encode_note(&vector) };
         let folder = self.layout.snapshots(&segment(shard));
         let mut head = Head::new(&self.disk, &self.layout.shard(&segment(shard))).unwrap();
         let labels = series_labels();

@@ -57,7 +57,8 @@ impl Telemetry {
         );
         let tenants = tenant::TenantMetrics::register(&mut registry);
         let requests = http::RequestDurations::register(&mut registry);
-        let cluster = ClusterMetrics { rpc: RpcMetrics::register(&mut registry), reads: ReadMetrics::default() };
+        let cluster =
+            ClusterMetrics { rpc: RpcMetrics::register(&mut registry), reads: ReadMetrics::default() };
         cluster.reads.register(&mut registry);
         registry.register_collector(Box::new(node::NodeCollector(node)));
         registry.register_collector(Box::new(process::ProcessCollector));

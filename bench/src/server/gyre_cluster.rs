@@ -16,6 +16,7 @@ const NODES: usize = 3;
 pub struct GyreCluster {
     program: PathBuf,
     nodes: Vec<Ports>,
+    config: Option<PathBuf>,
 }
 
 #[derive(Debug)]
@@ -29,7 +30,13 @@ impl GyreCluster {
     /// A cluster on free ports, which acknowledges after fdatasync on two nodes.
     pub fn new(program: PathBuf) -> Result<GyreCluster> {
         let ports = |_| Ok(Ports { http: free_port()?, rpc: free_port()?, gossip: free_port()? });
-        Ok(GyreCluster { program, nodes: (0..NODES).map(ports).collect::<Result<_>>()? })
+        Ok(GyreCluster { program, nodes: (0..NODES).map(ports).collect::<Result<_>>()?, config: None })
+    }
+
+    /// With a configuration file beside the flags.
+    pub fn with_config(mut self, config: PathBuf) -> GyreCluster {
+        self.config = Some(config);
+        self
     }
 
     fn node(&self, data_dir: &Path, number: usize, http: SocketAddr) -> Result<Command> {
@@ -54,6 +61,9 @@ impl GyreCluster {
             .args(["--gossip.listen", &ports.gossip.to_string()]);
         for seed in &self.nodes {
             command.args(["--gossip.join", &seed.gossip.to_string()]);
+        }
+        if let Some(config) = &self.config {
+            command.arg("--config.file").arg(config);
         }
         Ok(command)
     }

@@ -74,7 +74,9 @@ impl Ledger {
             let points = found.get(key).unwrap_or(&nothing);
             for (t_ms, entry) in series {
                 match points.get(t_ms) {
-                    None if entry.acked => problems.push(format!("{key:?} at {t_ms} was acknowledged and is gone")),
+                    None if entry.acked => {
+                        problems.push(format!("{key:?} at {t_ms} was acknowledged and is gone"))
+                    }
                     Some(value) if value.to_bits() != entry.value.to_bits() => {
                         problems.push(format!("{key:?} at {t_ms}: {:?} came back as {value:?}", entry.value));
                     }

@@ -3,22 +3,19 @@
 //!
 //! `GYRE_CHAOS_SEED` repeats a run's choices (not its timing).
 
-#[path = "../support/cluster.rs"]
-mod cluster;
-mod ledger;
-mod load;
-
 use bench::stream::now_ms;
-use cluster::Cluster;
-use ledger::Ledger;
-use load::Load;
+
+use crate::cluster::Cluster;
+use crate::ledger::Ledger;
+use crate::load::Load;
 
 /// Acknowledged requests that make up a stretch of load.
 const STRETCH: u64 = 150;
 
 fn seed() -> u64 {
     let given = std::env::var("GYRE_CHAOS_SEED").ok();
-    let seed = given.map_or_else(|| now_ms() as u64, |text| text.parse().expect("GYRE_CHAOS_SEED is a number"));
+    let seed =
+        given.map_or_else(|| now_ms() as u64, |text| text.parse().expect("GYRE_CHAOS_SEED is a number"));
     println!("GYRE_CHAOS_SEED={seed}");
     seed
 }
@@ -26,7 +23,12 @@ fn seed() -> u64 {
 /// Ends the load and reads everything back through every node.
 fn finish(cluster: &Cluster, load: Load) -> Ledger {
     let (ledger, failures) = load.stop();
-    assert!(failures.is_empty(), "{} requests failed, among them\n{}", failures.len(), failures[..failures.len().min(5)].join("\n"));
+    assert!(
+        failures.is_empty(),
+        "{} requests failed, among them\n{}",
+        failures.len(),
+        failures[..failures.len().min(5)].join("\n")
+    );
     assert!(ledger.acked_samples() > 0, "nothing was tested");
     for node in &cluster.nodes {
         let problems = ledger.check(node.http);
