@@ -31,7 +31,7 @@ use self::cluster::PeerServer;
 use self::data_dir::DataDir;
 use self::handle::NodeHandle;
 use self::metadata::TenantMetadata;
-use self::storage_engine::{Recovery, StorageEngine};
+use self::storage_engine::{Recovery, StorageEngine, ThisRun};
 use crate::api::push::decode::WriteBatch;
 use crate::api::push::pool::BatchPool;
 use crate::cluster::LiveCluster;
@@ -157,8 +157,7 @@ impl Node {
         let storage = StorageEngine::start(
             &data_dir.path,
             lanes,
-            cluster.state().facts.seed,
-            boot,
+            ThisRun { seed: cluster.state().facts.seed, boot, epoch: cluster.state().epoch() },
             env.clone(),
             overrides.clone(),
             sync,

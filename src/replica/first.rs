@@ -70,7 +70,10 @@ impl Replicas {
         span: &Span,
         part: Arc<RequestPart>,
     ) -> Result<Admission, FirstError> {
-        let shard = self.host(&span.segment).map_err(|_| FirstError::Stale)?;
+        // The caller has seen that this node is listed, so this is about what it has lost.
+        let shard = self
+            .host(&span.segment)
+            .map_err(|_| FirstError::NotHere("this node's log of the shard was damaged".to_owned()))?;
         let admitted = self.admit(&shard, &part).await?;
         let Admitted { mut admission, id, durable } = admitted;
         let Some(id) = id.filter(|_| span.replicas.len() > 1) else {

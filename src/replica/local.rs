@@ -66,27 +66,31 @@ impl Replicas {
 
     /// The shard of a segment of which this node is a replica, if anything of the segment has come here.
     pub fn look_at(&self, segment: &Segment) -> Result<Option<Arc<ShardHandle>>, Refusal> {
-        if let Some(shard) = self.shards.find(segment) {
-            return Ok(Some(shard));
-        }
-        self.check_member(segment).map(|()| None)
+        let shard = self.shards.find(segment);
+        self.check_member(segment, shard.is_some()).map(|()| shard)
     }
 
     /// The shard of a segment of which this node is a replica.
     pub fn host(&self, segment: &Segment) -> Result<Arc<ShardHandle>, Refusal> {
-        // What is here was checked when it came here, and a segment's replicas never change.
-        if let Some(shard) = self.shards.find(segment) {
-            return Ok(shard);
-        }
-        self.check_member(segment)?;
-        Ok(self.shards.host(segment))
+        let shard = self.shards.find(segment);
+        self.check_member(segment, shard.is_some())?;
+        Ok(shard.unwrap_or_else(|| self.shards.host(segment)))
     }
 
-    fn check_member(&self, segment: &Segment) -> Result<(), Refusal> {
+    /// Whether this node counts as a replica of a segment. One that has forgotten what it held is none, unless there is
+    /// no other.
+    fn check_member(&self, segment: &Segment, is_here: bool) -> Result<(), Refusal> {
+        let is_damaged = self.shards.is_damaged(segment);
+        // What is here was checked when it came here, and a segment's replicas never change.
+        if is_here && !is_damaged {
+            return Ok(());
+        }
         let state = self.cluster.state();
         let spans = state.spans(&segment.shard.tenant);
-        let is_replica = |span: &&Span| span.replicas.contains(self.cluster.own());
-        find(&spans, segment).filter(is_replica).map(|_| ()).ok_or(Refusal::NotMember)
+        let counts = |span: &&Span| {
+            span.replicas.contains(self.cluster.own()) && (!is_damaged || span.replicas.len() == 1)
+        };
+        find(&spans, segment).filter(counts).map(|_| ()).ok_or(Refusal::NotMember)
     }
 
     /// A refusal, with the documents that the sender lacks.

@@ -12,6 +12,7 @@
 pub mod actor;
 pub mod append;
 pub mod apply;
+pub mod damage;
 mod histogram;
 pub mod lane;
 pub mod read;

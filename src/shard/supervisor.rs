@@ -18,6 +18,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::oneshot;
 
 use super::actor::{ShardActor, ShardParts};
+use super::damage::LaneDamage;
 use super::lane::Lane;
 use super::recover::{Layout, RecoveredShard, lane_of, recover_shard};
 use super::segment_state::SegmentState;
@@ -109,6 +110,8 @@ pub struct Shards {
     env: SharedEnv,
     spills: UnboundedSender<Spill>,
     boot: BootId,
+    /// By lane.
+    damages: Vec<LaneDamage>,
     tenants: RwLock<HashMap<TenantId, Arc<TenantShards>>>,
     /// Streams given out, by lane.
     streams: Vec<AtomicU32>,
@@ -130,6 +133,8 @@ pub struct ShardsParts {
     pub spills: UnboundedSender<Spill>,
     /// Names the batches that are admitted in this run of the process.
     pub boot: BootId,
+    /// What each lane has lost.
+    pub damages: Vec<LaneDamage>,
 }
 
 impl Shards {
@@ -144,6 +149,7 @@ impl Shards {
             env: parts.env,
             spills: parts.spills,
             boot: parts.boot,
+            damages: parts.damages,
             tenants: RwLock::default(),
         }
     }
@@ -151,6 +157,11 @@ impl Shards {
     /// A tenant's limits.
     pub fn limits(&self, tenant: &TenantId) -> &Arc<Limits> {
         self.overrides.of(tenant)
+    }
+
+    /// Whether this node has forgotten what it held of a segment, or may have.
+    pub fn is_damaged(&self, segment: &Segment) -> bool {
+        self.damages[lane_of(segment, self.lanes.len())].concerns(segment)
     }
 
     /// Where things lie.

@@ -17,7 +17,7 @@ use crate::api::push::pool::BatchPool;
 use crate::cluster::identity::ClusterFacts;
 use crate::cluster::{ClusterState, LiveCluster};
 use crate::env::OsEnv;
-use crate::node::storage_engine::StorageEngine;
+use crate::node::storage_engine::{StorageEngine, ThisRun};
 use crate::replica::Coordinator;
 use crate::replica::local::Replicas;
 use crate::tenant::limits::Overrides;
@@ -77,10 +77,11 @@ fn a_shard_that_panics_comes_back_with_everything_that_was_acknowledged() {
     actix_rt::System::new().block_on(async {
         let (state, views) = (cluster_of_one(), watch::Sender::default().subscribe());
         let seed = state.facts.seed;
+        let run = ThisRun { seed, boot: BootId(9), epoch: state.epoch() };
         let cluster = Arc::new(LiveCluster::fixed(state, views, None));
         let overrides = Arc::new(Overrides::default());
         let engine =
-            StorageEngine::start(folder.path(), 2, seed, BootId(9), OsEnv::shared(), overrides, true)
+            StorageEngine::start(folder.path(), 2, run, OsEnv::shared(), overrides, true)
                 .unwrap();
         let replicas = Arc::new(Replicas { shards: engine.shards.clone(), cluster });
         let coordinator = Coordinator::new(replicas, seed);

@@ -3,6 +3,8 @@
 //!
 //! `GYRE_CHAOS_SEED` repeats a run's choices (not its timing).
 
+use std::fs;
+
 use bench::stream::now_ms;
 
 use crate::cluster::Cluster;
@@ -83,6 +85,31 @@ fn a_node_that_lost_its_disk_under_load_costs_nothing() {
     cluster.nodes[0].start();
     cluster.wait_for_members(3);
     load.allow(0);
+    load.wait_for_acks(STRETCH);
+    finish(&cluster, load);
+}
+
+#[test]
+fn a_node_whose_log_was_damaged_is_not_counted_any_more_and_nothing_is_lost() {
+    let mut cluster = Cluster::start(3);
+    let load = Load::start(&cluster, seed());
+    load.wait_for_acks(STRETCH);
+    load.avoid(1);
+    cluster.nodes[1].kill();
+    for lane in fs::read_dir(cluster.nodes[1].data.join("wal")).unwrap() {
+        for file in fs::read_dir(lane.unwrap().path()).unwrap() {
+            let path = file.unwrap().path();
+            let mut bytes = fs::read(&path).unwrap();
+            let middle = bytes.len() / 2;
+            bytes[middle] ^= 0xff;
+            fs::write(&path, bytes).unwrap();
+        }
+    }
+    load.wait_for_acks(STRETCH);
+    cluster.nodes[1].start();
+    cluster.nodes[1].wait_ready();
+    assert!(cluster.nodes[1].log().contains("write-ahead log is damaged"));
+    load.allow(1);
     load.wait_for_acks(STRETCH);
     finish(&cluster, load);
 }

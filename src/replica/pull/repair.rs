@@ -49,7 +49,7 @@ impl Replicas {
     fn shards_by_peer(&self) -> BTreeMap<Replica, Vec<Arc<ShardHandle>>> {
         let state = self.cluster.state();
         let mut by_peer: BTreeMap<Replica, Vec<Arc<ShardHandle>>> = BTreeMap::new();
-        for shard in self.shards.all() {
+        for shard in self.shards.all().into_iter().filter(|shard| !self.shards.is_damaged(&shard.segment)) {
             let spans = state.spans(&shard.segment.shard.tenant);
             let replicas = find(&spans, &shard.segment).map(|span| span.replicas.as_slice());
             let others = replicas.unwrap_or_default().iter().filter(|replica| *replica != self.cluster.own());
