@@ -175,14 +175,3 @@ impl QueryError {
         }
     }
 }
-
-/// What is known of a metric.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct MetricMetadata {
-    /// `counter`, `gauge` and so on.
-    pub metric_type: &'static str,
-    /// Help text.
-    pub help: String,
-    /// Unit.
-    pub unit: String,
-}

@@ -10,7 +10,6 @@ pub mod data_dir;
 pub mod handle;
 mod labels;
 mod messages;
-mod metadata;
 pub mod network;
 mod queries;
 pub mod storage_engine;
@@ -30,7 +29,6 @@ use tokio::runtime::Handle;
 use self::cluster::PeerServer;
 use self::data_dir::DataDir;
 use self::handle::NodeHandle;
-use self::metadata::TenantMetadata;
 use self::storage_engine::{Recovery, StorageEngine, ThisRun};
 use crate::api::push::decode::WriteBatch;
 use crate::api::push::pool::BatchPool;
@@ -46,12 +44,14 @@ use crate::replica::read::plan::Reader;
 use crate::replica::service::ReplicaService;
 use crate::telemetry::ClusterMetrics;
 use crate::tenant::limits::Overrides;
+use crate::tenant::metadata::Metadata;
 
 pub use self::messages::{
-    Answer, Evaluated, LabelSet, MetricMetadata, QueryError, QueryOptions, QueryRequest, QueryStats,
+    Answer, Evaluated, LabelSet, QueryError, QueryOptions, QueryRequest, QueryStats,
     QueryTimes, Selection, TRUNCATED,
 };
 pub use crate::replica::{WriteError, WriteOutcome};
+pub use crate::tenant::metadata::MetricMetadata;
 
 /// Queries that may wait for their turn.
 const QUERIES_WAITING_MAX: usize = 256;
@@ -124,7 +124,8 @@ pub struct Node {
     engine: Engine,
     queries: QueryPool,
     overrides: Arc<Overrides>,
-    metadata: RwLock<HashMap<TenantId, Arc<TenantMetadata>>>,
+    metadata: Arc<Metadata>,
+    replicas: Arc<Replicas>,
     env: SharedEnv,
     stopping: AtomicBool,
     cluster: Arc<LiveCluster>,
@@ -170,8 +171,9 @@ impl Node {
         tokio::spawn(replicas.clone().seal_what_ends());
         tokio::spawn(replicas.clone().repair());
         let options = engine_options(config, cores);
+        let metadata = Arc::new(Metadata::default());
         let pool = BatchPool::new(cores, REQUESTS_PASSED_ON_BYTES_MAX);
-        let service = Arc::new(ReplicaService::new(replicas, boot, pool));
+        let service = Arc::new(ReplicaService::new(replicas.clone(), boot, pool, metadata.clone()));
         let peers = door.map(|door| door.open(service)).transpose()?;
         cluster.recovered().await;
         Ok(Arc::new(Node {
@@ -182,7 +184,8 @@ impl Node {
             engine: Engine::new(options),
             queries: QueryPool::new(cores * QUERIES_RUNNING_PER_CORE, QUERIES_WAITING_MAX),
             overrides,
-            metadata: RwLock::default(),
+            metadata,
+            replicas,
             env,
             stopping: AtomicBool::new(false),
             cluster,
@@ -267,11 +270,7 @@ impl Node {
 
     /// Stores a batch; returns when it is durable.
     pub async fn write(&self, tenant: &TenantId, batch: WriteBatch) -> Result<WriteOutcome, WriteError> {
-        let refused_metadata = if batch.metadata.is_empty() {
-            Vec::new()
-        } else {
-            self.tenant_metadata(tenant).add(&batch, self.overrides.of(tenant))
-        };
+        let refused_metadata = self.metadata.add(tenant, &batch, self.overrides.of(tenant));
         let mut outcome = self.coordinator.write(tenant, batch).await?;
         outcome.refused_metadata = refused_metadata;
         Ok(outcome)
@@ -283,16 +282,14 @@ impl Node {
         tenant: &TenantId,
         metric: Option<&str>,
     ) -> Result<BTreeMap<String, Vec<MetricMetadata>>, QueryError> {
-        let known = self.metadata.read().unwrap_or_else(PoisonError::into_inner).get(tenant).cloned();
-        Ok(known.map(|metadata| metadata.get(metric)).unwrap_or_default())
-    }
-
-    fn tenant_metadata(&self, tenant: &TenantId) -> Arc<TenantMetadata> {
-        if let Some(known) = self.metadata.read().unwrap_or_else(PoisonError::into_inner).get(tenant) {
-            return known.clone();
+        let mut known = self.metadata.get(tenant, metric);
+        for (metric, others) in self.replicas.metadata_of_others(tenant, metric).await {
+            let known = known.entry(metric).or_default();
+            for other in others.into_iter().filter(|other| !known.contains(other)).collect::<Vec<_>>() {
+                known.push(other);
+            }
         }
-        let mut metadata = self.metadata.write().unwrap_or_else(PoisonError::into_inner);
-        metadata.entry(tenant.clone()).or_default().clone()
+        Ok(known)
     }
 }
 

@@ -25,6 +25,9 @@ pub const PULL: Method = Method { number: 6, name: "pull", lane: Lane::Bulk };
 
 // Numbers from 10 on: `super::read::messages`.
 
+/// What the callee knows of a tenant's metrics.
+pub const METADATA: Method = Method { number: 7, name: "metadata", lane: Lane::Control };
+
 /// Stands in front of every request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct Head {
@@ -223,6 +226,25 @@ pub struct PullRequest {
     /// The batches that the caller lacks.
     pub wanted: SetOnWire,
 }
+
+/// Request of [`METADATA`].
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct MetadataRequest {
+    /// Whom it is for.
+    pub head: Head,
+    /// The tenant.
+    pub tenant: String,
+    /// The metric; absent: all.
+    pub metric: Option<String>,
+}
+
+/// Reply to [`METADATA`]: what is known, by metric.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct MetadataReply(pub Vec<(String, Vec<MetadataOnWire>)>);
+
+/// What is known of a metric: type, help, unit.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct MetadataOnWire(pub String, pub String, pub String);
 
 /// A set of batches: runs with first and last numbers.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]

@@ -7,6 +7,7 @@
 //! - [`local`]: what this node does as a replica: activate, seal;
 //! - [`pull`]: gets what it missed;
 //! - [`read`]: which replicas answer a question, and reading what other nodes hold;
+//! - [`metadata`]: what all nodes know of metrics;
 //! - [`service`]: answers other nodes;
 //! - [`messages`], [`call`]: what is said.
 
@@ -15,6 +16,7 @@ pub mod first;
 pub mod forward;
 pub mod local;
 pub mod messages;
+pub mod metadata;
 pub mod outgoing;
 pub mod pull;
 pub mod read;

@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use gyre_protocol::Refusal;
-use gyre_ring::{BatchId, BatchNumber, BatchSet, BootId, HashSeed, Segment};
+use gyre_ring::{BatchId, BatchNumber, BatchSet, BootId, HashSeed, Segment, TenantId};
 
 use super::first::FirstError;
 use super::forward;
 use super::local::{Replicas, find};
+use super::metadata::on_wire;
 use super::messages::{
-    self, AdmitReply, AdmitRequest, AppendReply, AppendRequest, PullReply, PullRequest, SealReply,
+    self, AdmitReply, AdmitRequest, AppendReply, AppendRequest, MetadataRequest, PullReply, PullRequest, SealReply,
     SealRequest, SetOnWire, ShowsReply, ShowsRequest, VectorOnWire, VectorsReply, VectorsRequest,
     documents_from_wire,
 };
@@ -29,6 +30,7 @@ use crate::shard::append::{Entry, RequestPart};
 use crate::shard::apply::ApplyError;
 use crate::shard::lane::LaneError;
 use crate::shard::segment_name;
+use crate::tenant::metadata::Metadata;
 use crate::shard::supervisor::ShardHandle;
 
 /// How long data that a read asks for may take to arrive here by itself.
@@ -44,12 +46,18 @@ struct Answers {
     /// This run, as readers know it.
     boot: BootId,
     pool: BatchPool,
+    metadata: Arc<Metadata>,
 }
 
 impl ReplicaService {
     /// Answers for these replicas.
-    pub fn new(replicas: Arc<Replicas>, boot: BootId, pool: BatchPool) -> Self {
-        ReplicaService { answers: Arc::new(Answers { replicas, boot, pool }) }
+    pub fn new(
+        replicas: Arc<Replicas>,
+        boot: BootId,
+        pool: BatchPool,
+        metadata: Arc<Metadata>,
+    ) -> Self {
+        ReplicaService { answers: Arc::new(Answers { replicas, boot, pool, metadata }) }
     }
 }
 
@@ -98,6 +106,7 @@ impl Answers {
             number if number == LABELS.number => {
                 serve::labels(&self.replicas, self.boot, parse(&control)?, sink).await
             }
+            number if number == messages::METADATA.number => self.metadata(&parse(&control)?),
             _ => Err(Failure::UnknownMethod),
         };
         drop(permit);
@@ -231,6 +240,11 @@ impl Answers {
 }
 
 impl Answers {
+    fn metadata(&self, request: &MetadataRequest) -> Result<Bytes, Failure> {
+        let tenant = TenantId::new(&request.tenant).map_err(|error| not_done(error.to_string(), false))?;
+        reply(&on_wire(self.metadata.get(&tenant, request.metric.as_deref())))
+    }
+
     async fn pull(&self, request: &PullRequest, sink: &mut ReplySink) -> Result<Bytes, Failure> {
         let refused = |refusal| reply(&PullReply::Refused(self.replicas.refused(refusal, &request.head)));
         if let Err(refusal) = self.replicas.check(&request.head).await {
