@@ -31,6 +31,7 @@ const ASKS_MAX: usize = 64;
 /// The cluster as it is now: newest documents, ways to other nodes.
 pub struct LiveCluster {
     own: Replica,
+    address: Option<String>,
     bucket: String,
     states: watch::Receiver<Arc<ClusterState>>,
     notices: watch::Receiver<Notices>,
@@ -50,6 +51,7 @@ impl LiveCluster {
         let (asks, mut asked) = mpsc::channel(ASKS_MAX);
         let (seen, mut live) = Self::new(&joining, membership.views(), Some(calls));
         live.asks = Some(asks);
+        live.address = Some(joining.address().to_owned());
         live.task = Some(tokio::spawn(async move {
             let error = stay(&mut joining, membership.as_ref(), &mut asked, &seen).await;
             seen.misplaced(&error);
@@ -107,8 +109,16 @@ impl LiveCluster {
         let (states, newest) = watch::channel(state);
         let (notices, noticed) = watch::channel(Notices::default());
         let ways = Mutex::new(Ways::new(views, calls));
-        let live =
-            LiveCluster { own, bucket, states: newest, notices: noticed, ways, asks: None, task: None };
+        let live = LiveCluster {
+            own,
+            address: None,
+            bucket,
+            states: newest,
+            notices: noticed,
+            ways,
+            asks: None,
+            task: None,
+        };
         (Seen { states, notices }, live)
     }
 
@@ -125,6 +135,11 @@ impl LiveCluster {
     /// This node and its disk.
     pub fn own(&self) -> &Replica {
         &self.own
+    }
+
+    /// Where others are told that this node serves them.
+    pub fn address(&self) -> Option<&str> {
+        self.address.as_deref()
     }
 
     /// What the bucket is called in messages.

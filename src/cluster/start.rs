@@ -127,6 +127,11 @@ impl Joining {
         self.parts.own.member.replica()
     }
 
+    /// Where it serves other nodes.
+    pub fn address(&self) -> &str {
+        &self.parts.own.rpc
+    }
+
     /// The cluster, once it is known and noted.
     pub fn facts(&self) -> Option<ClusterFacts> {
         self.facts

@@ -31,8 +31,7 @@ pub struct Calls {
 #[derive(Clone, Copy)]
 struct Place {
     address: Option<SocketAddr>,
-    generation: u64,
-    alive: bool,
+    rank: (bool, u64),
 }
 
 /// The newest view as a table, and the peers that have been asked for.
@@ -67,7 +66,7 @@ impl Ways {
     /// Whether gossip takes a replica to be alive.
     pub(super) fn is_alive(&mut self, replica: &Replica) -> bool {
         self.look();
-        self.places.get(replica).is_some_and(|place| place.alive)
+        self.places.get(replica).is_some_and(|place| place.rank.0)
     }
 
     /// The newest view.
@@ -84,11 +83,10 @@ impl Ways {
         self.seen = view;
         self.places.clear();
         for peer in &self.seen.peers {
-            // A node that ran before on the same disk is remembered for a while: its newest run counts.
-            let place =
-                Place { address: peer.rpc.parse().ok(), generation: peer.generation, alive: peer.alive };
+            let place = Place { address: peer.rpc.parse().ok(), rank: peer.rank() };
+            // Earlier runs on the same disk are remembered for a while.
             let known = self.places.entry(peer.replica()).or_insert(place);
-            if (place.alive, place.generation) > (known.alive, known.generation) {
+            if place.rank > known.rank {
                 *known = place;
             }
         }

@@ -1,16 +1,17 @@
 //! A node: what lies behind the HTTP interface.
 //!
 //! [`Node::start`] locks the [data directory](data_dir), finds its [place in the cluster](cluster), recovers what is in
-//! it, and starts the
-//! [engine room](storage_engine): lanes, arbiters, shards. Then writes go to the
-//! [coordinator](crate::replica), questions about labels to the [shards](labels), and queries to the
-//! [query pool](crate::query).
+//! it, starts the [engine room](storage_engine): lanes, arbiters, shards, and lets other nodes in over the
+//! [`network`]. Then writes go to the [coordinator](crate::replica), questions about labels to the [shards](labels), and
+//! queries to the [query pool](crate::query). Until then a [`handle`] says how far it is.
 
 mod cluster;
 pub mod data_dir;
+pub mod handle;
 mod labels;
 mod messages;
 mod metadata;
+pub mod network;
 mod queries;
 pub mod storage_engine;
 
@@ -26,10 +27,13 @@ use gyre_promql::{Engine, EngineOptions};
 use gyre_ring::{BootId, NodeId, TenantId};
 use tokio::runtime::Handle;
 
+use self::cluster::PeerServer;
 use self::data_dir::DataDir;
+use self::handle::NodeHandle;
 use self::metadata::TenantMetadata;
 use self::storage_engine::{Recovery, StorageEngine};
 use crate::api::push::decode::WriteBatch;
+use crate::api::push::pool::BatchPool;
 use crate::cluster::LiveCluster;
 use crate::cluster::start::ClusterError;
 use crate::cluster::status::RingStatus;
@@ -38,8 +42,9 @@ use crate::env::{OsEnv, SharedEnv};
 use crate::query::pool::QueryPool;
 use crate::replica::Coordinator;
 use crate::replica::local::Replicas;
-use crate::replica::read::metrics::ReadMetrics;
 use crate::replica::read::plan::Reader;
+use crate::replica::service::ReplicaService;
+use crate::rpc::RpcMetrics;
 use crate::tenant::limits::Overrides;
 
 pub use self::messages::{
@@ -50,6 +55,9 @@ pub use crate::replica::{WriteError, WriteOutcome};
 
 /// Queries that may wait for their turn.
 const QUERIES_WAITING_MAX: usize = 256;
+
+/// Bytes of idle buffers for requests that other nodes pass on.
+const REQUESTS_PASSED_ON_BYTES_MAX: usize = 16 << 20;
 
 /// Queries that run at a time, for each core.
 const QUERIES_RUNNING_PER_CORE: usize = 4;
@@ -68,6 +76,9 @@ pub enum StartError {
         /// Why.
         source: Box<ClusterError>,
     },
+    /// It cannot talk to other nodes.
+    #[error(transparent)]
+    Network(#[from] network::NetworkError),
     /// Recovery, or a thread, failed.
     #[error("cannot start on data directory {path}: {source}")]
     Io {
@@ -117,6 +128,7 @@ pub struct Node {
     env: SharedEnv,
     stopping: AtomicBool,
     cluster: Arc<LiveCluster>,
+    peers: Option<PeerServer>,
     _data_dir: DataDir,
 }
 
@@ -127,16 +139,18 @@ impl fmt::Debug for Node {
 }
 
 impl Node {
-    /// Opens the data directory, recovers what is in it and starts. Blocks while it reads.
-    pub async fn start(config: &Config) -> Result<Arc<Self>, StartError> {
+    /// Opens the data directory, joins its cluster, recovers what is in it and starts. Blocks while it reads. Meanwhile
+    /// the handle says how far it is.
+    pub async fn start(
+        config: &Config,
+        metrics: &RpcMetrics,
+        handle: &NodeHandle,
+    ) -> Result<Arc<Self>, StartError> {
         let env = OsEnv::shared();
         let cores = available_parallelism().map_or(1, usize::from);
         let data_dir = DataDir::open(&config.data_dir, env.as_ref(), cores)?;
         let path = data_dir.path.display().to_string();
-        let cluster = cluster::join(config, &data_dir, env.clone())
-            .await
-            .map_err(|source| StartError::Cluster { path: path.clone(), source: Box::new(source) })?;
-        let cluster = Arc::new(cluster);
+        let (cluster, door) = cluster::join(config, &data_dir, env.clone(), metrics, handle).await?;
         let boot = BootId(env.random());
         let overrides = Arc::new(config.tenant_limits());
         let (lanes, sync) = (data_dir.facts.lanes, config.wal_sync == WalSync::Commit);
@@ -149,13 +163,18 @@ impl Node {
             overrides.clone(),
             sync,
         )
-        .map_err(|source| StartError::Io { path, source })?;
+        .map_err(|source| StartError::Io { path: path.clone(), source })?;
         tell(&storage.recovery);
         let replicas = Arc::new(Replicas { shards: storage.shards.clone(), cluster: cluster.clone() });
         let coordinator = Coordinator::new(replicas.clone(), cluster.state().facts.seed);
-        let reader = Reader::new(replicas.clone());
-        tokio::spawn(replicas.seal_what_ends());
+        let reader = Reader::new(replicas.clone(), handle.reads.clone());
+        tokio::spawn(replicas.clone().seal_what_ends());
+        tokio::spawn(replicas.clone().repair());
         let options = engine_options(config, cores);
+        let pool = BatchPool::new(cores, REQUESTS_PASSED_ON_BYTES_MAX);
+        let service = Arc::new(ReplicaService::new(replicas, boot, pool));
+        let peers = door.map(|door| door.open(service)).transpose();
+        let peers = peers.map_err(|source| StartError::Io { path, source })?;
         Ok(Arc::new(Node {
             storage,
             coordinator,
@@ -168,6 +187,7 @@ impl Node {
             env,
             stopping: AtomicBool::new(false),
             cluster,
+            peers,
             _data_dir: data_dir,
         }))
     }
@@ -175,6 +195,9 @@ impl Node {
     /// Writes what is in memory to disk and stops. Writes must have ended before.
     pub async fn shutdown(self: &Arc<Self>) {
         self.stopping.store(true, Ordering::Release);
+        if let Some(peers) = &self.peers {
+            peers.shut_down().await;
+        }
         let node = self.clone();
         // Joins threads, which must not hold up the reactor that the shards' answers come through.
         let _ = tokio::task::spawn_blocking(move || node.storage.stop()).await;
@@ -204,7 +227,7 @@ impl Node {
     pub fn ring(&self) -> RingStatus {
         let tenants = self.storage.shards.tenants();
         let tenants = tenants.iter().map(|tenant| tenant.state.id.clone()).collect();
-        RingStatus::new(&self.cluster.state(), self.cluster.bucket_name(), &tenants)
+        RingStatus::new(&self.cluster, &tenants, self.readiness())
     }
 
     /// Figures of this moment.
@@ -226,11 +249,6 @@ impl Node {
             wal_damaged: self.storage.recovery.damaged as u64,
             wal_torn: self.storage.recovery.torn as u64,
         }
-    }
-
-    /// What reads cost and where they went.
-    pub fn read_metrics(&self) -> &ReadMetrics {
-        &self.reader.metrics
     }
 
     /// The language that queries are written in.

@@ -201,7 +201,19 @@ pub enum SealReply {
     Refused(Refused),
 }
 
-/// Request of [`PULL`]. The reply is streamed: see [`super::pull`].
+/// What stands at the end of the reply to [`PULL`], behind the batches.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub enum PullReply {
+    /// All that was wanted and is held was given.
+    Gave {
+        /// But for these, which are held and not in the log any more.
+        not_in_log: SetOnWire,
+    },
+    /// The callee is not who was meant, or does not hold the segment.
+    Refused(Refused),
+}
+
+/// Request of [`PULL`]. The batches are streamed: see [`super::pull`].
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct PullRequest {
     /// Whom it is for.

@@ -5,6 +5,7 @@
 //! - [`outgoing`]: the batch on its way to the other replicas;
 //! - [`forward`]: a part of which this node is no replica;
 //! - [`local`]: what this node does as a replica: activate, seal;
+//! - [`pull`]: gets what it missed;
 //! - [`read`]: which replicas answer a question, and reading what other nodes hold;
 //! - [`service`]: answers other nodes;
 //! - [`messages`], [`call`]: what is said.
@@ -15,6 +16,7 @@ pub mod forward;
 pub mod local;
 pub mod messages;
 pub mod outgoing;
+pub mod pull;
 pub mod read;
 pub mod service;
 mod write;

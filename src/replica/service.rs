@@ -10,9 +10,10 @@ use gyre_ring::{BatchId, BatchNumber, BatchSet, BootId, HashSeed, Segment};
 use super::first::FirstError;
 use super::forward;
 use super::local::{Replicas, find};
+use super::pull::give::give;
 use super::messages::{
     self, AdmitReply, AdmitRequest, AppendReply, AppendRequest, SealReply, SealRequest, ShowsReply,
-    ShowsRequest, VectorOnWire, VectorsReply, VectorsRequest, documents_from_wire,
+    ShowsRequest, PullReply, PullRequest, SetOnWire, VectorOnWire, VectorsReply, VectorsRequest, documents_from_wire,
 };
 use super::read::messages::{LABELS, SELECT};
 use super::read::serve;
@@ -34,6 +35,10 @@ const ARRIVAL_MAX: Duration = Duration::from_millis(100);
 
 /// Answers other nodes.
 pub struct ReplicaService {
+    answers: Arc<Answers>,
+}
+
+struct Answers {
     replicas: Arc<Replicas>,
     /// This run, as readers know it.
     boot: BootId,
@@ -43,14 +48,14 @@ pub struct ReplicaService {
 impl ReplicaService {
     /// Answers for these replicas.
     pub fn new(replicas: Arc<Replicas>, boot: BootId, pool: BatchPool) -> Self {
-        ReplicaService { replicas, boot, pool }
+        ReplicaService { answers: Arc::new(Answers { replicas, boot, pool }) }
     }
 }
 
-impl Handler for Arc<ReplicaService> {
+impl Handler for ReplicaService {
     fn handle(&self, request: Request, sink: ReplySink) -> Response {
-        let service = self.clone();
-        Box::pin(async move { service.answer(request, sink).await })
+        let answers = self.answers.clone();
+        Box::pin(async move { answers.answer(request, sink).await })
     }
 }
 
@@ -75,8 +80,8 @@ pub(super) fn segment_of(name: &str) -> Result<Segment, Failure> {
     segment_name::decode(name.as_bytes()).ok_or_else(|| not_done(format!("{name:?} names no segment"), false))
 }
 
-impl ReplicaService {
-    async fn answer(&self, request: Request, sink: ReplySink) -> Result<Bytes, Failure> {
+impl Answers {
+    async fn answer(&self, request: Request, mut sink: ReplySink) -> Result<Bytes, Failure> {
         let Request { method, control, samples, permit, .. } = request;
         let samples = || samples.ok_or_else(|| not_done("the samples are missing".to_owned(), false));
         let answer = match method {
@@ -85,6 +90,7 @@ impl ReplicaService {
             number if number == messages::VECTORS.number => self.vectors(&parse(&control)?).await,
             number if number == messages::SHOWS.number => self.shows(&parse(&control)?).await,
             number if number == messages::SEAL.number => self.seal(&parse(&control)?).await,
+            number if number == messages::PULL.number => self.pull(&parse(&control)?, &mut sink).await,
             number if number == SELECT.number => {
                 serve::select(&self.replicas, self.boot, parse(&control)?, sink).await
             }
@@ -220,6 +226,25 @@ impl ReplicaService {
         let segments =
             request.segments.iter().map(|name| segment_of(name)).collect::<Result<Vec<_>, Failure>>()?;
         reply(&SealReply::Sealed(self.replicas.seal_all(&segments).await))
+    }
+}
+
+impl Answers {
+    async fn pull(&self, request: &PullRequest, sink: &mut ReplySink) -> Result<Bytes, Failure> {
+        let refused = |refusal| reply(&PullReply::Refused(self.replicas.refused(refusal, &request.head)));
+        if let Err(refusal) = self.replicas.check(&request.head).await {
+            return refused(refusal);
+        }
+        let shard = match self.replicas.look_at(&segment_of(&request.segment)?) {
+            Ok(Some(shard)) => shard,
+            Ok(None) => return reply(&PullReply::Gave { not_in_log: SetOnWire::default() }),
+            Err(refusal) => return refused(refusal),
+        };
+        let layout = self.replicas.shards.layout();
+        match give(layout, &shard, &(&request.wanted).into(), sink).await {
+            Ok(not_in_log) => reply(&PullReply::Gave { not_in_log: (&not_in_log).into() }),
+            Err(error) => Err(not_done(error, true)),
+        }
     }
 }
 

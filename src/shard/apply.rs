@@ -7,7 +7,7 @@
 use gyre_ring::HashSeed;
 use gyre_tsdb::labels::{Labels, METRIC_NAME};
 use gyre_tsdb::wal::LaneEncoder;
-use gyre_tsdb::{Appended, CreateError, Head, IndexFull, SeriesRef};
+use gyre_tsdb::{CreateError, Head, IndexFull, SeriesRef};
 
 use super::histogram;
 use super::tenant_state::TenantState;
@@ -55,21 +55,15 @@ impl Applier<'_> {
         };
         for sample in &batch.samples {
             let series = of(&series, sample.series)?;
-            match self.head.append(series, sample.t_ms, sample.v_bits) {
-                Appended::InOrder | Appended::Late => {
-                    let base = self.head.wal_base_mut(series);
-                    self.encoder.sample(series, sample.t_ms, sample.v_bits, base);
-                }
-                Appended::Again | Appended::Conflict => {}
+            if self.head.apply(series, sample.t_ms, sample.v_bits).is_stored() {
+                let base = self.head.wal_base_mut(series);
+                self.encoder.sample(series, sample.t_ms, sample.v_bits, base);
             }
         }
         for (sample, admitted) in batch.histograms.iter().zip(&histograms) {
             let series = of(&series, sample.series)?;
-            match self.head.append_histogram(series, admitted.t_ms, &admitted.histogram) {
-                Appended::InOrder | Appended::Late => {
-                    self.encoder.histogram(series, admitted.t_ms, &admitted.histogram);
-                }
-                Appended::Again | Appended::Conflict => {}
+            if self.head.apply_histogram(series, admitted.t_ms, &admitted.histogram).is_stored() {
+                self.encoder.histogram(series, admitted.t_ms, &admitted.histogram);
             }
         }
         if let Some(newest) = self.head.newest_ms() {

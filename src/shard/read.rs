@@ -122,3 +122,24 @@ impl Handler<LabelSets> for ShardActor {
         MessageResult(labels.collect())
     }
 }
+
+/// Canonical labels of some series, at most [`SERIES_PER_READ`], whatever samples they have.
+#[derive(Message)]
+#[rtype(result = "Vec<Vec<u8>>")]
+pub struct LabelsOf(pub Vec<u32>);
+
+impl Handler<LabelsOf> for ShardActor {
+    type Result = MessageResult<LabelsOf>;
+
+    fn handle(&mut self, LabelsOf(series): LabelsOf, _: &mut Self::Context) -> Self::Result {
+        let head = &self.parts.head;
+        let labels = series.into_iter().map(|series| {
+            let mut bytes = Vec::new();
+            if head.is_known(SeriesRef(series)) {
+                head.put_labels(SeriesRef(series), &mut bytes);
+            }
+            bytes
+        });
+        MessageResult(labels.collect())
+    }
+}

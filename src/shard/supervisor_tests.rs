@@ -111,7 +111,7 @@ fn a_shard_that_panics_comes_back_with_everything_that_was_acknowledged() {
         let range = TimeRange { min_ms: 1000, max_ms: 1000 };
         let mut found = 0;
         for shard in shards.all() {
-            let series = shard.actor.ask(Select { matchers: Vec::new() }).await.unwrap();
+            let series = shard.actor.ask(Select { matchers: Vec::new(), by_key: false }).await.unwrap();
             found += shard.actor.ask(LabelSets { series, range }).await.unwrap().len();
         }
         assert_eq!(found, 64, "all series with their first sample");

@@ -12,7 +12,8 @@ use prometheus_client::encoding::text;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
-use crate::node::Node;
+use crate::node::handle::NodeHandle;
+use crate::rpc::RpcMetrics;
 use crate::version;
 
 #[cfg(feature = "count-allocations")]
@@ -31,11 +32,13 @@ pub struct Telemetry {
     pub tenants: tenant::TenantMetrics,
     /// How long requests take.
     pub requests: http::RequestDurations,
+    /// What travels between this node and others.
+    pub rpc: RpcMetrics,
 }
 
 impl Telemetry {
     /// Registers everything there is to tell.
-    pub fn new(node: Arc<Node>) -> Self {
+    pub fn new(node: Arc<NodeHandle>) -> Self {
         let mut registry = Registry::default();
         registry.register(
             "gyre_build",
@@ -44,10 +47,11 @@ impl Telemetry {
         );
         let tenants = tenant::TenantMetrics::register(&mut registry);
         let requests = http::RequestDurations::register(&mut registry);
-        node.read_metrics().register(&mut registry);
+        let rpc = RpcMetrics::register(&mut registry);
+        node.reads.register(&mut registry);
         registry.register_collector(Box::new(node::NodeCollector(node)));
         registry.register_collector(Box::new(process::ProcessCollector));
-        Self { registry, tenants, requests }
+        Self { registry, tenants, requests, rpc }
     }
 
     /// Everything in OpenMetrics text format.

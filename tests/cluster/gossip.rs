@@ -61,6 +61,7 @@ impl Node {
             member: member.clone(),
             generation,
             rpc: rpc.clone(),
+            secret: calls(member.replica()).local.secret.clone(),
             listen: address,
             advertise: address,
             seeds: seeds.to_vec(),
@@ -167,7 +168,7 @@ fn three_nodes_find_each_other_and_a_wiped_one_comes_back() {
             extra_liveness_predicate: None,
             protocol_version: ProtocolVersion::V1,
         };
-        let facts = [("rpc", "?"), ("zone", "?"), ("weight", "?"), ("roles", "?")];
+        let facts = [("rpc", "?"), ("zone", "?"), ("weight", "?"), ("roles", "?"), ("signature", "?")];
         let facts = facts.map(|(key, value)| (key.to_owned(), value.repeat(9_000))).to_vec();
         let stranger = spawn_chitchat(stranger, facts, &UdpTransport).await.unwrap();
         nodes[0].until_view(|view| view.garbled.iter().any(|(who, _)| who.contains("../stranger"))).await;

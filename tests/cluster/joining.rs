@@ -127,7 +127,7 @@ async fn simulate(seed: u64) {
             }
         }
         let others = known[at].iter().flatten().cloned();
-        let view = View { peers: others.chain(past.clone()).collect(), garbled: Vec::new() };
+        let view = View { peers: others.chain(past.clone()).collect(), ..View::default() };
         let node = &mut nodes[at];
         match node.joining.step(&view).await {
             Ok(Progress::Serving(_)) => {

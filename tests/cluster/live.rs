@@ -36,7 +36,7 @@ impl Scene {
     }
 
     fn see(&self, cluster: Option<ClusterId>) {
-        self.membership.set(View { peers: vec![peer(member("b", 2), cluster)], garbled: Vec::new() });
+        self.membership.set(View { peers: vec![peer(member("b", 2), cluster)], ..View::default() });
     }
 
     /// Node `a` as a member beside node `b`, with the epoch in which it is.
@@ -92,7 +92,7 @@ fn a_document_in_the_bucket_is_found_when_somebody_tells_of_it_or_asks_for_it() 
         let mut told = peer(member("b", 2), Some(live.state().facts.cluster));
         told.newest_epoch = Some(Epoch(3));
         let mut changes = live.changes();
-        scene.membership.set(View { peers: vec![told], garbled: Vec::new() });
+        scene.membership.set(View { peers: vec![told], ..View::default() });
         changes.wait_for(|state| state.newest() == &three).await.unwrap();
         assert!(!live.refresh(Epoch(4)).await, "there is none");
     });
@@ -177,7 +177,7 @@ fn the_way_to_a_replica_stays_while_its_address_does() {
                     ..peer(member(node, incarnation), None)
                 }
             });
-            membership.set(View { peers: peers.collect(), garbled: Vec::new() });
+            membership.set(View { peers: peers.collect(), ..View::default() });
         };
         let b = replica("b", 2);
         assert!(live.peer(&b).is_none() && !live.is_alive(&b), "nobody has heard of it");

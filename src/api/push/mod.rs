@@ -32,6 +32,7 @@ use self::snappy::SnappyError;
 use super::response::text_error;
 use super::state::Api;
 use crate::node::WriteError;
+use crate::node::handle::Starting;
 use crate::tenant::registry::{RateLimited, Tenant, TenantError};
 
 /// What a refused write is told.
@@ -81,6 +82,12 @@ impl From<TenantError> for Refusal {
     }
 }
 
+impl From<Starting> for Refusal {
+    fn from(error: Starting) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, error)
+    }
+}
+
 impl From<RateLimited> for Refusal {
     fn from(error: RateLimited) -> Self {
         Self::new(StatusCode::TOO_MANY_REQUESTS, error)
@@ -113,6 +120,7 @@ async fn try_push(request: &HttpRequest, payload: web::Payload, api: &Api) -> Re
     if api.is_draining() {
         return Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "this node is shutting down"));
     }
+    let node = api.node.get()?;
     let header = |name: HeaderName| match request.headers().get(name) {
         Some(value) => value.to_str().unwrap_or("an unreadable"),
         None => "",
@@ -126,7 +134,7 @@ async fn try_push(request: &HttpRequest, payload: web::Payload, api: &Api) -> Re
     count_incoming(&tenant, &batch);
     let samples = (batch.samples.len() + batch.histograms.len()) as u64;
     let metadata = batch.metadata.len() as u64;
-    if let Err(error) = tenant.admit(samples, metadata, api.node.monotonic_ns()) {
+    if let Err(error) = tenant.admit(samples, metadata, node.monotonic_ns()) {
         tenant.counters.discard_samples("rate_limited".into(), samples);
         tenant.counters.discard_metadata("rate_limited", metadata);
         return Err(error.into());
@@ -137,7 +145,7 @@ async fn try_push(request: &HttpRequest, payload: web::Payload, api: &Api) -> Re
         tenant.counters.discard_metadata(reason, *count);
     }
     tenant.counters.received_metadata.inc_by(batch.metadata.len() as u64);
-    let outcome = api.node.write(&tenant.id, batch).await?;
+    let outcome = node.write(&tenant.id, batch).await?;
     let histograms = outcome.accepted_histograms;
     tenant.counters.received_samples.inc_by(outcome.accepted_samples - histograms);
     tenant.counters.received_histograms.inc_by(histograms);

@@ -47,7 +47,7 @@ async fn answer(
     let times = parse_times(&form, api)?;
     let options = parse_options(&form, api)?;
     let query = QueryRequest { expr: form.get("query").to_owned(), times, options };
-    let mut answer = api.node.query(&tenant, query).await.map_err(|error| match error {
+    let mut answer = api.node.get()?.query(&tenant, query).await.map_err(|error| match error {
         QueryError::Parse(problem) => ApiError::parameter("query", problem),
         other => other.into(),
     })?;
@@ -66,7 +66,7 @@ async fn answer(
 }
 
 fn parse_instant(form: &Form, api: &Api) -> Result<QueryTimes, ApiError> {
-    let time_ms = parse_optional_time_ms("time", form.get("time"), api.node.now_ms())
+    let time_ms = parse_optional_time_ms("time", form.get("time"), api.node.get()?.now_ms())
         .map_err(|problem| ApiError::parameter("time", problem))?;
     Ok(QueryTimes::Instant { time_ms })
 }

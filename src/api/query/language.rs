@@ -45,7 +45,7 @@ pub(in crate::api) async fn parse(
 async fn parsed(request: &HttpRequest, payload: web::Payload, api: &Api) -> Result<Expr, ApiError> {
     tenant_of(api, request)?;
     let form = Form::read(request, payload).await?;
-    parse_expr(form.get("query"), api.node.parser_options())
+    parse_expr(form.get("query"), api.node.get()?.parser_options())
         .map_err(|error| ApiError::parameter("query", error))
 }
 
@@ -75,7 +75,7 @@ async fn selects_series(request: &HttpRequest, payload: web::Payload, api: &Api)
     if time("end", MAX_TIME_MS)? < start_ms {
         return Err(ApiError::BadData("end timestamp must not be before start timestamp".to_owned()));
     }
-    let expr = parse_expr(form.get("query"), api.node.parser_options())
+    let expr = parse_expr(form.get("query"), api.node.get()?.parser_options())
         .map_err(|error| ApiError::BadData(error.to_string()))?;
     Ok(has_selector(&expr))
 }

@@ -40,7 +40,7 @@ async fn answer(
     let limit = number("limit")?;
     let limit_per_metric = number("limit_per_metric")?;
     let metric = Some(form.get("metric")).filter(|metric| !metric.is_empty());
-    let mut by_metric = api.node.metadata(&tenant, metric).await?;
+    let mut by_metric = api.node.get()?.metadata(&tenant, metric).await?;
     if let Ok(limit) = usize::try_from(limit) {
         by_metric = by_metric.into_iter().take(limit).collect();
     }

@@ -40,5 +40,5 @@ async fn answer(
         SelectionError::Matcher(problem) => ApiError::parameter("match[]", problem),
         SelectionError::Other(error) => error,
     })?;
-    Ok(api.node.series(&tenant, selection).await?)
+    Ok(api.node.get()?.series(&tenant, selection).await?)
 }

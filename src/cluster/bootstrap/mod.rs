@@ -34,7 +34,7 @@ pub const REPLACE_AFTER: Duration = Duration::from_secs(10);
 
 /// How long an earlier run of this node may seem to be alive before it is taken for another node. Longer than the
 /// failure detector needs for a node that was killed.
-pub const DUPLICATE_AFTER: Duration = Duration::from_secs(60);
+pub const DUPLICATE_AFTER: Duration = Duration::from_secs(30);
 
 /// What this node is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -126,10 +126,23 @@ pub enum Step {
 
 /// What to do next.
 pub fn decide(s: &Situation<'_>) -> Step {
+    if let Some(step) = outsider(s) {
+        return step;
+    }
     match cluster(s) {
         Ok(facts) => epochs(s, facts),
         Err(step) => step,
     }
+}
+
+/// What a node does that hears only of others with another secret. Which of them comes first is chance, so it listens
+/// for a moment.
+fn outsider(s: &Situation<'_>) -> Option<Step> {
+    let who = s.view.strangers.first().filter(|_| !s.serving && !has_heard(s))?;
+    if s.since_start < LISTEN_MAX {
+        return Some(Step::Wait(Waiting::Others));
+    }
+    Some(Step::Refuse(Refusal::OtherSecret { who: who.clone() }))
 }
 
 /// The cluster that the node belongs to, or the step towards one.
@@ -327,6 +340,7 @@ fn told(s: &Situation<'_>, facts: ClusterFacts) -> Vec<Alarm> {
             alarms.push(Alarm::OtherCluster { peer: name(peer), other, own: facts.cluster });
         }
     }
+    alarms.extend(s.view.strangers.iter().map(|who| Alarm::OtherSecret { who: who.clone() }));
     for (who, problem) in &s.view.garbled {
         alarms.push(Alarm::Garbled { who: who.clone(), problem: problem.clone() });
     }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use gyre_protocol::{DataReply, ReadOutcome, ReadRequest, Rules, ShardRead, VectorReply};
 use gyre_ring::{BatchSet, Replica, Segment, Span};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::messages::Place;
 use super::metrics::Retry;
@@ -19,10 +19,12 @@ use super::plan::{Groups, ReadPlan, Reader, SegmentSource};
 use super::remote::RemoteSegment;
 use crate::cluster::ClusterState;
 use crate::replica::call::{self, CallError, head_for};
+use crate::replica::local::Replicas;
 use crate::replica::messages::{
     self, Refused, RefusedBecause, ShowsReply, ShowsRequest, VectorsReply, VectorsRequest,
     documents_from_wire,
 };
+use crate::shard::supervisor::ShardHandle;
 
 /// A replica that has not answered after so long is slow.
 const SLOW: Duration = Duration::from_millis(100);
@@ -32,6 +34,9 @@ const CALL_MAX: Duration = Duration::from_secs(2);
 
 /// How long batches that another replica has may take to arrive here by themselves.
 const ARRIVAL_MAX: Duration = Duration::from_millis(100);
+
+/// How long a pull of what did not may take, for a read.
+const FETCH_MAX: Duration = Duration::from_secs(1);
 
 /// Reasons that an error tells; the last ones.
 const REASONS_MAX: usize = 4;
@@ -87,6 +92,25 @@ pub(super) struct Attempt<'a> {
     /// Why replicas did not do.
     reasons: Vec<String>,
     is_stale: bool,
+}
+
+/// Gets batches that have not arrived by themselves from who named them. Whether the data shows them now.
+async fn fetch(
+    replicas: &Replicas,
+    shard: &Arc<ShardHandle>,
+    as_of: &BatchSet,
+    holder: Option<&Replica>,
+) -> bool {
+    let Some((holder, peer)) = holder.and_then(|holder| Some((holder, replicas.cluster.peer(holder)?))) else {
+        return false;
+    };
+    let missing = shard.state.missing(as_of);
+    match timeout(FETCH_MAX, replicas.pull(shard, holder, &peer, &missing)).await {
+        Ok(Ok(_)) => {}
+        Ok(Err(error)) => tracing::debug!(segment = %shard.segment, peer = %holder, %error, "cannot pull for a read"),
+        Err(_) => tracing::debug!(segment = %shard.segment, peer = %holder, "a pull takes longer than a read waits"),
+    }
+    shard.state.shows(as_of)
 }
 
 impl<'a> Attempt<'a> {
@@ -221,8 +245,8 @@ impl<'a> Attempt<'a> {
                     ReadRequest::Vector { segment, replica } => {
                         vectors.entry(replica).or_default().push(segment);
                     }
-                    ReadRequest::Data { segment, replica, as_of, .. } if replica == self.state.own => {
-                        self.own_data(segment, as_of);
+                    ReadRequest::Data { segment, replica, as_of, holder } if replica == self.state.own => {
+                        self.own_data(segment, as_of, holder);
                     }
                     ReadRequest::Data { segment, replica, as_of, holder } => {
                         self.ask_data(segment, replica, &as_of, holder.as_ref());
@@ -248,7 +272,7 @@ impl<'a> Attempt<'a> {
         }
     }
 
-    fn own_data(&mut self, segment: Segment, as_of: BatchSet) {
+    fn own_data(&mut self, segment: Segment, as_of: BatchSet, holder: Option<Replica>) {
         let (own, replicas) = (self.state.own.clone(), &self.reader.replicas);
         let shard = match replicas.look_at(&segment) {
             Ok(Some(shard)) => shard,
@@ -267,8 +291,10 @@ impl<'a> Attempt<'a> {
             let reply = DataReply { as_of: true, sealed: shard.state.is_sealed() };
             return self.read(&segment, |read, requests| read.on_data(&segment, &own, reply, requests));
         }
+        let replicas = replicas.clone();
         self.ask(own, vec![segment], async move {
-            let all = shard.state.wait_until_shown(&as_of, ARRIVAL_MAX).await;
+            let all = shard.state.wait_until_shown(&as_of, ARRIVAL_MAX).await
+                || fetch(&replicas, &shard, &as_of, holder.as_ref()).await;
             Body::Arrived { all, is_sealed: shard.state.is_sealed() }
         });
     }

@@ -76,8 +76,8 @@ pub struct Reader {
 
 impl Reader {
     /// Reads what these replicas and those of other nodes hold.
-    pub fn new(replicas: Arc<Replicas>) -> Self {
-        Reader { replicas, metrics: ReadMetrics::default(), turn: AtomicUsize::new(0) }
+    pub fn new(replicas: Arc<Replicas>, metrics: ReadMetrics) -> Self {
+        Reader { replicas, metrics, turn: AtomicUsize::new(0) }
     }
 
     /// A plan for a tenant's data of this moment: it covers all that was acknowledged before. The replicas in `avoid`
