@@ -5,6 +5,12 @@
 #[path = "../support/cluster.rs"]
 mod cluster;
 
+#[path = "../support/remote_write.rs"]
+mod remote_write;
+#[path = "../support/series.rs"]
+mod series;
+
 mod already_there;
 mod bootstrap;
+mod reads;
 mod refusals;

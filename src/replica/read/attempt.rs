@@ -19,12 +19,10 @@ use super::plan::{Groups, ReadPlan, Reader, SegmentSource};
 use super::remote::RemoteSegment;
 use crate::cluster::ClusterState;
 use crate::replica::call::{self, CallError, head_for};
-use crate::replica::local::Replicas;
 use crate::replica::messages::{
     self, Refused, RefusedBecause, ShowsReply, ShowsRequest, VectorsReply, VectorsRequest,
     documents_from_wire,
 };
-use crate::shard::supervisor::ShardHandle;
 
 /// A replica that has not answered after so long is slow.
 const SLOW: Duration = Duration::from_millis(100);
@@ -32,11 +30,8 @@ const SLOW: Duration = Duration::from_millis(100);
 /// A replica that has not answered after so long has failed.
 const CALL_MAX: Duration = Duration::from_secs(2);
 
-/// How long batches that another replica has may take to arrive here by themselves.
-const ARRIVAL_MAX: Duration = Duration::from_millis(100);
-
-/// How long a pull of what did not may take, for a read.
-const FETCH_MAX: Duration = Duration::from_secs(1);
+/// How long a read waits for documents to be acted upon.
+const LEARN_MAX: Duration = Duration::from_secs(1);
 
 /// Reasons that an error tells; the last ones.
 const REASONS_MAX: usize = 4;
@@ -92,25 +87,6 @@ pub(super) struct Attempt<'a> {
     /// Why replicas did not do.
     reasons: Vec<String>,
     is_stale: bool,
-}
-
-/// Gets batches that have not arrived by themselves from who named them. Whether the data shows them now.
-async fn fetch(
-    replicas: &Replicas,
-    shard: &Arc<ShardHandle>,
-    as_of: &BatchSet,
-    holder: Option<&Replica>,
-) -> bool {
-    let Some((holder, peer)) = holder.and_then(|holder| Some((holder, replicas.cluster.peer(holder)?))) else {
-        return false;
-    };
-    let missing = shard.state.missing(as_of);
-    match timeout(FETCH_MAX, replicas.pull(shard, holder, &peer, &missing)).await {
-        Ok(Ok(_)) => {}
-        Ok(Err(error)) => tracing::debug!(segment = %shard.segment, peer = %holder, %error, "cannot pull for a read"),
-        Err(_) => tracing::debug!(segment = %shard.segment, peer = %holder, "a pull takes longer than a read waits"),
-    }
-    shard.state.shows(as_of)
 }
 
 impl<'a> Attempt<'a> {
@@ -291,10 +267,9 @@ impl<'a> Attempt<'a> {
             let reply = DataReply { as_of: true, sealed: shard.state.is_sealed() };
             return self.read(&segment, |read, requests| read.on_data(&segment, &own, reply, requests));
         }
-        let replicas = replicas.clone();
+        let (replicas, fetching) = (replicas.clone(), self.reader.fetching.clone());
         self.ask(own, vec![segment], async move {
-            let all = shard.state.wait_until_shown(&as_of, ARRIVAL_MAX).await
-                || fetch(&replicas, &shard, &as_of, holder.as_ref()).await;
+            let all = fetching.wait_for(&replicas, &shard, &as_of, holder.as_ref()).await;
             Body::Arrived { all, is_sealed: shard.state.is_sealed() }
         });
     }
@@ -383,7 +358,9 @@ impl<'a> Attempt<'a> {
     }
 
     async fn refused(&mut self, replica: &Replica, segments: &[Segment], refused: Refused) {
-        self.reader.replicas.cluster.learn(documents_from_wire(&refused.documents)).await;
+        let learn = self.reader.replicas.cluster.learn(documents_from_wire(&refused.documents));
+        // If it takes longer, whoever looks for newer documents next finds them.
+        let _ = timeout(LEARN_MAX, learn).await;
         if refused.reason == RefusedBecause::Sealed {
             self.is_stale = true;
             return;

@@ -11,6 +11,7 @@ use gyre_ring::{Epoch, Replica, Span, TenantId};
 use tokio::time::Instant;
 
 use super::attempt::{Attempt, Ended};
+use super::fetch::Fetching;
 use super::metrics::{ReadMetrics, Retry};
 use super::remote::RemoteSegment;
 use crate::replica::local::Replicas;
@@ -70,6 +71,7 @@ pub struct Reader {
     pub(super) replicas: Arc<Replicas>,
     /// What is counted.
     pub metrics: ReadMetrics,
+    pub(super) fetching: Fetching,
     /// Which of the other nodes is asked first: they take turns.
     turn: AtomicUsize,
 }
@@ -77,7 +79,7 @@ pub struct Reader {
 impl Reader {
     /// Reads what these replicas and those of other nodes hold.
     pub fn new(replicas: Arc<Replicas>, metrics: ReadMetrics) -> Self {
-        Reader { replicas, metrics, turn: AtomicUsize::new(0) }
+        Reader { replicas, metrics, fetching: Fetching::default(), turn: AtomicUsize::new(0) }
     }
 
     /// A plan for a tenant's data of this moment: it covers all that was acknowledged before. The replicas in `avoid`
