@@ -22,7 +22,7 @@ fn ask(node: &Node, tenant: &str, path: &str, parameters: &[(&str, &str)]) -> Va
     let text = answer.and_then(|answer| answer.into_text());
     let text = text.unwrap_or_else(|error| panic!("{path} at {}: {error}", node.name));
     let mut json: Value = serde_json::from_str(&text).unwrap();
-    if let Some(series) = json["data"]["result"].as_array_mut() {
+    if let Some(series) = json.pointer_mut("/data/result").and_then(Value::as_array_mut) {
         series.sort_by_cached_key(Value::to_string);
     }
     json
@@ -67,7 +67,11 @@ fn check_all_answer_alike(cluster: &Cluster, now_ms: i64) {
             let answers: Vec<Value> =
                 cluster.nodes.iter().map(|node| ask(node, tenant, path, &parameters)).collect();
             for (node, answer) in cluster.nodes.iter().zip(&answers) {
-                assert_eq!(*answer, answers[0], "{path} of {tenant} at {} and {}", node.name, cluster.nodes[0].name);
+                assert_eq!(
+                    *answer, answers[0],
+                    "{path} of {tenant} at {} and {}",
+                    node.name, cluster.nodes[0].name
+                );
             }
         }
         let count = ask(&cluster.nodes[0], tenant, "query", &instant("count(requests_total)").1);
@@ -92,30 +96,5 @@ fn all_nodes_of_four_give_the_same_answers_and_some_read_elsewhere() {
         let name = format!("gyre_read_segments_total{{source=\"{source}\"}}");
         cluster.nodes.iter().map(|node| metric(node, &name)).sum::<f64>()
     };
-    assert!(reads("local") > reads("remote") && reads("remote") > 0.0, "three of four have a shard's data");
-}
-
-#[test]
-fn in_a_cluster_of_three_a_query_reads_its_own_nodes_data_and_makes_one_call() {
-    let cluster = Cluster::start(3);
-    let now_ms = now_ms();
-    for tenant in TENANTS {
-        write(&cluster.nodes[0], tenant, some_series("web", now_ms));
-        write(&cluster.nodes[1], tenant, some_series("api", now_ms));
-    }
-    // All have everything after this, however the writes went.
-    check_all_answer_alike(&cluster, now_ms);
-    let node = &cluster.nodes[1];
-    let calls = |node: &Node| {
-        let vectors = "gyre_read_vector_checks_total{source=\"remote\"}";
-        let remote = "gyre_read_segments_total{source=\"remote\"}";
-        (metric(node, vectors), metric(node, "gyre_read_retries_total"), metric(node, remote))
-    };
-    let before = calls(node);
-    for _ in 0..10 {
-        ask(node, "acme", "query", &[("query", "count(requests_total)")]);
-    }
-    let (checks, retries, remote) = calls(node);
-    assert_eq!(checks - before.0, 40.0, "one for each of four shards");
-    assert_eq!((retries, remote), (before.1, before.2));
+    assert!(reads("local") > 0.0 && reads("remote") > 0.0, "each shard is at three of the four");
 }

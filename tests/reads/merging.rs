@@ -66,7 +66,8 @@ fn more_series_than_a_batch_holds_are_merged_each_once() {
     run(async {
         let rig = two_epochs().await;
         for at in ["a", "c", "d", "x"] {
-            let answer = rig[at].query(r#"count(count_over_time(m{n=~"s.*"}[1h]) == 2)"#, 10_000).await.unwrap();
+            let answer =
+                rig[at].query(r#"count(count_over_time(m{n=~"s.*"}[1h]) == 2)"#, 10_000).await.unwrap();
             assert_eq!(answer.values().collect::<Vec<_>>(), ["600"], "at {at}");
             let answer = rig[at].query(r#"sum(sum_over_time(m{n=~"s.*"}[1h]))"#, 10_000).await.unwrap();
             assert_eq!(answer.values().collect::<Vec<_>>(), [&(600 * 599).to_string()], "at {at}");

@@ -21,9 +21,8 @@ fn some_series(t_ms: i64, value: f64) -> Vec<TimeSeries> {
 
 /// What a query for `m` gives after that.
 fn all_series(value: f64) -> BTreeMap<String, String> {
-    let entry = |number: usize| {
-        (format!(r#"{{__name__="m", n="s{number}"}}"#), (value + number as f64).to_string())
-    };
+    let entry =
+        |number: usize| (format!(r#"{{__name__="m", n="s{number}"}}"#), (value + number as f64).to_string());
     (0..40).map(entry).collect()
 }
 
@@ -44,6 +43,31 @@ fn every_node_reads_what_one_has_taken_and_reads_its_own_data_where_it_has_it() 
             assert_eq!(rig[name].sources().await, (4, 0), "at {name}");
         }
         assert_eq!(rig["x"].sources().await, (0, 4), "it is no replica");
+    });
+}
+
+#[test]
+fn a_query_of_three_nodes_costs_one_call_to_one_of_the_others() {
+    run(async {
+        let rig = three().await;
+        rig["a"].write(some_series(1_000, 0.0)).await;
+        // The third replica has it before anything is counted.
+        for name in NAMES {
+            while rig[name].sources().await != (4, 0) {
+                tokio::task::yield_now().await;
+            }
+        }
+        for name in ["b", "c"] {
+            rig[name].gate.take_counts();
+        }
+        for queries in 1..=10 {
+            assert_eq!(rig["a"].query("m", 2_000).await.unwrap(), all_series(0.0));
+            let calls = ["b", "c"].map(|name| rig[name].gate.take_counts());
+            // A batch may still come by itself that was fetched.
+            let of_reads = calls.into_iter().flatten().filter(|(method, _)| *method != APPEND.number);
+            let all: Vec<(u16, usize)> = of_reads.collect();
+            assert_eq!(all, [(VECTORS.number, 1)], "query {queries}");
+        }
     });
 }
 
@@ -166,7 +190,9 @@ fn data_of_another_run_than_the_one_that_was_checked_is_refused() {
         let mut plan = within(reader.reader.plan(&tenant(), &[])).await.unwrap();
         let boots = NAMES.map(|name| rig[name].boot().0);
         for source in plan.groups.iter_mut().flatten() {
-            let gyre::replica::read::plan::SegmentSource::Remote(remote) = source else { panic!("{source:?}") };
+            let gyre::replica::read::plan::SegmentSource::Remote(remote) = source else {
+                panic!("{source:?}")
+            };
             assert!(boots.contains(&remote.place.boot));
             remote.place.boot += 1;
         }

@@ -1,7 +1,7 @@
 //! Nodes of a cluster in one process: storage, replicas and servers are real, membership and documents are the test's.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use gyre::api::push::decode::WriteBatch;
@@ -92,18 +92,40 @@ pub struct TestNode {
     _folder: TempDir,
 }
 
-/// Methods that hang, by number.
+/// What comes to a node from others, and what of it hangs.
 #[derive(Clone, Default)]
-pub struct Gate(Arc<Mutex<BTreeSet<u16>>>);
+pub struct Gate(Arc<Mutex<Passing>>);
+
+#[derive(Default)]
+struct Passing {
+    closed: BTreeSet<u16>,
+    /// Requests that came, by method.
+    counts: BTreeMap<u16, usize>,
+}
 
 impl Gate {
     pub fn close(&self, methods: &[rpc::Method]) {
         let numbers = methods.iter().map(|method| method.number);
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend(numbers);
+        self.passing().closed.extend(numbers);
     }
 
     pub fn open(&self) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.passing().closed.clear();
+    }
+
+    /// The requests that came since this was asked last, by method.
+    pub fn take_counts(&self) -> BTreeMap<u16, usize> {
+        std::mem::take(&mut self.passing().counts)
+    }
+
+    fn passing(&self) -> MutexGuard<'_, Passing> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lets_through(&self, method: u16) -> bool {
+        let mut passing = self.passing();
+        *passing.counts.entry(method).or_default() += 1;
+        !passing.closed.contains(&method)
     }
 }
 
@@ -114,7 +136,7 @@ struct Gated {
 
 impl Handler for Gated {
     fn handle(&self, request: Request, sink: ReplySink) -> Response {
-        if self.gate.0.lock().unwrap_or_else(PoisonError::into_inner).contains(&request.method) {
+        if !self.gate.lets_through(request.method) {
             return Box::pin(std::future::pending());
         }
         self.service.handle(request, sink)

@@ -2,13 +2,16 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
-mod common;
+#[path = "common/histograms.rs"]
+mod histograms;
 
-use common::histograms::STEPS;
-use common::Shard;
+use std::path::Path;
+
 use gyre_tsdb::disk::SimDisk;
 use gyre_tsdb::histogram::Histogram;
-use gyre_tsdb::{Decoded, NotABatch, SeriesBatch};
+use gyre_tsdb::labels::{self, Labels};
+use gyre_tsdb::{Decoded, Head, NotABatch, SeriesBatch};
+use histograms::{STEPS, histogram, is_histogram};
 use proptest::prelude::*;
 
 /// Labels, floats as bits, histograms.
@@ -21,20 +24,33 @@ fn samples() -> impl Strategy<Value = Vec<(String, i64, u64)>> {
     proptest::collection::vec(sample, 0..900)
 }
 
-/// A shard with these samples, some chunks of which are in files.
-fn shard(samples: &[(String, i64, u64)]) -> Shard {
-    let mut shard = Shard::start(&SimDisk::default(), 1 << 20);
+/// A head with these samples, some chunks of which are in files.
+fn head(samples: &[(String, i64, u64)]) -> Head {
+    let disk = SimDisk::default();
+    let mut head = Head::new(&disk, Path::new("shard")).unwrap();
     for some in samples.chunks(100) {
-        shard.append(some);
-        shard.flush(some[0].1 % 2 == 0);
+        for (name, t_ms, value) in some {
+            let bytes = labels::encode([("__name__", name.as_str())]);
+            let series = head.create(u128::from(name.as_bytes()[0]), Labels::parse(&bytes).unwrap()).unwrap();
+            if is_histogram(name, *value) {
+                head.apply_histogram(series, *t_ms, &histogram(*value));
+            } else {
+                head.apply(series, *t_ms, *value);
+            }
+        }
+        while let Some(flush) = head.sealed_mut().take_flush(some[0].1 % 2 == 0) {
+            flush.write(&disk).unwrap();
+            let view = flush.map(&disk).unwrap();
+            head.sealed_mut().flushed(&flush, view);
+        }
     }
-    shard
+    head
 }
 
-fn read(shard: &Shard, (min_ms, max_ms): (i64, i64)) -> SeriesBatch {
+fn read(head: &Head, (min_ms, max_ms): (i64, i64)) -> SeriesBatch {
     let mut batch = SeriesBatch::default();
-    for series in shard.head.select(&[]) {
-        shard.head.read(series, min_ms, max_ms, &mut batch);
+    for series in head.select(&[]) {
+        head.read(series, min_ms, max_ms, &mut batch);
     }
     batch
 }
@@ -67,7 +83,7 @@ proptest! {
     #[test]
     fn series_come_back_with_all_their_samples(samples in samples(), min_ms in -4_000_000i64..4_000_000) {
         let range = (min_ms, min_ms + 3_000_000);
-        let batch = read(&shard(&samples), range);
+        let batch = read(&head(&samples), range);
         let shipped = SeriesBatch::from_shipped(ship(&batch)).unwrap();
         prop_assert_eq!(decode(&shipped, range).unwrap(), decode(&batch, range).unwrap());
     }
@@ -78,7 +94,7 @@ proptest! {
         changes in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
         cut: Option<prop::sample::Index>,
     ) {
-        let mut bytes = ship(&read(&shard(&samples), (i64::MIN, i64::MAX)));
+        let mut bytes = ship(&read(&head(&samples), (i64::MIN, i64::MAX)));
         for (at, byte) in changes {
             let at = at.index(bytes.len());
             bytes[at] = byte;
