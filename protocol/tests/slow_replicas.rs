@@ -1,5 +1,7 @@
 //! Reads of which a replica does not answer for a while.
 
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
 use gyre_protocol::{DataReply, ReadOutcome, ReadRequest, Rules, ShardRead, VectorReply};
 use gyre_ring::{
     BatchId, BatchNumber, BatchSet, BootId, Epoch, Incarnation, NodeId, Replica, Segment, Shard, ShardCount,

@@ -182,6 +182,39 @@ fn a_reader_that_cannot_catch_up_says_so() {
 }
 
 #[test]
+fn segments_that_ended_empty_are_not_read_and_whoever_held_them_may_go() {
+    run(async {
+        let epochs = documents(&[&["a"], &["a", "b", "c"]]);
+        let rig = Rig::start(&NAMES, &epochs).await;
+        rig["b"].write(some_series(1_000, 0.0)).await;
+        // Until that is found out, the four segments that were a's alone are read there.
+        while rig["c"].sources().await != (4, 0) {
+            tokio::task::yield_now().await;
+        }
+        rig.see_all_but(&["a"]);
+        assert_eq!(rig["c"].query("m", 2_000).await.unwrap(), all_series(0.0));
+    });
+}
+
+#[test]
+fn segments_that_ended_with_data_are_read() {
+    run(async {
+        let epochs = documents(&[&["a"], &["a", "b", "c"]]);
+        let rig = Rig::start(&NAMES, &epochs[..1]).await;
+        rig["a"].write(some_series(1_000, 0.0)).await;
+        NAMES.iter().for_each(|name| rig[*name].learn(&epochs));
+        rig["b"].write(some_series(2_000, 100.0)).await;
+        // The first read has somebody look whether they are empty.
+        for _ in 0..3 {
+            let counts = rig["c"].query("count_over_time(m[1h]) == 2", 3_000).await.unwrap();
+            assert_eq!(counts.len(), 40);
+        }
+        rig.see_all_but(&["a"]);
+        assert!(rig["c"].query("m", 3_000).await.is_err(), "what a alone has cannot be read");
+    });
+}
+
+#[test]
 fn data_of_another_run_than_the_one_that_was_checked_is_refused() {
     run(async {
         let rig = Rig::start(&["a", "b", "c", "x"], &documents(&[&NAMES])).await;
@@ -209,7 +242,7 @@ fn a_replica_whose_data_does_not_come_can_be_avoided() {
         rig["b"].gate.close(&[SELECT]);
         let b = rig["b"].replicas.cluster.own().clone();
         for _ in 0..3 {
-            let plan = within(rig["x"].reader.plan(&tenant(), &[b.clone()])).await.unwrap();
+            let plan = within(rig["x"].reader.plan(&tenant(), std::slice::from_ref(&b))).await.unwrap();
             assert_eq!(rig["x"].evaluate(plan, "m", 2_000).await.unwrap(), all_series(0.0));
         }
     });
