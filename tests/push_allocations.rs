@@ -71,7 +71,7 @@ fn start(config: Config) -> SocketAddr {
         actix_web::rt::System::new().block_on(async move {
             let node = Arc::new(NodeHandle::default());
             let api = web::Data::new(Api::new(node.clone(), config));
-            let started = Node::start(&api.config, &api.telemetry.rpc, &node).await;
+            let started = Node::start(&api.config, &api.telemetry.cluster, &node).await;
             node.started(started.expect("the folder is empty"));
             let Listening { server, addresses, .. } = listen(api, 1).expect("any port will do");
             sender.send(addresses[0]).expect("the test waits");

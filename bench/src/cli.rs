@@ -12,7 +12,9 @@ use crate::error::{Error, Result};
 use crate::ingest::{self, RecordingSource, Scenario};
 use crate::process::machine;
 use crate::query::memory;
-use crate::server::{Gyre, ManagedFolder, Product, Prometheus, VictoriaMetrics, clean_up_on_signals};
+use crate::server::{
+    Gyre, GyreCluster, ManagedFolder, Product, Prometheus, VictoriaMetrics, clean_up_on_signals,
+};
 use crate::stream::recording::Recording;
 use crate::{alloc, query, report, targets};
 
@@ -46,6 +48,8 @@ enum ServerName {
     Gyre,
     /// gyre that leaves syncing to the system, as the peers do.
     GyreOs,
+    /// Three gyre processes as one cluster; CPU, memory and disk of all three.
+    GyreCluster,
 }
 
 #[derive(Debug, Args)]
@@ -140,15 +144,16 @@ impl Common {
     /// The servers, or an error that names the first absent program.
     fn products(&self) -> Result<Vec<Arc<dyn Product>>> {
         let gyre = || self.gyre.clone().unwrap_or_else(Gyre::sibling_program);
-        let product = |name: &ServerName| -> Arc<dyn Product> {
-            match name {
+        let product = |name: &ServerName| -> Result<Arc<dyn Product>> {
+            Ok(match name {
                 ServerName::Prometheus => Arc::new(Prometheus::receiver()),
                 ServerName::VictoriaMetrics => Arc::new(VictoriaMetrics::new()),
                 ServerName::Gyre => Arc::new(Gyre::committing(gyre())),
                 ServerName::GyreOs => Arc::new(Gyre::os_synced(gyre())),
-            }
+                ServerName::GyreCluster => Arc::new(GyreCluster::new(gyre())?),
+            })
         };
-        let products: Vec<_> = self.servers.iter().map(product).collect();
+        let products: Vec<_> = self.servers.iter().map(product).collect::<Result<_>>()?;
         match products.iter().find(|product| !product.program().exists()) {
             Some(absent) => {
                 Err(Error::Missing { program: absent.program().into(), hint: absent.how_to_get().into() })

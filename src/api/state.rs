@@ -59,7 +59,7 @@ impl Api {
         }
     }
 
-    /// From now on writes are refused and connections closed behind each answer.
+    /// From now on connections are closed behind each answer: their clients go elsewhere.
     pub fn start_draining(&self) {
         self.draining.store(true, Ordering::Release);
     }

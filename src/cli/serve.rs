@@ -59,7 +59,7 @@ async fn run(config: Config) -> io::Result<()> {
         announce(&address, &api.config);
         stops.next().await;
     }
-    tracing::info!("stopping: no new writes, finishing those in flight");
+    tracing::info!("stopping: no new connections, finishing what is in flight");
     api.start_draining();
     let stopping = handle.stop(true);
     tokio::select! {
@@ -96,7 +96,7 @@ async fn start(api: web::Data<Api>) -> io::Result<Arc<Node>> {
     let arbiter = Arbiter::new();
     arbiter.spawn_fn(move || {
         actix_web::rt::spawn(async move {
-            let started = Node::start(&api.config, &api.telemetry.rpc, &api.node).await;
+            let started = Node::start(&api.config, &api.telemetry.cluster, &api.node).await;
             // Nobody waits if the node is to stop already.
             let _ = tell.send(started);
         });

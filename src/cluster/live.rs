@@ -209,6 +209,14 @@ impl LiveCluster {
         tokio::time::timeout(REFRESH_MAX, caught_up).await.unwrap_or(false)
     }
 
+    /// Others are told that this node could hold replicas now. Until then they ask no epoch of it that would need it.
+    pub async fn recovered(&self) {
+        if let Some(asks) = &self.asks {
+            // An error: the cluster has stopped.
+            let _ = asks.send(Ask::Recovered).await;
+        }
+    }
+
     fn ways(&self) -> MutexGuard<'_, Ways> {
         self.ways.lock().unwrap_or_else(PoisonError::into_inner)
     }

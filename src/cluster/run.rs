@@ -32,6 +32,8 @@ pub(super) enum Ask {
     },
     /// To look into the bucket.
     LookAgain,
+    /// To tell others that the node could hold replicas.
+    Recovered,
 }
 
 impl Ask {
@@ -39,7 +41,7 @@ impl Ask {
     fn brings(&self, next: Epoch) -> bool {
         match self {
             Ask::Learn { documents, .. } => documents.iter().any(|document| document.epoch == next),
-            Ask::LookAgain => false,
+            Ask::LookAgain | Ask::Recovered => false,
         }
     }
 }
@@ -219,6 +221,7 @@ fn heed(
     for ask in asks {
         match ask {
             Ask::LookAgain => joining.look_again(),
+            Ask::Recovered => joining.set_recovered(),
             Ask::Learn { documents, done } => {
                 learners.push((documents.iter().map(|document| document.epoch).max(), done));
                 for document in documents {

@@ -97,6 +97,7 @@ pub struct Joining {
     checked_for: Option<Epoch>,
     is_compared: bool,
     serving: bool,
+    recovered: bool,
     /// When a bucket that is down is asked again, and how long to wait the next time.
     retry_at: Duration,
     retry_after: Duration,
@@ -115,6 +116,7 @@ impl Joining {
             checked_for: None,
             is_compared: false,
             serving: false,
+            recovered: false,
             retry_at: Duration::ZERO,
             retry_after: RETRY_MIN,
             last_error: None,
@@ -175,13 +177,18 @@ impl Joining {
         self.bucket == Bucket::Down
     }
 
-    /// What others should know of this node.
+    /// What others should know of this node. A member that reads its log yet could hold no replicas.
     pub fn announcement(&self) -> Announcement {
         Announcement {
-            ready: self.facts.is_some(),
+            ready: self.facts.is_some() && (self.recovered || !self.serving),
             cluster: self.facts.map(|facts| facts.cluster),
             newest_epoch: self.chain.newest().map(|document| document.epoch),
         }
+    }
+
+    /// From now on the node could hold replicas.
+    pub fn set_recovered(&mut self) {
+        self.recovered = true;
     }
 
     /// Asks the bucket again for documents, at the next step.

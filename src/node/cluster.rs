@@ -1,18 +1,17 @@
 //! The node's place in its cluster: alone, or among others once it knows their secret.
 
-use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use gyre_ring::{Member, NodeId, ShardCount, Weight, Zone};
 use gyre_tsdb::disk::OsDisk;
-use tokio::net::TcpListener;
+use tokio::net::TcpSocket;
 use tokio::sync::watch;
 
 use super::StartError;
 use super::data_dir::DataDir;
 use super::handle::{NodeHandle, Outlook, Stage};
-use super::network::{NetworkError, PeerRuntime, Sockets, secret};
+use super::network::{NetworkError, PeerRuntime, Sockets, listen, secret};
 use crate::cluster::bootstrap::{Data, Own, Waiting};
 use crate::cluster::epochs::{EpochError, EpochStore};
 use crate::cluster::local::LocalCopies;
@@ -201,7 +200,7 @@ impl Entrance {
             let _on_it = runtime.enter();
             LiveCluster::start(joining, gossip.clone(), calls)
         };
-        let door = Door { listener: sockets.rpc, local, metrics: metrics.clone(), gossip, runtime };
+        let door = Door { socket: sockets.rpc, local, metrics: metrics.clone(), gossip, runtime };
         Ok(Ok((live, door)))
     }
 }
@@ -218,9 +217,9 @@ async fn on<T: Send + 'static>(runtime: &PeerRuntime, future: impl Future<Output
     }
 }
 
-/// Where other nodes will come in: they wait there until the node has recovered.
+/// Where other nodes will come in once the node has recovered.
 pub(super) struct Door {
-    listener: std::net::TcpListener,
+    socket: TcpSocket,
     local: Arc<LocalNode>,
     metrics: RpcMetrics,
     gossip: Arc<Gossip>,
@@ -229,12 +228,13 @@ pub(super) struct Door {
 
 impl Door {
     /// Lets them in.
-    pub(super) fn open(self, handler: Arc<dyn Handler>) -> io::Result<PeerServer> {
-        let Door { listener, local, metrics, gossip, runtime } = self;
+    pub(super) fn open(self, handler: Arc<dyn Handler>) -> Result<PeerServer, NetworkError> {
+        let Door { socket, local, metrics, gossip, runtime } = self;
         let server = {
             let _on_it = runtime.enter();
-            let listener = TcpListener::from_std(listener)?;
-            Server::start(listener, local, ServerConfig::default(), handler, metrics)?
+            let listener = listen(socket)?;
+            Server::start(listener, local, ServerConfig::default(), handler, metrics)
+                .map_err(NetworkError::Server)?
         };
         Ok(PeerServer { server: Mutex::new(Some(server)), _gossip: gossip, _runtime: runtime })
     }

@@ -5,15 +5,15 @@
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use super::Node;
 use crate::cluster::LiveCluster;
 use crate::cluster::bootstrap::Waiting;
 use crate::cluster::membership::View;
 use crate::cluster::status::RingStatus;
-use crate::replica::read::metrics::ReadMetrics;
 
 /// The node is not there yet.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -47,9 +47,9 @@ pub(super) struct Outlook {
 /// A node, once it has started.
 #[derive(Default)]
 pub struct NodeHandle {
-    /// What its reads cost.
-    pub reads: ReadMetrics,
     node: OnceLock<Arc<Node>>,
+    /// Told when the node is there.
+    is_there: Notify,
     stage: Mutex<Stage>,
 }
 
@@ -57,6 +57,18 @@ impl NodeHandle {
     /// The node, or what is being waited for.
     pub fn get(&self) -> Result<&Arc<Node>, Starting> {
         self.node.get().ok_or_else(|| Starting(self.doing()))
+    }
+
+    /// Waits until the node is there, but not longer than this: whoever asks a node that starts again would rather wait
+    /// for a moment than be sent away.
+    pub async fn wait(&self, longest: Duration) {
+        let is_there = self.is_there.notified();
+        tokio::pin!(is_there);
+        // Registered before looking, so that nothing is missed in between.
+        is_there.as_mut().enable();
+        if self.node.get().is_none() {
+            let _ = tokio::time::timeout(longest, is_there).await;
+        }
     }
 
     /// Why the node does not serve writes now.
@@ -89,6 +101,7 @@ impl NodeHandle {
     pub fn started(&self, node: Arc<Node>) {
         // A handle is of one node only.
         let _ = self.node.set(node);
+        self.is_there.notify_waiters();
         self.enter(Stage::Opening);
     }
 

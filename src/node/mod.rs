@@ -44,7 +44,7 @@ use crate::replica::Coordinator;
 use crate::replica::local::Replicas;
 use crate::replica::read::plan::Reader;
 use crate::replica::service::ReplicaService;
-use crate::rpc::RpcMetrics;
+use crate::telemetry::ClusterMetrics;
 use crate::tenant::limits::Overrides;
 
 pub use self::messages::{
@@ -143,14 +143,14 @@ impl Node {
     /// the handle says how far it is.
     pub async fn start(
         config: &Config,
-        metrics: &RpcMetrics,
+        metrics: &ClusterMetrics,
         handle: &NodeHandle,
     ) -> Result<Arc<Self>, StartError> {
         let env = OsEnv::shared();
         let cores = available_parallelism().map_or(1, usize::from);
         let data_dir = DataDir::open(&config.data_dir, env.as_ref(), cores)?;
         let path = data_dir.path.display().to_string();
-        let (cluster, door) = cluster::join(config, &data_dir, env.clone(), metrics, handle).await?;
+        let (cluster, door) = cluster::join(config, &data_dir, env.clone(), &metrics.rpc, handle).await?;
         let boot = BootId(env.random());
         let overrides = Arc::new(config.tenant_limits());
         let (lanes, sync) = (data_dir.facts.lanes, config.wal_sync == WalSync::Commit);
@@ -163,18 +163,18 @@ impl Node {
             overrides.clone(),
             sync,
         )
-        .map_err(|source| StartError::Io { path: path.clone(), source })?;
+        .map_err(|source| StartError::Io { path, source })?;
         tell(&storage.recovery);
         let replicas = Arc::new(Replicas { shards: storage.shards.clone(), cluster: cluster.clone() });
         let coordinator = Coordinator::new(replicas.clone(), cluster.state().facts.seed);
-        let reader = Reader::new(replicas.clone(), handle.reads.clone());
+        let reader = Reader::new(replicas.clone(), metrics.reads.clone());
         tokio::spawn(replicas.clone().seal_what_ends());
         tokio::spawn(replicas.clone().repair());
         let options = engine_options(config, cores);
         let pool = BatchPool::new(cores, REQUESTS_PASSED_ON_BYTES_MAX);
         let service = Arc::new(ReplicaService::new(replicas, boot, pool));
-        let peers = door.map(|door| door.open(service)).transpose();
-        let peers = peers.map_err(|source| StartError::Io { path, source })?;
+        let peers = door.map(|door| door.open(service)).transpose()?;
+        cluster.recovered().await;
         Ok(Arc::new(Node {
             storage,
             coordinator,

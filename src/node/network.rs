@@ -6,19 +6,23 @@
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, ToSocketAddrs, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs, UdpSocket};
 use std::ops::Deref;
 use std::path::Path;
 
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::cluster::membership::gossip::GossipError;
 use crate::config::{Config, ListenAddress};
-use crate::rpc::identity::SecretTooShort;
 use crate::rpc::Secret;
+use crate::rpc::identity::SecretTooShort;
 
 /// Threads that talk to other nodes. They encode and decode; nothing that they do waits.
 const THREADS: usize = 2;
+
+/// Connections of peers that the system holds until they are accepted.
+const CONNECTIONS_WAITING_MAX: u32 = 1024;
 
 /// No secret is longer; a file that is was named by mistake.
 const SECRET_BYTES_MAX: u64 = 4096;
@@ -55,6 +59,9 @@ pub enum NetworkError {
         /// The trouble.
         source: io::Error,
     },
+    /// The server on it.
+    #[error("rpc.listen: cannot serve other nodes: {0}")]
+    Server(io::Error),
     /// Gossip.
     #[error("gossip.listen: {0}")]
     Gossip(#[from] GossipError),
@@ -115,8 +122,9 @@ pub(super) fn secret(path: &Path) -> Result<Secret, NetworkError> {
 
 /// The sockets of a node, and what it tells others of them.
 pub(super) struct Sockets {
-    /// Where peers connect to.
-    pub(super) rpc: TcpListener,
+    /// Where peers connect to. The port is taken, but until somebody listens they are refused at once, rather than left
+    /// waiting for a node that reads its log.
+    pub(super) rpc: TcpSocket,
     /// Where they are told to.
     pub(super) rpc_told: SocketAddr,
     /// Where the node gossips. Opened by the gossip itself.
@@ -133,9 +141,7 @@ impl Sockets {
             move |source| NetworkError::Listen { setting, address, source }
         };
         let (address, setting) = (&config.rpc_listen, "rpc.listen");
-        let rpc =
-            TcpListener::bind((address.host.as_str(), address.port)).map_err(failed(setting, address))?;
-        rpc.set_nonblocking(true).map_err(failed(setting, address))?;
+        let rpc = bind(address).map_err(failed(setting, address))?;
         let bound = rpc.local_addr().map_err(failed(setting, address))?;
         let rpc_told = told(bound, setting, config)?;
         let (address, setting) = (&config.gossip_listen, "gossip.listen");
@@ -143,6 +149,22 @@ impl Sockets {
         let gossip_told = told(gossip, setting, config)?;
         Ok(Sockets { rpc, rpc_told, gossip, gossip_told })
     }
+}
+
+fn bind(address: &ListenAddress) -> io::Result<TcpSocket> {
+    let address = resolve(address)?;
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    // Connections of the run before may be known to the system still.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    Ok(socket)
+}
+
+/// Lets peers connect.
+pub(super) fn listen(socket: TcpSocket) -> Result<TcpListener, NetworkError> {
+    let address = socket.local_addr().map(|address| address.to_string()).unwrap_or_default();
+    let listening = socket.listen(CONNECTIONS_WAITING_MAX);
+    listening.map_err(|source| NetworkError::Listen { setting: "rpc.listen", address, source })
 }
 
 fn resolve(address: &ListenAddress) -> io::Result<SocketAddr> {
@@ -191,6 +213,8 @@ fn own_address_towards(bound: SocketAddr, to: SocketAddr) -> Option<IpAddr> {
 
 #[cfg(test)]
 mod tests {
+    use std::net::TcpStream;
+
     use super::*;
     use crate::config::Seeds;
 
@@ -220,6 +244,24 @@ mod tests {
             Some(Ipv4Addr::LOCALHOST.into())
         );
         assert_eq!(own_address_towards("0.0.0.0:7".parse().unwrap(), "[::1]:9".parse().unwrap()), None);
+    }
+
+    #[test]
+    fn a_port_is_taken_before_anybody_listens_on_it() {
+        let any_port = ListenAddress { port: 0, ..ListenAddress::default() };
+        let sockets = Sockets::open(&Config { rpc_listen: any_port, ..Config::default() }).unwrap();
+        assert_ne!(sockets.rpc_told.port(), 0);
+        let refused = TcpStream::connect(sockets.rpc_told).map_err(|error| error.kind());
+        assert_eq!(refused.unwrap_err(), io::ErrorKind::ConnectionRefused);
+        let runtime = PeerRuntime::start().unwrap();
+        let _on_it = runtime.enter();
+        let listener = listen(sockets.rpc).unwrap();
+        assert!(TcpStream::connect(sockets.rpc_told).is_ok());
+        let told = sockets.rpc_told;
+        let taken = ListenAddress { port: told.port(), ..ListenAddress::default() };
+        let error = Sockets::open(&Config { rpc_listen: taken, ..Config::default() }).map(drop).unwrap_err();
+        assert!(error.to_string().starts_with(&format!("rpc.listen: cannot listen on {told}: ")), "{error}");
+        drop(listener);
     }
 
     #[test]

@@ -85,12 +85,7 @@ impl StorageEngine {
         sync: bool,
     ) -> io::Result<Self> {
         let disk = Arc::new(OsDisk);
-        let layout = Layout {
-            disk: disk.clone(),
-            wal: path.join(WAL),
-            shards: path.join("shards"),
-            seed,
-        };
+        let layout = Layout { disk: disk.clone(), wal: path.join(WAL), shards: path.join("shards"), seed };
         let begin = Instant::now();
         let recovered = recover(&layout, lanes)?;
         let mut recovery = Recovery { duration: begin.elapsed(), ..Recovery::default() };

@@ -91,11 +91,7 @@ impl Replicas {
         Ok(admission)
     }
 
-    async fn admit(
-        &self,
-        shard: &Arc<ShardHandle>,
-        part: &Arc<RequestPart>,
-    ) -> Result<Admitted, FirstError> {
+    async fn admit(&self, shard: &Arc<ShardHandle>, part: &Arc<RequestPart>) -> Result<Admitted, FirstError> {
         let mut may_activate = true;
         loop {
             match shard.actor.ask(Admit { part: part.clone() }).await {
@@ -177,7 +173,8 @@ impl Replicas {
                 }
             }
         });
-        let gone = || FirstError::NoQuorum { acked: 0, needed: 1, reasons: "the node is shutting down".into() };
+        let gone =
+            || FirstError::NoQuorum { acked: 0, needed: 1, reasons: "the node is shutting down".into() };
         decision.await.unwrap_or_else(|_| Err(gone()))
     }
 
@@ -216,7 +213,9 @@ impl Replicas {
             match reply.map_err(|error| other(error.to_string()))? {
                 AppendReply::Durable => return Ok(()),
                 AppendReply::LabelsMissing if !batch.repeats_labels => batch.repeats_labels = true,
-                AppendReply::LabelsMissing => return Err(other("it asks for labels again and again".to_owned())),
+                AppendReply::LabelsMissing => {
+                    return Err(other("it asks for labels again and again".to_owned()));
+                }
                 AppendReply::Refused(refused) => {
                     self.cluster.learn(documents_from_wire(&refused.documents)).await;
                     return Err(match refused.reason {

@@ -5,9 +5,7 @@ use tokio::time::Instant;
 
 use super::call::{self, head_for};
 use super::first::{FirstError, REPLICA_MAX};
-use super::messages::{
-    self, AdmitReply, AdmitRequest, AdmittedCounts, RefusedBecause, documents_from_wire,
-};
+use super::messages::{self, AdmitReply, AdmitRequest, AdmittedCounts, RefusedBecause, documents_from_wire};
 use super::outgoing::OutgoingBatch;
 use crate::cluster::live::LiveCluster;
 use crate::rpc::{Outgoing, codec};
@@ -65,7 +63,11 @@ pub fn counts(admission: Admission) -> AdmittedCounts {
         repeated: admission.repeated,
         histograms: admission.histograms,
         reduced_histograms: admission.reduced_histograms,
-        refused: admission.refused.into_iter().map(|(reason, samples)| (reason.into_owned(), samples)).collect(),
+        refused: admission
+            .refused
+            .into_iter()
+            .map(|(reason, samples)| (reason.into_owned(), samples))
+            .collect(),
         first: admission.first,
         not_canonical: admission.not_canonical,
     }

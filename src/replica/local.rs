@@ -167,7 +167,12 @@ impl Replicas {
                 }
             }
         };
-        segments.iter().zip(sealed).filter(|(_, sealed)| *sealed).map(|(segment, _)| segment.clone()).collect()
+        segments
+            .iter()
+            .zip(sealed)
+            .filter(|(_, sealed)| *sealed)
+            .map(|(segment, _)| segment.clone())
+            .collect()
     }
 
     /// Seals segments that have ended; for each, whether it is durably sealed.

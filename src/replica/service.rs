@@ -10,11 +10,12 @@ use gyre_ring::{BatchId, BatchNumber, BatchSet, BootId, HashSeed, Segment};
 use super::first::FirstError;
 use super::forward;
 use super::local::{Replicas, find};
-use super::pull::give::give;
 use super::messages::{
-    self, AdmitReply, AdmitRequest, AppendReply, AppendRequest, SealReply, SealRequest, ShowsReply,
-    ShowsRequest, PullReply, PullRequest, SetOnWire, VectorOnWire, VectorsReply, VectorsRequest, documents_from_wire,
+    self, AdmitReply, AdmitRequest, AppendReply, AppendRequest, PullReply, PullRequest, SealReply,
+    SealRequest, SetOnWire, ShowsReply, ShowsRequest, VectorOnWire, VectorsReply, VectorsRequest,
+    documents_from_wire,
 };
+use super::pull::give::give;
 use super::read::messages::{LABELS, SELECT};
 use super::read::serve;
 use crate::actor::Gone;

@@ -383,13 +383,7 @@ impl Appender<'_> {
         Ok(series)
     }
 
-    fn refuse_all(
-        &mut self,
-        batch: &RequestPart,
-        entry: &Entry,
-        window: &Window,
-        admission: &mut Admission,
-    ) {
+    fn refuse_all(&mut self, batch: &RequestPart, entry: &Entry, window: &Window, admission: &mut Admission) {
         let refuse = |admission: &mut Admission, t_ms: i64| {
             let refusal = window.refusal(t_ms, batch.labels(entry));
             let explain = || refusal.of_sample(&self.tenant.id, t_ms, batch.labels(entry));

@@ -312,7 +312,11 @@ impl Encoding<'_> {
     }
 
     /// Likewise; what was encoded is this, and is noted as durable when it is.
-    pub fn commit_mark(self, state: &Arc<SegmentState>, mark: Mark) -> oneshot::Receiver<Result<(), LaneError>> {
+    pub fn commit_mark(
+        self,
+        state: &Arc<SegmentState>,
+        mark: Mark,
+    ) -> oneshot::Receiver<Result<(), LaneError>> {
         self.finish(Some((state.clone(), mark)))
     }
 

@@ -16,6 +16,8 @@ mod histogram;
 pub mod lane;
 pub mod read;
 pub mod recover;
+#[cfg(test)]
+mod recover_tests;
 pub mod refusal;
 pub mod segment_name;
 pub mod segment_state;

@@ -65,6 +65,10 @@ pub struct RecoveredShard {
     pub last_record: Option<WalPosition>,
     /// Where its snapshot begins to need the log; `None` if there is no snapshot.
     pub snapshot: Option<WalPosition>,
+    /// Whether acknowledged samples or batches of it may be lost: its snapshots or the log are damaged where its
+    /// records were or may have been. Once a snapshot is taken the next start does not see this any more; who must
+    /// remember it writes it down before. Damaged sealed chunks are not seen here, but by whoever reads them.
+    pub damaged: bool,
     /// Sealed chunks that could not be written out.
     pub unwritten: Vec<Flush>,
 }
@@ -187,6 +191,8 @@ impl<'a> Recovery<'a> {
             vector: decode_note(&loaded.begin.note),
             last_record: None,
             snapshot: found.then_some(loaded.begin.position),
+            // The log may begin where the first of the snapshots did that cannot be read.
+            damaged: !found && !loaded.skipped.is_empty(),
             unwritten: Vec::new(),
         });
         Ok(self.shards.len() - 1)
@@ -200,7 +206,7 @@ impl<'a> Recovery<'a> {
         positions.map(|position| position.file + u64::from(position.offset > 0)).max().unwrap_or(1)
     }
 
-    fn finish(self, report: ReplayReport) -> io::Result<RecoveredLane> {
+    fn finish(mut self, report: ReplayReport) -> io::Result<RecoveredLane> {
         if let Some(error) = self.failure {
             return Err(error);
         }
@@ -211,10 +217,19 @@ impl<'a> Recovery<'a> {
             );
         }
         for damage in &report.damage {
-            tracing::error!(
-                file = %damage.file.display(), offset = damage.offset, bytes = damage.bytes,
-                "write-ahead log is damaged; acknowledged samples may be lost"
-            );
+            match damage.missing_file() {
+                Some(first) => tracing::error!(
+                    file = %damage.file.display(), first,
+                    "write-ahead log lacks files before this one; acknowledged samples may be lost"
+                ),
+                None => tracing::error!(
+                    file = %damage.file.display(), offset = damage.offset, bytes = damage.bytes,
+                    "write-ahead log is damaged; acknowledged samples may be lost"
+                ),
+            }
+        }
+        for (stream, shard) in self.shards.iter_mut().enumerate() {
+            shard.damaged |= report.damage.iter().any(|damage| damage.may_concern(stream, shard.snapshot));
         }
         if self.lost_samples > 0 {
             tracing::error!(
@@ -224,6 +239,11 @@ impl<'a> Recovery<'a> {
         }
         let Recovery { shards, samples, lost_samples, .. } = self;
         Ok(RecoveredLane { shards, report, lost_samples, samples })
+    }
+
+    fn lose_sample(&mut self, stream: usize) {
+        self.lost_samples += 1;
+        self.shards[stream].damaged = true;
     }
 
     /// Writes sealed chunks out, so that replaying hours of data needs no more memory than taking it did.
@@ -278,8 +298,10 @@ impl Replay for Recovery<'_> {
 
     fn series(&mut self, stream: usize, number: u32, canonical_labels: &[u8]) {
         let key = self.layout.seed.key(canonical_labels);
-        if !self.shards[stream].head.replay_series(number, key.0, canonical_labels) {
-            let segment = &self.shards[stream].segment;
+        let shard = &mut self.shards[stream];
+        if !shard.head.replay_series(number, key.0, canonical_labels) {
+            shard.damaged = true;
+            let segment = &shard.segment;
             tracing::error!(%segment, number, "series in the write-ahead log is not the one that is there");
         }
     }
@@ -292,7 +314,7 @@ impl Replay for Recovery<'_> {
             Some(value) if shard.head.is_known(series) => {
                 shard.head.apply(series, sample.t_ms, value);
             }
-            _ => self.lost_samples += 1,
+            _ => self.lose_sample(stream),
         }
     }
 
@@ -303,7 +325,7 @@ impl Replay for Recovery<'_> {
         if shard.head.is_known(series) {
             shard.head.apply_histogram(series, t_ms, histogram);
         } else {
-            self.lost_samples += 1;
+            self.lose_sample(stream);
         }
     }
 

@@ -335,9 +335,17 @@ impl Shards {
         let end = shard.lane.position();
         futures_executor::block_on(shard.lane.barrier()).map_err(std::io::Error::other)?;
         let lane = shard.lane.number;
+        // The new head does not know the bases that the dead one had in this frame.
+        shard.lane.encode().map_err(std::io::Error::other)?.encoder().begin_frame();
         let (recovered, _) = recover_shard(&self.layout, lane, &shard.segment, end)?;
-        let parts =
-            self.parts(shard.segment.clone(), Some(recovered), &shard.tenant, &shard.lane, shard.stream, &shard.state);
+        let parts = self.parts(
+            shard.segment.clone(),
+            Some(recovered),
+            &shard.tenant,
+            &shard.lane,
+            shard.stream,
+            &shard.state,
+        );
         shard.actor.replace(self.spawn(parts, lane));
         Ok(())
     }

@@ -13,6 +13,7 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
 use crate::node::handle::NodeHandle;
+use crate::replica::read::metrics::ReadMetrics;
 use crate::rpc::RpcMetrics;
 use crate::version;
 
@@ -32,8 +33,17 @@ pub struct Telemetry {
     pub tenants: tenant::TenantMetrics,
     /// How long requests take.
     pub requests: http::RequestDurations,
-    /// What travels between this node and others.
+    /// What is between this node and others.
+    pub cluster: ClusterMetrics,
+}
+
+/// Metrics of what is between this node and others.
+#[derive(Clone, Debug)]
+pub struct ClusterMetrics {
+    /// What travels.
     pub rpc: RpcMetrics,
+    /// Where reads go.
+    pub reads: ReadMetrics,
 }
 
 impl Telemetry {
@@ -47,11 +57,12 @@ impl Telemetry {
         );
         let tenants = tenant::TenantMetrics::register(&mut registry);
         let requests = http::RequestDurations::register(&mut registry);
-        let rpc = RpcMetrics::register(&mut registry);
-        node.reads.register(&mut registry);
+        let cluster =
+            ClusterMetrics { rpc: RpcMetrics::register(&mut registry), reads: ReadMetrics::default() };
+        cluster.reads.register(&mut registry);
         registry.register_collector(Box::new(node::NodeCollector(node)));
         registry.register_collector(Box::new(process::ProcessCollector));
-        Self { registry, tenants, requests, rpc }
+        Self { registry, tenants, requests, cluster }
     }
 
     /// Everything in OpenMetrics text format.

@@ -341,6 +341,27 @@ fn two_runs_of_one_data_directory_at_two_addresses_are_refused() {
 }
 
 #[test]
+fn a_copy_of_a_running_data_directory_is_refused_when_the_original_does_not_die() {
+    let mut scene = with_members(vec![member("a", 1), member("b", 2)]);
+    let mut earlier = ready("a", 1);
+    (earlier.generation, earlier.alive) = (4, false);
+    scene.peers = vec![ready("b", 2), earlier];
+    // At its own address that is this node before it was started again.
+    assert_eq!(scene.decide(), Step::Serve(vec![]));
+    // At another one it may be heard of next.
+    scene.peers[1].rpc = "moved:9010".to_owned();
+    assert_eq!(scene.decide(), Step::Wait(Waiting::Others));
+    scene.since_start = LISTEN_MAX;
+    assert_eq!(scene.decide(), Step::Serve(vec![]));
+    scene.peers[1].alive = true;
+    assert_eq!(scene.decide(), Step::Wait(Waiting::EarlierRun { rpc: "moved:9010".to_owned() }));
+    scene.since_start = DUPLICATE_AFTER;
+    assert!(scene.refused().contains("moved:9010 is node a on a copy of this data directory"));
+    scene.serving = true;
+    assert!(matches!(scene.decide(), Step::Serve(_)));
+}
+
+#[test]
 fn strangers_of_other_clusters_are_shown_to_members_and_stop_newcomers() {
     let mut scene = with_members(vec![member("a", 1), member("b", 2)]);
     let stranger = peer(member("z", 9), Some(THEIRS.cluster));

@@ -84,7 +84,9 @@ impl Node {
         let running = tokio::spawn(async move {
             let waiting = watch::Sender::default();
             join(&mut joining, membership.as_ref(), &waiting).await.unwrap();
-            sender.send_replace(Some(LiveCluster::start(joining, membership, calls)));
+            let live = LiveCluster::start(joining, membership, calls);
+            live.recovered().await;
+            sender.send_replace(Some(live));
             sender.closed().await;
         });
         Node { gossip, live, running, _data: data }

@@ -132,6 +132,7 @@ async fn simulate(seed: u64) {
         match node.joining.step(&view).await {
             Ok(Progress::Serving(_)) => {
                 node.serving = true;
+                node.joining.set_recovered();
                 let newest = node.joining.chain().newest().expect("a member has a document");
                 let listed = newest.member(&node.own.member.node);
                 assert_eq!(listed.map(|m| m.incarnation), Some(node.own.member.incarnation));

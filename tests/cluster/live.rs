@@ -119,6 +119,19 @@ fn documents_of_peers_are_acted_upon_while_the_bucket_hangs() {
 }
 
 #[test]
+fn a_member_says_that_it_is_ready_once_it_has_recovered() {
+    run(async {
+        let scene = Scene::new();
+        let (live, _) = scene.join().await;
+        assert!(!scene.membership.announced().ready, "it reads its log");
+        live.recovered().await;
+        while !scene.membership.announced().ready {
+            tokio::task::yield_now().await;
+        }
+    });
+}
+
+#[test]
 fn documents_that_lead_nowhere_are_answered_too() {
     run(async {
         let scene = Scene::new();

@@ -1,6 +1,7 @@
 //! Nodes become one cluster in whatever order they start, and stay one when some of them die, pause or lose their disk.
 
 use std::fs;
+use std::net::{SocketAddr, TcpStream};
 use std::thread;
 
 use serde_json::Value;
@@ -125,6 +126,29 @@ fn a_dead_or_paused_member_stays_one_and_a_wiped_one_comes_back_as_another() {
     cluster.nodes.iter_mut().for_each(crate::cluster::Node::start);
     let again = cluster.wait_for_members(3);
     assert_eq!((&again["epoch"], &again["members"][2]["incarnation"]), (&wiped["epoch"], own));
+}
+
+#[test]
+fn a_node_that_waits_for_others_stops_when_it_is_told_to() {
+    let mut cluster = Cluster::new(2);
+    cluster.nodes[0].start();
+    cluster.nodes[0].wait_unready("starting: waiting to hear of other nodes");
+    assert_eq!(cluster.nodes[0].terminate().code(), Some(0));
+    cluster.nodes.iter_mut().for_each(crate::cluster::Node::start);
+    cluster.wait_for_members(2);
+}
+
+#[test]
+fn a_node_that_listens_on_all_addresses_is_reached_by_the_others() {
+    let mut cluster = Cluster::new(2);
+    let everywhere = cluster.nodes[0].everywhere();
+    cluster.nodes[0].start_with(&everywhere);
+    cluster.nodes[1].start();
+    let ring = cluster.wait_for_members(2);
+    let address: SocketAddr = ring["members"][0]["gossip"]["address"].as_str().unwrap().parse().unwrap();
+    assert!(!address.ip().is_unspecified());
+    assert_eq!(address.port(), cluster.nodes[0].rpc.port());
+    assert!(TcpStream::connect(address).is_ok(), "that is where it serves other nodes");
 }
 
 #[test]

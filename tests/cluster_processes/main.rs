@@ -1,4 +1,4 @@
-//! Clusters of real processes: how they come to be, and who is refused.
+//! Clusters of real processes: how they come to be, who is refused, and what a dead, paused, wiped or restarted node costs.
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
@@ -12,5 +12,8 @@ mod series;
 
 mod already_there;
 mod bootstrap;
+mod ledger;
+mod load;
 mod reads;
 mod refusals;
+mod replication;

@@ -37,7 +37,8 @@ pub struct Node {
     pub data: PathBuf,
     /// Where it serves HTTP.
     pub http: SocketAddr,
-    rpc: SocketAddr,
+    /// Where it serves other nodes.
+    pub rpc: SocketAddr,
     gossip: SocketAddr,
     seeds: String,
     folder: PathBuf,
@@ -132,6 +133,12 @@ impl Node {
             .args(flags);
         let process = command.stdout(Stdio::null()).stderr(Stdio::from(log)).spawn();
         self.process = Some(process.expect("the program starts"));
+    }
+
+    /// Flags with which it listens for other nodes on all addresses of the machine.
+    pub fn everywhere(&self) -> [String; 2] {
+        let flag = |name: &str, port: u16| format!("--{name}.listen=0.0.0.0:{port}");
+        [flag("rpc", self.rpc.port()), flag("gossip", self.gossip.port())]
     }
 
     /// Waits until it serves.

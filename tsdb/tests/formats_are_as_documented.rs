@@ -299,6 +299,32 @@ fn a_version_of_the_future_is_damage_with_a_place_not_garbage() {
     assert_eq!(shard.content(), Content::new());
 }
 
+#[test]
+fn records_that_are_as_they_were_written_are_never_cut_off_as_torn() {
+    let header = b"GYREWAL\0\x01\0\0\0".to_vec();
+    let stream = [&[0][..], b"tenant/0-of-1@1"].concat();
+    let batch = [&[0][..], &BOOT, &[1, 1, 0]].concat();
+    let mut lost_name = record(2, &stream);
+    lost_name[14] ^= 1;
+    for (records, damaged_bytes) in [
+        // The last record is of a type of the future.
+        (vec![record(1, &[]), record(2, &stream), record(99, b"news")], vec![17]),
+        // The last record is of a stream whose name was lost.
+        (
+            vec![record(1, &[]), lost_name.clone(), record(1, &[]), record(3, &batch)],
+            vec![lost_name.len() as u64, batch.len() as u64 + 13],
+        ),
+    ] {
+        let file = [header.clone(), records.concat()].concat();
+        let disk = SimDisk::default();
+        put_file(&disk, "wal/0/0000000001.wal", &file);
+        let shard = Shard::start(&disk, 1 << 20);
+        assert_eq!(shard.report.torn, None);
+        assert_eq!(shard.report.damage.iter().map(|d| d.bytes).collect::<Vec<_>>(), damaged_bytes);
+        assert_eq!(disk.read(Path::new("wal/0/0000000001.wal")).unwrap(), file);
+    }
+}
+
 /// A log and a snapshot with all that can be in them; whether the log ends with a seal.
 fn filled(sealed: bool) -> (SimDisk, Content) {
     let disk = SimDisk::default();

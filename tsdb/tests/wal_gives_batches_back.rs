@@ -279,3 +279,25 @@ fn a_shard_that_goes_on_under_another_id_has_the_batches_of_both() {
     assert_eq!(got.iter().map(|batch| batch.samples[0].value).collect::<Vec<_>>(), [10, 20, 30, 40]);
     assert_eq!(missing, []);
 }
+
+#[test]
+fn a_base_that_was_lost_after_a_rebuild_is_noticed_and_no_older_one_taken_for_it() {
+    let mut shard = Shard::start(&SimDisk::default(), 1 << 20);
+    let write = |shard: &mut Shard, number: u64, base: &mut WalBase| {
+        let begin = shard.encoder.position();
+        shard.encoder.sample(SeriesRef(0), 1000 * number as i64, number * 0x1234_5678, base);
+        shard.encoder.finish_batch(StreamId(0), STREAM, name(number));
+        begin.offset as usize
+    };
+    write(&mut shard, 1, &mut WalBase::default());
+    // The shard is rebuilt from the log; its series know of no base.
+    let mut base = WalBase::default();
+    shard.encoder.begin_frame();
+    let hit = write(&mut shard, 2, &mut base);
+    write(&mut shard, 3, &mut base);
+    shard.commit().unwrap();
+    let file = shard.disk.list(Path::new(LANE)).unwrap().pop().unwrap();
+    shard.disk.damage(&file, |bytes| bytes[hit + 30] ^= 1).unwrap();
+    let (got, missing) = read(&shard, &[1, 2, 3]);
+    assert_eq!((numbers(&got), missing), (vec![1], vec![2, 3]));
+}

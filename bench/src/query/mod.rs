@@ -74,7 +74,7 @@ pub fn run(
     eprintln!("waiting for background work");
     std::thread::sleep(COMPACTION_SETTLE);
     for server in &servers {
-        server.process().wait_quiescent(QUIET, QUIET_LIMIT)?;
+        server.processes().wait_quiescent(QUIET, QUIET_LIMIT)?;
     }
 
     let queries = mix::mix((shape.end_ms - END_BEFORE_MS) | 1);
@@ -98,7 +98,7 @@ fn measure(query: &mix::Query, servers: &[Server], rounds: usize) -> Result<Row>
 
     let mut walls = vec![Vec::new(); servers.len()];
     let cpu_seconds =
-        || servers.iter().map(|server| server.process().cpu_seconds()).collect::<Result<Vec<f64>>>();
+        || servers.iter().map(|server| server.processes().cpu_seconds()).collect::<Result<Vec<f64>>>();
     // Over all rounds at once: the kernel counts threads that have ended in steps of 10 ms only.
     let cpu_before = cpu_seconds()?;
     for _ in 0..rounds.max(1) {

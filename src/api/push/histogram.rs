@@ -184,7 +184,9 @@ fn put_side(out: &mut Vec<u8>, side: &Side, kind: Kind, [spans, deltas, counts]:
         put_bytes_field(out, spans, &message);
     }
     match kind {
-        Kind::Float => put_packed(out, counts, &side.counts, |packed, count| packed.extend(count.to_le_bytes())),
+        Kind::Float => {
+            put_packed(out, counts, &side.counts, |packed, count| packed.extend(count.to_le_bytes()))
+        }
         Kind::Integer => {
             let mut left = 0u64;
             put_packed(out, deltas, &side.counts, |packed, count| {

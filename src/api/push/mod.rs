@@ -117,9 +117,6 @@ async fn try_push(request: &HttpRequest, payload: web::Payload, api: &Api) -> Re
     let Some(tenant_id) = api.tenant_id(request) else {
         return Err(Refusal::new(StatusCode::UNAUTHORIZED, "no org id"));
     };
-    if api.is_draining() {
-        return Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "this node is shutting down"));
-    }
     let node = api.node.get()?;
     let header = |name: HeaderName| match request.headers().get(name) {
         Some(value) => value.to_str().unwrap_or("an unreadable"),

@@ -222,9 +222,10 @@ fn epochs(s: &Situation<'_>, facts: ClusterFacts) -> Step {
     let listed = newest.member(&s.own.member.node);
     match listed {
         Some(member) if member.incarnation == s.own.member.incarnation => {
-            let heard = s.alone || has_heard(s) || s.since_start >= LISTEN_MAX;
-            if !s.serving && !heard {
-                return Step::Wait(Waiting::Others);
+            if !s.serving
+                && let Some(step) = listen(s)
+            {
+                return step;
             }
             if *member != s.own.member && s.bucket != Bucket::Down {
                 // Other settings than the document has. Serving does not wait for the change.
@@ -237,6 +238,26 @@ fn epochs(s: &Situation<'_>, facts: ClusterFacts) -> Step {
         _ if s.bucket == Bucket::Down => Step::Wait(Waiting::Bucket),
         _ => join(s, facts, newest, listed),
     }
+}
+
+/// What a member that starts again waits for before it serves. Its data directory may be a copy of one that is in use: at
+/// another address than its own an earlier run must be dead, which gossip takes some rounds to say.
+fn listen(s: &Situation<'_>) -> Option<Step> {
+    let mut earlier = s.view.peers.iter().filter(|peer| {
+        peer.replica() == s.own.member.replica()
+            && peer.generation < s.own.generation
+            && peer.rpc != s.own.rpc
+    });
+    let elsewhere = earlier.clone().next().is_some();
+    let heard = s.alone || (has_heard(s) && !elsewhere) || s.since_start >= LISTEN_MAX;
+    if !heard {
+        return Some(Step::Wait(Waiting::Others));
+    }
+    let Peer { rpc, member, .. } = earlier.find(|peer| peer.alive)?;
+    if s.since_start < DUPLICATE_AFTER {
+        return Some(Step::Wait(Waiting::EarlierRun { rpc: rpc.clone() }));
+    }
+    Some(Step::Refuse(Refusal::Told(Alarm::SameData { node: member.node.clone(), rpc: rpc.clone() })))
 }
 
 /// The first document.

@@ -43,11 +43,11 @@ pub async fn give(
     let (disk, folder) = (layout.disk.clone(), layout.lane(shard.lane.number));
     let stream_name = segment_name::encode(&shard.segment);
     let reading = tokio::task::spawn_blocking(move || {
-        read_batches(disk.as_ref(), &folder, end, &stream_name, &names, &mut |batch| {
-            match batches.blocking_send(batch) {
-                Ok(()) => ControlFlow::Continue(()),
-                Err(_) => ControlFlow::Break(()),
-            }
+        read_batches(disk.as_ref(), &folder, end, &stream_name, &names, &mut |batch| match batches
+            .blocking_send(batch)
+        {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(_) => ControlFlow::Break(()),
         })
     });
     let mut sender = Sender::new(shard, layout.seed);
@@ -162,7 +162,8 @@ impl SampleSource for LoggedSource {
         samples.sort_by_key(|sample| sample.series);
         let mut histograms: Vec<_> = self.batch.histograms.iter().collect();
         histograms.sort_by_key(|sample| sample.series);
-        let (mut samples, mut histograms) = (samples.into_iter().peekable(), histograms.into_iter().peekable());
+        let (mut samples, mut histograms) =
+            (samples.into_iter().peekable(), histograms.into_iter().peekable());
         let mut message = Vec::new();
         for series in &self.series {
             out.series(series.key, || &series.labels);

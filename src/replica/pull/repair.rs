@@ -108,7 +108,9 @@ impl Replicas {
                     );
                 }
             }
-            Err(error) => tracing::warn!(segment = %shard.segment, peer = %from, %error, "cannot pull missing batches"),
+            Err(error) => {
+                tracing::warn!(segment = %shard.segment, peer = %from, %error, "cannot pull missing batches")
+            }
         }
     }
 }

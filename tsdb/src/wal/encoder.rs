@@ -17,7 +17,8 @@ const FRAME_SAMPLES_PER_BASE: u64 = 64;
 /// A frame is no shorter, so that small lanes are not mostly bases.
 const FRAME_SAMPLES_MIN: u64 = 1 << 16;
 
-/// Numbers a stream within a lane, in one run of the process.
+/// Numbers a stream within a lane, in one run of the process. A name has one number for the whole run: which streams
+/// damage may concern is told from where a file names them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct StreamId(pub u32);
 
@@ -175,6 +176,15 @@ impl LaneEncoder {
         self.turn_over();
     }
 
+    /// Begins a new frame, with no batch begun. Whoever lost the bases of series that are in the current one must do
+    /// so before the next sample: a second base of a series in one frame, if it were damaged, would go unnoticed, and
+    /// what builds on it would be read against the first.
+    pub fn begin_frame(&mut self) {
+        debug_assert!(self.batch_is_empty());
+        self.frame += 1;
+        (self.frame_samples, self.frame_bases) = (0, 0);
+    }
+
     /// A buffer's first record says that all before it is on disk: it is not written earlier.
     fn begin_buffer(&mut self) {
         if !self.pending.is_empty() {
@@ -213,8 +223,7 @@ impl LaneEncoder {
             return;
         }
         // Frames are numbered through the whole run: a base in a series' state is never taken for a newer one.
-        self.frame += 1;
-        (self.frame_samples, self.frame_bases) = (0, 0);
+        self.begin_frame();
     }
 
     /// Takes all bytes, in order of files; `buffer` is what gathers the next ones.

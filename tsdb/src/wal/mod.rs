@@ -18,6 +18,7 @@
 //! with file and offset, and reading goes on at the next good record.
 
 mod batch;
+mod damage;
 mod encoder;
 mod format;
 mod histograms;
@@ -27,7 +28,8 @@ mod record;
 mod writer;
 
 pub use batch::{Bases, BatchName, DecodedSample};
+pub use damage::Damage;
 pub use encoder::{FILE_BYTES, LaneEncoder, Piece, StreamId, WalPosition};
 pub use pull::{LoggedBatch, LoggedHistogram, LoggedSample, read_batches};
-pub use reader::{Damage, Replay, ReplayReport, replay, replay_until};
+pub use reader::{Replay, ReplayReport, replay, replay_until};
 pub use writer::{WalError, WalWriter};

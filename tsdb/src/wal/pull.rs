@@ -180,6 +180,7 @@ impl<'a> StreamReader<'a> {
                 continue;
             };
             at += len;
+            let Some(kind) = RecordType::from_byte(kind) else { continue };
             if kind == RecordType::Stream {
                 let mut name = payload;
                 if let Some(id) = varint::take_u64(&mut name).filter(|_| name == self.name) {

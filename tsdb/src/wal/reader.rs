@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::batch::{Bases, BatchName, DecodedSample, take_samples};
+use super::damage::Damage;
 use super::encoder::WalPosition;
 use super::format::{FILE_HEADER, RECORD_HEADER_BYTES, RECORD_MAGIC, RecordType, file_number, take_record};
 use super::histograms::take_histograms;
@@ -31,17 +32,6 @@ pub trait Replay {
     fn sealed(&mut self, stream: usize);
 }
 
-/// Bytes of a file that are not as they were written.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Damage {
-    /// The file.
-    pub file: PathBuf,
-    /// The first bad byte.
-    pub offset: u64,
-    /// How many bytes were skipped.
-    pub bytes: u64,
-}
-
 /// What reading a lane came upon.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ReplayReport {
@@ -55,6 +45,21 @@ pub struct ReplayReport {
     pub next_file: u64,
 }
 
+impl ReplayReport {
+    /// What can be said of a lane after its files' names: they are in order, and none should be left out.
+    fn of(files: &[(u64, PathBuf)]) -> Self {
+        let next_file = files.last().map_or(1, |(number, _)| number + 1);
+        let mut report = ReplayReport { next_file, ..ReplayReport::default() };
+        for pair in files.windows(2) {
+            let [(before, _), (number, path)] = pair else { continue };
+            if before + 1 < *number {
+                report.damage.push(Damage::of_missing_files(path, before + 1..*number));
+            }
+        }
+        report
+    }
+}
+
 /// Reads what a lane that is in use holds before a place up to which it was committed. Changes nothing.
 pub fn replay_until(
     disk: &dyn Disk,
@@ -62,8 +67,11 @@ pub fn replay_until(
     end: WalPosition,
     to: &mut dyn Replay,
 ) -> io::Result<ReplayReport> {
-    let mut report = ReplayReport { next_file: end.file + 1, ..ReplayReport::default() };
-    for (number, path) in files(disk, folder)?.into_iter().filter(|(number, _)| *number <= end.file) {
+    let mut files = files(disk, folder)?;
+    files.retain(|(number, _)| *number <= end.file);
+    let mut report = ReplayReport::of(&files);
+    report.next_file = end.file + 1;
+    for (number, path) in files {
         let mut bytes = disk.read(&path)?;
         if number == end.file {
             bytes.truncate(usize::try_from(end.offset).unwrap_or(usize::MAX));
@@ -85,10 +93,9 @@ pub(super) fn files(disk: &dyn Disk, folder: &Path) -> io::Result<Vec<(u64, Path
 /// returns.
 pub fn replay(disk: &dyn Disk, folder: &Path, to: &mut dyn Replay) -> io::Result<ReplayReport> {
     let files = files(disk, folder)?;
-    let mut report = ReplayReport { next_file: 1, ..ReplayReport::default() };
+    let mut report = ReplayReport::of(&files);
     let last = files.last().map(|file| file.0);
     for (number, path) in files {
-        report.next_file = number + 1;
         let bytes = disk.read(&path)?;
         let file = FileReader { path: &path, number, bytes: &bytes, is_last: Some(number) == last };
         let (good_bytes, is_last) = (file.read(to, &mut report), file.is_last);
@@ -119,12 +126,17 @@ impl FileReader<'_> {
     /// Reads the file; gives the length of what is to be kept of it.
     fn read(&self, to: &mut dyn Replay, report: &mut ReplayReport) -> usize {
         let mut streams: HashMap<u64, (usize, Bases)> = HashMap::new();
+        let mut named = Vec::new();
+        let first_damage = report.damage.len();
+        let mut good_bytes = self.bytes.len();
         let mut at = if self.bytes.starts_with(&FILE_HEADER) { FILE_HEADER.len() } else { 0 };
         while at < self.bytes.len() {
             let record = take_record(&self.bytes[at..]);
             let understood = record.and_then(|(kind, payload, len)| {
+                let kind = RecordType::from_byte(kind)?;
                 let position = WalPosition { file: self.number, offset: at as u64 };
-                read_record(kind, payload, position, &mut streams, to)?;
+                let stream = read_record(kind, payload, position, &mut streams, to)?;
+                named.extend(stream.map(|stream| (position.offset, stream)));
                 let is_batch = matches!(kind, RecordType::Batch | RecordType::BatchWithHistograms);
                 report.batches += u64::from(is_batch);
                 Some(len)
@@ -133,27 +145,26 @@ impl FileReader<'_> {
                 at += len;
                 continue;
             }
-            let next = next_record(self.bytes, at + 1);
-            let damage = |end: usize| Damage {
-                file: self.path.to_owned(),
-                offset: at as u64,
-                bytes: (end - at) as u64,
-            };
-            // A commit mark further on says that these bytes were on disk once: then this is no torn write.
-            if self.is_last && !self.has_commit_after(at) {
+            let damage = |end: usize| Damage::of_bytes(self.path, self.number, at as u64..end as u64);
+            // A commit mark further on says that these bytes were on disk once: then this is no torn write. Nor is a
+            // record that is as it was written, though what it needs was lost, or it is of a later build.
+            if self.is_last && record.is_none() && !self.has_commit_after(at) {
                 report.torn = Some(damage(self.bytes.len()));
-                return at;
+                good_bytes = at;
+                break;
             }
+            let next = record.map_or_else(|| next_record(self.bytes, at + 1), |(_, _, len)| at + len);
             report.damage.push(damage(next));
             at = next;
         }
-        self.bytes.len()
+        report.damage[first_damage..].iter_mut().for_each(|damage| damage.spare(&named));
+        good_bytes
     }
 
     fn has_commit_after(&self, from: usize) -> bool {
         let mut at = next_record(self.bytes, from + 1);
         while let Some((kind, _, len)) = self.bytes.get(at..).and_then(take_record) {
-            if kind == RecordType::Commit {
+            if kind == RecordType::Commit as u8 {
                 return true;
             }
             at += len;
@@ -185,19 +196,21 @@ fn find(haystack: &[u8], needle: &[u8; 4]) -> Option<usize> {
     haystack.windows(needle.len()).position(|window| window == needle)
 }
 
-/// Hands a record on; `None` if it cannot be understood.
+/// Hands a record on, and gives the stream that it names, if it does; `None` if it cannot be understood.
 fn read_record(
     kind: RecordType,
     mut payload: &[u8],
     at: WalPosition,
     streams: &mut HashMap<u64, (usize, Bases)>,
     to: &mut dyn Replay,
-) -> Option<()> {
+) -> Option<Option<usize>> {
     match kind {
         RecordType::Commit => {}
         RecordType::Stream => {
             let id = varint::take_u64(&mut payload)?;
-            streams.insert(id, (to.stream(payload), Bases::default()));
+            let stream = to.stream(payload);
+            streams.insert(id, (stream, Bases::default()));
+            return Some(Some(stream));
         }
         RecordType::Batch | RecordType::BatchWithHistograms => {
             let batch = BatchRecord::parse(kind, payload)?;
@@ -228,5 +241,5 @@ fn read_record(
             }
         }
     }
-    Some(())
+    Some(None)
 }
