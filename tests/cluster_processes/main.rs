@@ -5,9 +5,15 @@
 #[path = "../support/cluster.rs"]
 mod cluster;
 
+#[path = "../support/remote_write.rs"]
+mod remote_write;
+#[path = "../support/series.rs"]
+mod series;
+
 mod already_there;
 mod bootstrap;
 mod ledger;
 mod load;
+mod reads;
 mod refusals;
 mod replication;

@@ -11,7 +11,7 @@ use std::time::Duration;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use gyre_protocol::{DataReply, ReadOutcome, ReadRequest, Rules, ShardRead, VectorReply};
 use gyre_ring::{BatchSet, Replica, Segment, Span};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::messages::Place;
 use super::metrics::Retry;
@@ -30,8 +30,8 @@ const SLOW: Duration = Duration::from_millis(100);
 /// A replica that has not answered after so long has failed.
 const CALL_MAX: Duration = Duration::from_secs(2);
 
-/// How long batches that another replica has may take to arrive here by themselves.
-const ARRIVAL_MAX: Duration = Duration::from_millis(100);
+/// How long a read waits for documents to be acted upon.
+const LEARN_MAX: Duration = Duration::from_secs(1);
 
 /// Reasons that an error tells; the last ones.
 const REASONS_MAX: usize = 4;
@@ -221,8 +221,8 @@ impl<'a> Attempt<'a> {
                     ReadRequest::Vector { segment, replica } => {
                         vectors.entry(replica).or_default().push(segment);
                     }
-                    ReadRequest::Data { segment, replica, as_of, .. } if replica == self.state.own => {
-                        self.own_data(segment, as_of);
+                    ReadRequest::Data { segment, replica, as_of, holder } if replica == self.state.own => {
+                        self.own_data(segment, as_of, holder);
                     }
                     ReadRequest::Data { segment, replica, as_of, holder } => {
                         self.ask_data(segment, replica, &as_of, holder.as_ref());
@@ -248,7 +248,7 @@ impl<'a> Attempt<'a> {
         }
     }
 
-    fn own_data(&mut self, segment: Segment, as_of: BatchSet) {
+    fn own_data(&mut self, segment: Segment, as_of: BatchSet, holder: Option<Replica>) {
         let (own, replicas) = (self.state.own.clone(), &self.reader.replicas);
         let shard = match replicas.look_at(&segment) {
             Ok(Some(shard)) => shard,
@@ -267,8 +267,9 @@ impl<'a> Attempt<'a> {
             let reply = DataReply { as_of: true, sealed: shard.state.is_sealed() };
             return self.read(&segment, |read, requests| read.on_data(&segment, &own, reply, requests));
         }
+        let (replicas, fetching) = (replicas.clone(), self.reader.fetching.clone());
         self.ask(own, vec![segment], async move {
-            let all = shard.state.wait_until_shown(&as_of, ARRIVAL_MAX).await;
+            let all = fetching.wait_for(&replicas, &shard, &as_of, holder.as_ref()).await;
             Body::Arrived { all, is_sealed: shard.state.is_sealed() }
         });
     }
@@ -357,7 +358,9 @@ impl<'a> Attempt<'a> {
     }
 
     async fn refused(&mut self, replica: &Replica, segments: &[Segment], refused: Refused) {
-        self.reader.replicas.cluster.learn(documents_from_wire(&refused.documents)).await;
+        let learn = self.reader.replicas.cluster.learn(documents_from_wire(&refused.documents));
+        // If it takes longer, whoever looks for newer documents next finds them.
+        let _ = timeout(LEARN_MAX, learn).await;
         if refused.reason == RefusedBecause::Sealed {
             self.is_stale = true;
             return;

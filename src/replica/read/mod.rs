@@ -6,6 +6,8 @@
 //!
 //! - [`plan`]: from a tenant to a [`plan::ReadPlan`], whose data is complete;
 //! - `attempt`: one try at that, under one state of the cluster;
+//! - `empty`: segments that need not be read;
+//! - `fetch`: getting what this node's own data lacks;
 //! - [`remote`]: reading a segment at another node;
 //! - [`serve`]: being that other node;
 //! - [`messages`], [`parts`]: what is said;
@@ -15,6 +17,8 @@
 //! or newer documents, for a few seconds at most; an answer that might lack acknowledged data is never given.
 
 mod attempt;
+mod empty;
+mod fetch;
 pub mod messages;
 pub mod metrics;
 pub mod parts;

@@ -11,6 +11,8 @@ use gyre_ring::{Epoch, Replica, Span, TenantId};
 use tokio::time::Instant;
 
 use super::attempt::{Attempt, Ended};
+use super::empty::EmptySegments;
+use super::fetch::Fetching;
 use super::metrics::{ReadMetrics, Retry};
 use super::remote::RemoteSegment;
 use crate::replica::local::Replicas;
@@ -70,6 +72,8 @@ pub struct Reader {
     pub(super) replicas: Arc<Replicas>,
     /// What is counted.
     pub metrics: ReadMetrics,
+    pub(super) fetching: Fetching,
+    empty: EmptySegments,
     /// Which of the other nodes is asked first: they take turns.
     turn: AtomicUsize,
 }
@@ -77,7 +81,13 @@ pub struct Reader {
 impl Reader {
     /// Reads what these replicas and those of other nodes hold.
     pub fn new(replicas: Arc<Replicas>, metrics: ReadMetrics) -> Self {
-        Reader { replicas, metrics, turn: AtomicUsize::new(0) }
+        Reader {
+            replicas,
+            metrics,
+            fetching: Fetching::default(),
+            empty: EmptySegments::default(),
+            turn: AtomicUsize::new(0),
+        }
     }
 
     /// A plan for a tenant's data of this moment: it covers all that was acknowledged before. The replicas in `avoid`
@@ -87,13 +97,17 @@ impl Reader {
         let cluster = &self.replicas.cluster;
         let mut state = cluster.state();
         for _ in 0..TRIES_MAX {
-            let spans = state.spans(tenant);
+            let all = state.spans(tenant);
+            let spans = self.empty.without(&all);
             if let Some(plan) = self.alone(&spans) {
                 return Ok(plan);
             }
             let order = self.order(&spans, avoid);
             match Attempt::new(self, state.clone(), &spans, &order).run(deadline).await {
-                Ok(plan) => return Ok(plan),
+                Ok(plan) => {
+                    self.empty.look_at(&self.replicas, &state, &spans);
+                    return Ok(plan);
+                }
                 Err(Ended::Unavailable { .. }) if cluster.state().epoch() > state.epoch() => {}
                 Err(Ended::Unavailable { segment, reason }) => {
                     return Err(PlanError::Unavailable { shard: segment.shard.to_string(), reason });
