@@ -14,10 +14,10 @@ pub mod network;
 mod queries;
 pub mod storage_engine;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
 use std::thread::available_parallelism;
 use std::time::Duration;
 
@@ -47,8 +47,8 @@ use crate::tenant::limits::Overrides;
 use crate::tenant::metadata::Metadata;
 
 pub use self::messages::{
-    Answer, Evaluated, LabelSet, QueryError, QueryOptions, QueryRequest, QueryStats,
-    QueryTimes, Selection, TRUNCATED,
+    Answer, Evaluated, LabelSet, QueryError, QueryOptions, QueryRequest, QueryStats, QueryTimes, Selection,
+    TRUNCATED,
 };
 pub use crate::replica::{WriteError, WriteOutcome};
 pub use crate::tenant::metadata::MetricMetadata;

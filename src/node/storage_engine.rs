@@ -96,7 +96,8 @@ impl StorageEngine {
         sync: bool,
     ) -> io::Result<Self> {
         let disk = Arc::new(OsDisk);
-        let layout = Layout { disk: disk.clone(), wal: path.join(WAL), shards: path.join("shards"), seed: run.seed };
+        let layout =
+            Layout { disk: disk.clone(), wal: path.join(WAL), shards: path.join("shards"), seed: run.seed };
         let begin = Instant::now();
         let recovered = recover(&layout, lanes)?;
         let mut recovery = Recovery { duration: begin.elapsed(), ..Recovery::default() };
@@ -173,12 +174,7 @@ impl StorageEngine {
 }
 
 /// Writes down what a lane has lost, before a snapshot can hide it; gives all that it has ever lost.
-fn note_damage(
-    disk: &dyn Disk,
-    folder: &Path,
-    lane: &RecoveredLane,
-    epoch: Epoch,
-) -> io::Result<LaneDamage> {
+fn note_damage(disk: &dyn Disk, folder: &Path, lane: &RecoveredLane, epoch: Epoch) -> io::Result<LaneDamage> {
     let damage = LaneDamage::read(disk, folder)?;
     if lane.report.damage.is_empty() && !lane.shards.iter().any(|shard| shard.damaged) {
         return Ok(damage);

@@ -10,12 +10,12 @@ use gyre_ring::{BatchId, BatchNumber, BatchSet, BootId, HashSeed, Segment, Tenan
 use super::first::FirstError;
 use super::forward;
 use super::local::{Replicas, find};
-use super::metadata::on_wire;
 use super::messages::{
-    self, AdmitReply, AdmitRequest, AppendReply, AppendRequest, MetadataRequest, PullReply, PullRequest, SealReply,
-    SealRequest, SetOnWire, ShowsReply, ShowsRequest, VectorOnWire, VectorsReply, VectorsRequest,
+    self, AdmitReply, AdmitRequest, AppendReply, AppendRequest, MetadataRequest, PullReply, PullRequest,
+    SealReply, SealRequest, SetOnWire, ShowsReply, ShowsRequest, VectorOnWire, VectorsReply, VectorsRequest,
     documents_from_wire,
 };
+use super::metadata::on_wire;
 use super::pull::give::give;
 use super::read::messages::{LABELS, SELECT};
 use super::read::serve;
@@ -30,8 +30,8 @@ use crate::shard::append::{Entry, RequestPart};
 use crate::shard::apply::ApplyError;
 use crate::shard::lane::LaneError;
 use crate::shard::segment_name;
-use crate::tenant::metadata::Metadata;
 use crate::shard::supervisor::ShardHandle;
+use crate::tenant::metadata::Metadata;
 
 /// How long data that a read asks for may take to arrive here by itself.
 const ARRIVAL_MAX: Duration = Duration::from_millis(100);
@@ -51,12 +51,7 @@ struct Answers {
 
 impl ReplicaService {
     /// Answers for these replicas.
-    pub fn new(
-        replicas: Arc<Replicas>,
-        boot: BootId,
-        pool: BatchPool,
-        metadata: Arc<Metadata>,
-    ) -> Self {
+    pub fn new(replicas: Arc<Replicas>, boot: BootId, pool: BatchPool, metadata: Arc<Metadata>) -> Self {
         ReplicaService { answers: Arc::new(Answers { replicas, boot, pool, metadata }) }
     }
 }

@@ -80,9 +80,7 @@ fn a_shard_that_panics_comes_back_with_everything_that_was_acknowledged() {
         let run = ThisRun { seed, boot: BootId(9), epoch: state.epoch() };
         let cluster = Arc::new(LiveCluster::fixed(state, views, None));
         let overrides = Arc::new(Overrides::default());
-        let engine =
-            StorageEngine::start(folder.path(), 2, run, OsEnv::shared(), overrides, true)
-                .unwrap();
+        let engine = StorageEngine::start(folder.path(), 2, run, OsEnv::shared(), overrides, true).unwrap();
         let replicas = Arc::new(Replicas { shards: engine.shards.clone(), cluster });
         let coordinator = Coordinator::new(replicas, seed);
         let (pool, tenant) = (BatchPool::new(4, 1 << 20), TenantId::new("acme").unwrap());

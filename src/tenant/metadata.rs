@@ -74,7 +74,11 @@ impl TenantMetadata {
             let text = |range| batch.metadata_text(range).to_owned();
             let kind =
                 usize::try_from(entry.metric_type).ok().and_then(|n| TYPES.get(n)).unwrap_or(&TYPES[0]);
-            let new = MetricMetadata { metric_type: (*kind).into(), help: text(&entry.help), unit: text(&entry.unit) };
+            let new = MetricMetadata {
+                metric_type: (*kind).into(),
+                help: text(&entry.help),
+                unit: text(&entry.unit),
+            };
             let metric = batch.metadata_text(&entry.metric_family);
             if !by_metric.contains_key(metric) && over(by_metric.len(), limits.max_metadata_per_user) {
                 over_user += 1;

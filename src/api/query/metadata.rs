@@ -55,7 +55,7 @@ fn write_metric(out: &mut Vec<u8>, (metric, entries): (String, Vec<MetricMetadat
     out.push(b':');
     write_list(out, &entries, |out, entry| {
         for (key, text) in [
-            (&b"{\"type\":"[..], entry.metric_type),
+            (&b"{\"type\":"[..], &*entry.metric_type),
             (b",\"unit\":", entry.unit.as_str()),
             (b",\"help\":", entry.help.as_str()),
         ] {
