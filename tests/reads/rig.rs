@@ -11,7 +11,7 @@ use gyre::cluster::membership::scripted::ScriptedMembership;
 use gyre::cluster::membership::{Membership, Peer, View};
 use gyre::cluster::{Calls, ClusterState, LiveCluster};
 use gyre::env::OsEnv;
-use gyre::node::storage_engine::StorageEngine;
+use gyre::node::storage_engine::{StorageEngine, ThisRun};
 use gyre::query::limits::QueryLimits;
 use gyre::query::storage::{RemoteAccess, ShardStorage};
 use gyre::replica::Coordinator;
@@ -169,10 +169,11 @@ impl TestNode {
         let limits = Limits { creation_grace_period_ms: i64::MAX / 4, ..Limits::default() };
         let limits = Limits { out_of_order_time_window_ms: i64::MAX / 4, ..limits };
         let overrides = Arc::new(Overrides::new(limits, []));
-        let storage = StorageEngine::start(folder.path(), 1, SEED, boot, env, overrides, false).unwrap();
+        let run = ThisRun { seed: SEED, boot, epoch: cluster.state().epoch() };
+        let storage = StorageEngine::start(folder.path(), 1, run, env, overrides, false).unwrap();
         let replicas = Arc::new(Replicas { shards: storage.shards.clone(), cluster });
         let gate = Gate::default();
-        let service = ReplicaService::new(replicas.clone(), boot, BatchPool::new(1, 1 << 20));
+        let service = ReplicaService::new(replicas.clone(), boot, BatchPool::new(1, 1 << 20), Arc::default());
         let handler = Arc::new(Gated { gate: gate.clone(), service });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let server =
