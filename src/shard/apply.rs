@@ -116,3 +116,117 @@ impl Applier<'_> {
         Ok(series)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::sync::Arc;
+
+    use gyre_ring::{SeriesKey, TenantId};
+    use gyre_tsdb::disk::SimDisk;
+    use gyre_tsdb::labels;
+
+    use super::*;
+    use crate::rpc::samples::{BatchWriter, Decoder, Encoder, SampleSource};
+    use crate::tenant::limits::Limits;
+
+    const SEED: HashSeed = HashSeed(5);
+
+    /// One float of one series, under this key.
+    struct OneFloat {
+        key: SeriesKey,
+        labels: Vec<u8>,
+        v_bits: u64,
+    }
+
+    impl OneFloat {
+        fn of(metric: &str, v_bits: u64) -> Self {
+            let labels = labels::encode([("__name__", metric)]);
+            OneFloat { key: SEED.key(&labels), labels, v_bits }
+        }
+    }
+
+    impl SampleSource for OneFloat {
+        fn segment(&self) -> &str {
+            "acme/0-of-1@1"
+        }
+
+        fn series_len(&self) -> usize {
+            1
+        }
+
+        fn write_to(&self, out: &mut BatchWriter<'_>) {
+            out.series(self.key, || &self.labels);
+            out.sample(1000, self.v_bits);
+        }
+
+        fn memory_bytes(&self) -> usize {
+            0
+        }
+    }
+
+    /// What arrives of batches that are sent over one connection.
+    fn sent(floats: &[OneFloat]) -> Vec<SampleBatch> {
+        let (mut encoder, mut decoder) = (Encoder::new(100), Decoder::new(100));
+        let send = |float: &OneFloat| {
+            let (mut bytes, mut batch) = (Vec::new(), SampleBatch::default());
+            encoder.encode(float, &mut bytes).unwrap();
+            decoder.decode(&bytes, &mut batch).unwrap();
+            batch
+        };
+        floats.iter().map(send).collect()
+    }
+
+    struct Replica {
+        head: Head,
+        encoder: LaneEncoder,
+        tenant: TenantState,
+    }
+
+    impl Replica {
+        fn new() -> Self {
+            // A limit that a replica does not look at.
+            let limits = Limits { max_series_per_user: 1, ..Limits::default() };
+            Replica {
+                head: Head::new(&SimDisk::default(), Path::new("/shard")).unwrap(),
+                encoder: LaneEncoder::new(1, 1 << 20),
+                tenant: TenantState::new(TenantId::new("acme").unwrap(), Arc::new(limits)),
+            }
+        }
+
+        fn apply(&mut self, batch: &SampleBatch) -> Result<(), ApplyError> {
+            let Replica { head, encoder, tenant } = self;
+            Applier { head, encoder, tenant, seed: SEED }.apply(batch, 0)
+        }
+    }
+
+    #[test]
+    fn a_batch_is_applied_whatever_the_limits_and_windows_say() {
+        let mut replica = Replica::new();
+        for batch in sent(&[OneFloat::of("a", 1), OneFloat::of("b", 2)]) {
+            replica.apply(&batch).unwrap();
+        }
+        assert_eq!((replica.head.series_count(), replica.tenant.series()), (2, 2));
+    }
+
+    #[test]
+    fn without_the_labels_of_a_new_series_nothing_is_touched() {
+        let batches = sent(&[OneFloat::of("a", 1), OneFloat::of("a", 2)]);
+        let mut replica = Replica::new();
+        assert_eq!(replica.apply(&batches[1]), Err(ApplyError::LabelsMissing));
+        assert!(replica.encoder.batch_is_empty() && replica.head.series_count() == 0);
+        replica.apply(&batches[0]).unwrap();
+        replica.apply(&batches[1]).unwrap();
+        assert_eq!(replica.head.series_count(), 1);
+    }
+
+    #[test]
+    fn labels_that_do_not_hash_to_their_key_are_refused() {
+        let key = SeriesKey(SEED.key(b"other").0);
+        let mut replica = Replica::new();
+        let batches = sent(&[OneFloat { key, ..OneFloat::of("a", 1) }]);
+        let error = replica.apply(&batches[0]).unwrap_err().to_string();
+        assert!(error.contains("another key"), "{error}");
+        assert_eq!(replica.head.series_count(), 0);
+    }
+}

@@ -171,3 +171,73 @@ impl SegmentState {
         tokio::time::timeout(longest, shown).await.is_ok()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn others(number: u64) -> BatchId {
+        BatchId { boot: BootId(2), number: BatchNumber(number) }
+    }
+
+    fn set(ids: &[BatchId]) -> BatchSet {
+        let mut set = BatchSet::default();
+        for id in ids {
+            set.insert(*id);
+        }
+        set
+    }
+
+    #[test]
+    fn a_batch_is_held_when_the_log_says_so_and_logged_before() {
+        let state = SegmentState::new(BootId(1));
+        assert_eq!(state.may_admit(), Err(Refusal::NotActive));
+        assert_eq!(state.check(others(1), false), Err(Refusal::NotActive));
+        state.activate();
+        let own = state.number();
+        assert_eq!(state.check(others(1), false), Ok(false));
+        state.take(others(1), false);
+        assert_eq!(state.check(others(1), false), Ok(true), "it waits for the disk, and is not applied again");
+        assert_eq!(state.vector(), Vector::default());
+        assert_eq!(state.logged().held, set(&[own, others(1)]));
+        state.durable(Mark::Batch(others(1)));
+        assert_eq!(state.vector().held, set(&[others(1)]));
+        assert_eq!(state.missing(&set(&[own, others(1), others(2)])), set(&[others(2)]));
+    }
+
+    #[test]
+    fn a_sealed_segment_takes_only_what_is_pulled() {
+        let state = SegmentState::new(BootId(1));
+        state.activate();
+        assert!(state.begin_seal());
+        assert!(!state.begin_seal(), "it is sealed once");
+        assert!(!state.is_sealed() && state.logged().is_sealed, "nobody is told before it is on disk");
+        assert_eq!(state.may_admit(), Err(Refusal::Sealed));
+        assert_eq!(state.check(others(1), false), Err(Refusal::Sealed));
+        assert_eq!(state.check(others(1), true), Ok(false));
+        state.durable(Mark::Seal);
+        assert!(state.is_sealed());
+    }
+
+    #[test]
+    fn numbers_are_not_used_again_by_a_shard_that_was_rebuilt() {
+        let state = SegmentState::new(BootId(1));
+        state.activate();
+        let lost = state.number();
+        state.recovered(Vector::default());
+        state.activate();
+        assert!(state.number() > lost, "the batch may have reached another replica");
+        assert_eq!(state.missing(&set(&[lost])), set(&[lost]));
+    }
+
+    #[tokio::test]
+    async fn whoever_waits_for_batches_is_told_when_they_are_there() {
+        let state = SegmentState::new(BootId(1));
+        state.activate();
+        assert!(!state.wait_until_shown(&set(&[others(1)]), Duration::from_millis(1)).await);
+        let wanted = set(&[others(1)]);
+        let waiting = state.wait_until_shown(&wanted, Duration::from_secs(60));
+        let (shown, ()) = tokio::join!(waiting, async { state.take(others(1), false) });
+        assert!(shown);
+    }
+}

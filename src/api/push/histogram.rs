@@ -233,3 +233,52 @@ fn put_varint(out: &mut Vec<u8>, mut value: u64) {
 fn zigzag(value: i64) -> u64 {
     (value << 1 ^ value >> 63) as u64
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn side() -> impl Strategy<Value = Side> {
+        let span = (any::<i32>(), any::<u32>()).prop_map(|(offset, length)| Span { offset, length });
+        (vec(span, 0..4), vec(any::<u64>(), 0..6)).prop_map(|(spans, counts)| Side { spans, counts })
+    }
+
+    fn histogram() -> impl Strategy<Value = Histogram> {
+        let kind = prop_oneof![Just(Kind::Integer), Just(Kind::Float)];
+        let hint = prop_oneof![
+            Just(CounterReset::Unknown),
+            Just(CounterReset::Reset),
+            Just(CounterReset::NotReset),
+            Just(CounterReset::Gauge)
+        ];
+        let words = (any::<u64>(), any::<u64>(), any::<u64>());
+        // Not NaN, which equals nothing.
+        let bounds = vec(-1e300..1e300, 0..4);
+        (kind, hint, any::<i32>(), 0.0..1.0, words, side(), side(), bounds).prop_map(
+            |(kind, counter_reset, schema, zero_threshold, words, positive, negative, bounds)| Histogram {
+                kind,
+                counter_reset,
+                schema,
+                zero_threshold,
+                zero_count: words.0,
+                count: words.1,
+                sum: words.2,
+                positive,
+                negative,
+                bounds: bounds.into(),
+            },
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn a_histogram_comes_back_from_its_message(t_ms: i64, histogram in histogram()) {
+            let mut message = Vec::new();
+            encode(t_ms, &histogram, &mut message);
+            prop_assert_eq!(decode(&message).unwrap(), (t_ms, histogram));
+        }
+    }
+}

@@ -74,3 +74,95 @@ impl BatchStream {
         self.read == self.bytes.len()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use gyre_ring::SeriesKey;
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::rpc::samples::{BatchWriter, Encoder, SampleSource};
+
+    struct Floats(Vec<(u128, i64, u64)>);
+
+    impl SampleSource for Floats {
+        fn segment(&self) -> &str {
+            "acme/0-of-1@1"
+        }
+
+        fn series_len(&self) -> usize {
+            self.0.len()
+        }
+
+        fn write_to(&self, out: &mut BatchWriter<'_>) {
+            for (key, t_ms, v_bits) in &self.0 {
+                out.series(SeriesKey(*key), || b"labels");
+                out.sample(*t_ms, *v_bits);
+            }
+        }
+
+        fn memory_bytes(&self) -> usize {
+            0
+        }
+    }
+
+    fn id(number: u64) -> BatchId {
+        BatchId { boot: BootId(7), number: BatchNumber(number) }
+    }
+
+    fn read(stream: &mut BatchStream) -> Result<Vec<(BatchId, Vec<(i64, u64)>)>, StreamError> {
+        let (mut batch, mut all) = (SampleBatch::default(), Vec::new());
+        while let Some(id) = stream.next(&mut batch)? {
+            all.push((id, batch.samples.iter().map(|sample| (sample.t_ms, sample.v_bits)).collect()));
+        }
+        Ok(all)
+    }
+
+    proptest! {
+        #[test]
+        fn batches_come_back_from_parts_that_end_anywhere(
+            batches in vec(vec((0..5u128, any::<i64>(), any::<u64>()), 0..4), 0..5),
+            part_bytes in 1..60usize,
+        ) {
+            let (mut encoder, mut sent, mut bytes) = (Encoder::new(1000), Vec::new(), Vec::new());
+            for (number, mut floats) in (1u64..).zip(batches) {
+                floats.dedup_by_key(|float| float.0);
+                let mut batch = Vec::new();
+                encoder.encode(&Floats(floats.clone()), &mut batch).unwrap();
+                put_header(&mut bytes, id(number), batch.len());
+                bytes.extend(batch);
+                let mut samples: Vec<(i64, u64)> = floats.iter().map(|(_, t_ms, v)| (*t_ms, *v)).collect();
+                samples.sort_unstable();
+                sent.push((id(number), samples));
+            }
+            let (mut stream, mut got) = (BatchStream::new(1000), Vec::new());
+            for part in bytes.chunks(part_bytes) {
+                stream.push(part);
+                got.extend(read(&mut stream).unwrap());
+            }
+            for (_, samples) in &mut got {
+                samples.sort_unstable();
+            }
+            prop_assert_eq!(got, sent);
+            prop_assert!(stream.is_empty());
+        }
+
+        #[test]
+        fn any_bytes_are_batches_or_an_error(bytes: Vec<u8>) {
+            let mut stream = BatchStream::new(1000);
+            stream.push(&bytes);
+            if let Ok(batches) = read(&mut stream) {
+                prop_assert!(batches.len() * HEADER_BYTES <= bytes.len());
+            }
+        }
+    }
+
+    #[test]
+    fn a_length_that_nobody_sends_is_an_error() {
+        let (mut stream, mut bytes) = (BatchStream::new(1000), Vec::new());
+        put_header(&mut bytes, id(1), BATCH_BYTES_MAX + 1);
+        stream.push(&bytes);
+        assert!(matches!(read(&mut stream), Err(StreamError::TooLong(len)) if len == BATCH_BYTES_MAX + 1));
+    }
+}
