@@ -9,7 +9,9 @@ use gyre_promql::syntax::{AggregateOp, DurationValue, Function};
 use crate::data::{LabelMap, Series};
 use crate::histogram::Histogram;
 use crate::histogram_functions;
-use crate::naive::{Evaluated, Naive, Sample, Val, Value, absent_labels, clamp, newest, set, unique};
+use crate::naive::{
+    Evaluated, Naive, Sample, Val, Value, absent_labels, clamp, newest, set, unique, unique_of_a_kind,
+};
 use crate::over_time;
 use crate::windows;
 
@@ -212,7 +214,7 @@ impl Naive<'_> {
                     sample
                 });
                 let relabelled: Vec<Sample> = relabelled.collect();
-                unique(&relabelled)?;
+                unique_of_a_kind(&relabelled)?;
                 Value::Vector(relabelled)
             }
             F::LabelJoin => {
@@ -225,7 +227,7 @@ impl Naive<'_> {
                     sample
                 });
                 let joined: Vec<Sample> = joined.collect();
-                unique(&joined)?;
+                unique_of_a_kind(&joined)?;
                 Value::Vector(joined)
             }
             F::HistogramQuantile => {

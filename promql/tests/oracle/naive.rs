@@ -447,7 +447,7 @@ pub fn unique(samples: &[Sample]) -> Evaluated<()> {
 }
 
 /// As [`unique`], but labels that a float and a histogram share are another failure.
-fn unique_of_a_kind(samples: &[Sample]) -> Evaluated<()> {
+pub fn unique_of_a_kind(samples: &[Sample]) -> Evaluated<()> {
     for floats in [true, false] {
         let of_kind = samples.iter().filter(|sample| sample.value.float().is_some() == floats);
         unique(&of_kind.cloned().collect::<Vec<_>>())?;
