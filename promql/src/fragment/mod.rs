@@ -149,6 +149,7 @@ impl Engine {
         executor.given = given;
         let context = Context::with(merging.annotations);
         let (grid, is_range) = (split.request.grid(), split.request.is_range());
+        executor.share_scans(&split.rest, grid);
         let (value, annotations) = executor.run(&split.rest, grid, is_range, context)?;
         Ok(Merged::Result(QueryResult { value, annotations, stats: tracker.stats() }))
     }

@@ -17,6 +17,7 @@ mod partial;
 mod places;
 mod random;
 mod rounding;
+mod shared;
 mod windows;
 
 use std::collections::BTreeMap;

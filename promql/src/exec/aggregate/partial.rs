@@ -9,7 +9,6 @@ use crate::engine::QueryError;
 use crate::exec::executor::{Context, Executor};
 use crate::exec::grid::Grid;
 use crate::exec::rows::SeriesRow;
-use crate::exec::scalar::ScalarValues;
 use crate::fragment::values::{LABELS_BYTES_MIN, put_labels, take_labels};
 use crate::fragment::wire::{Reader, WireError, Writer};
 use crate::plan::Aggregate;
@@ -44,7 +43,7 @@ pub(crate) fn put_groups(
     context: &mut Context,
     out: &mut Writer,
 ) -> Result<(), QueryError> {
-    let run = Aggregation { executor, plan, grid, param: ScalarValues::Constant(0.0) };
+    let run = Aggregation::new(executor, plan, grid, context)?;
     for_accumulator!(plan.op, run.put(context, out))
 }
 
@@ -56,11 +55,11 @@ pub(crate) fn merge_groups(
     context: &mut Context,
     parts: Vec<Reader<'_>>,
 ) -> Result<Vec<SeriesRow>, QueryError> {
-    let run = Aggregation { executor, plan, grid, param: ScalarValues::Constant(0.0) };
+    let run = Aggregation::new(executor, plan, grid, context)?;
     for_accumulator!(plan.op, run.merge_parts(context, parts))
 }
 
-impl Aggregation<'_, '_> {
+impl<'p> Aggregation<'p, '_> {
     fn put<A: Partial>(&self, context: &mut Context, out: &mut Writer) -> Result<(), QueryError> {
         let sinks = self.stream::<A>(context)?;
         let Some(all) = self.merged(sinks, context)? else {
@@ -91,7 +90,7 @@ impl Aggregation<'_, '_> {
         Ok(self.finished(all, context)?.series)
     }
 
-    fn taken<A: Partial>(&self, mut part: Reader<'_>) -> Result<GroupedSink<'_, A>, QueryError> {
+    fn taken<A: Partial>(&self, mut part: Reader<'_>) -> Result<GroupedSink<'p, A>, QueryError> {
         let key = self.key();
         let mut sink = self.new_sink::<A>();
         for _ in 0..part.count(LABELS_BYTES_MIN + 2)? {
