@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use gyre_promql::fragment::{Merged, PartialResult, QueryTimes};
 use gyre_promql::labels::Labels;
 use gyre_promql::memory::MemoryStorage;
 use gyre_promql::storage::{SampleBuffer, SelectRequest, SeriesBatch, SeriesSet, Storage, StorageError};
@@ -143,6 +144,32 @@ fn series_that_a_query_names_several_times_are_read_once() {
                 assert_eq!(reads, metrics * SERIES, "{query}");
             }
         }
+    }
+}
+
+#[test]
+fn each_place_reads_series_once_that_a_query_in_parts_names_several_times() {
+    let storage = Counting { storage: storage(), selects: AtomicUsize::new(0), reads: AtomicUsize::new(0) };
+    let (engine, options) = (engine(|_| {}), QueryOptions::default());
+    let times = QueryTimes::Range { start_ms: 10 * MINUTE, end_ms: 50 * MINUTE, step_ms: MINUTE };
+    for &(query, selects, metrics) in QUERIES {
+        let split = engine.split(query, times, &options).unwrap();
+        let parts: Vec<Vec<PartialResult>> = split
+            .fragments()
+            .iter()
+            .map(|fragment| vec![engine.evaluate_fragment(&storage, fragment, &options).unwrap()])
+            .collect();
+        assert_eq!(storage.selects.swap(0, Ordering::Relaxed), selects, "{query}");
+        let reads = storage.reads.swap(0, Ordering::Relaxed);
+        if metrics > 0 {
+            assert_eq!(reads, metrics * SERIES, "{query}");
+        }
+        let Merged::Result(merged) = engine.merge(&split, &parts, &options).unwrap() else {
+            panic!("{query}: the samples are wanted");
+        };
+        let whole = run(&engine, &storage.storage, query).unwrap();
+        assert_eq!(format!("{:?}", merged.value), format!("{:?}", whole.value), "{query}");
+        assert_eq!(merged.annotations.texts(query, 0), whole.annotations.texts(query, 0), "{query}");
     }
 }
 

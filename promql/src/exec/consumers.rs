@@ -6,19 +6,35 @@ use crate::syntax::AggregateOp;
 
 /// Someone who takes the series of a plan that does not let them meet (see [`VectorPlan::is_apart`]).
 #[derive(Clone, Copy)]
-pub(super) struct Consumer<'a> {
+pub(crate) struct Consumer<'a> {
     pub plan: &'a VectorPlan,
     pub grid: Grid,
     pub takes: Takes<'a>,
 }
 
+impl<'a> Consumer<'a> {
+    /// Of a fragment: who takes the series of `plan`, which has no more than one consumer.
+    pub fn rows(plan: &'a VectorPlan, grid: Grid) -> Option<Self> {
+        let mut found = Found(Vec::new());
+        found.vector(plan, grid, Takes::Rows);
+        found.0.pop()
+    }
+
+    /// Of a fragment: an aggregation that somebody else finishes.
+    pub fn unfinished(aggregate: &'a Aggregate, grid: Grid) -> Self {
+        Self { plan: &aggregate.input, grid, takes: Takes::Unfinished(aggregate) }
+    }
+}
+
 /// What becomes of the series.
 #[derive(Clone, Copy)]
-pub(super) enum Takes<'a> {
+pub(crate) enum Takes<'a> {
     /// They are held.
     Rows,
     /// They are aggregated. The parameter needs no data.
     Aggregate(&'a Aggregate),
+    /// They are aggregated, and the groups written down as they are.
+    Unfinished(&'a Aggregate),
     /// Only whether there are any matters.
     Absent(&'a Absent),
     /// The only one becomes a scalar.

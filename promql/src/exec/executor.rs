@@ -35,6 +35,7 @@ pub(crate) struct Executor<'a> {
 }
 
 /// Hashes of the label sets that passed a guard, sorted, and whether it fails the query if two are the same.
+#[derive(Debug)]
 pub(crate) struct GuardHashes {
     pub fails: bool,
     pub hashes: Vec<u128>,

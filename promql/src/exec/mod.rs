@@ -27,6 +27,7 @@ mod grouping;
 mod histogram_functions;
 mod info;
 mod math;
+mod parked;
 mod pass;
 mod pipeline;
 mod range;
@@ -43,13 +44,15 @@ mod time;
 
 pub(crate) use aggregate::{merge_groups, put_groups};
 pub(crate) use bitmap::Bitmap;
+pub(crate) use consumers::Consumer;
 pub(crate) use count::SampleCounts;
 pub(crate) use executor::{Context, Executor, GuardHashes};
 pub use grid::{Counted, Grid};
 pub(crate) use histogram_functions::almost_equal;
 pub(crate) use info::info_matchers;
 pub(crate) use math::{go_max, go_min, scalar_binary};
+pub(crate) use parked::Parked;
 pub use row::Row;
 pub(crate) use rows::SeriesRow;
-pub(crate) use share::Parked;
+
 pub(crate) use time::civil_time;

@@ -9,19 +9,17 @@
 //! whose series must be merged on the way is evaluated on its turn, and what is parked is dropped when the query comes
 //! to a limit. So a query that shares fails only where it would fail anyway.
 
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
 
-use super::aggregate::aggregate_guest;
+use super::aggregate::{aggregate_guest, unfinished_guest};
 use super::branch::{Branch, Sinks, SinksOf};
 use super::consumers::{Consumer, Takes, consumers};
 use super::count::SampleCounts;
-use super::executor::{Context, Executor, address};
+use super::executor::{Context, Executor};
 use super::grid::Grid;
+use super::parked::Outcome;
 use super::pipeline::{Failure, Pipeline, Sink, Source};
-use super::rows::{Collect, Reservation, Rows, SeriesRow};
-use crate::annotations::Annotations;
+use super::rows::{Collect, Rows};
 use crate::engine::QueryError;
 use crate::plan::{Plan, VectorPlan, has_matchers};
 use crate::storage::LabelMatcher;
@@ -32,12 +30,33 @@ pub(super) struct Group<'a> {
     is_done: AtomicBool,
 }
 
+/// Consumers, by number, of series that all have these matchers, at times within a range, milliseconds.
+struct Bundle<'m> {
+    numbers: Vec<usize>,
+    matchers: &'m [LabelMatcher],
+    range: (i64, i64),
+}
+
+impl Bundle<'_> {
+    /// Whether a scan is better done with these.
+    fn fits(&self, matchers: &[LabelMatcher], (mint_ms, maxt_ms): (i64, i64)) -> bool {
+        let fits = if matchers.len() == self.matchers.len() {
+            // Together they read no more times than apart.
+            mint_ms <= self.range.1 && self.range.0 <= maxt_ms
+        } else {
+            // Not more of all series for the sake of a few.
+            self.range.0 <= mint_ms && maxt_ms <= self.range.1
+        };
+        fits && has_matchers(matchers, self.matchers)
+    }
+}
+
 /// Who takes the series that another consumer reads.
 pub(super) trait Guest<'p> {
     fn sinks(&self) -> &dyn Sinks;
 
     /// The result, once the sinks are closed.
-    fn finish(self: Box<Self>, context: &mut Context) -> Result<Rows<'p>, QueryError>;
+    fn finish(self: Box<Self>, context: &mut Context) -> Result<Outcome<'p>, QueryError>;
 }
 
 struct GuestOf<'p, S, F> {
@@ -48,96 +67,82 @@ struct GuestOf<'p, S, F> {
 impl<'p, S, F> Guest<'p> for GuestOf<'p, S, F>
 where
     S: Sink,
-    F: FnOnce(Vec<S>, &mut Context) -> Result<Rows<'p>, QueryError>,
+    F: FnOnce(Vec<S>, &mut Context) -> Result<Outcome<'p>, QueryError>,
 {
     fn sinks(&self) -> &dyn Sinks {
         &self.sinks
     }
 
-    fn finish(self: Box<Self>, context: &mut Context) -> Result<Rows<'p>, QueryError> {
+    fn finish(self: Box<Self>, context: &mut Context) -> Result<Outcome<'p>, QueryError> {
         (self.finish)(self.sinks.into_closed(), context)
     }
 }
 
-/// A guest whose sinks are made by `make`, and whose result by `finish`.
+/// A guest whose sinks are made by `make`, and whose series by `finish`.
 pub(super) fn guest<'p, S: Sink + 'p>(
     make: impl Fn() -> S + Sync + 'p,
     finish: impl FnOnce(Vec<S>, &mut Context) -> Result<Rows<'p>, QueryError> + 'p,
 ) -> Box<dyn Guest<'p> + 'p> {
+    let finish = move |sinks: Vec<S>, context: &mut Context| finish(sinks, context).map(Outcome::Rows);
     Box::new(GuestOf { sinks: SinksOf::new(make), finish })
 }
 
-/// A result before its turn.
-#[derive(Debug)]
-struct ParkedRows {
-    grid: Grid,
-    series: Vec<SeriesRow>,
-    annotations: Annotations,
-    counts: Option<Vec<u64>>,
-    samples: u64,
-    bytes: u64,
-}
-
-/// Results before their turn, by the address of their plans.
-#[derive(Debug, Default)]
-pub(crate) struct Parked(Mutex<HashMap<usize, ParkedRows>>);
-
-impl Parked {
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<usize, ParkedRows>> {
-        // Each change is a single call, so there is nothing half done behind the lock.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Drops all; returns the samples and bytes they held.
-    pub fn clear(&self) -> (u64, u64) {
-        let all = std::mem::take(&mut *self.lock());
-        all.values().fold((0, 0), |(samples, bytes), rows| (samples + rows.samples, bytes + rows.bytes))
-    }
+/// A guest whose sinks are made by `make`, and written down by `finish`.
+pub(super) fn writing_guest<'p, S: Sink + 'p>(
+    make: impl Fn() -> S + Sync + 'p,
+    finish: impl FnOnce(Vec<S>, &mut Context) -> Result<Vec<u8>, QueryError> + 'p,
+) -> Box<dyn Guest<'p> + 'p> {
+    let finish = move |sinks: Vec<S>, context: &mut Context| finish(sinks, context).map(Outcome::Bytes);
+    Box::new(GuestOf { sinks: SinksOf::new(make), finish })
 }
 
 impl<'a> Executor<'a> {
     /// Looks for series that `plan` names several times, to read them once.
     pub fn share_scans(&mut self, plan: &'a Plan, grid: Grid) {
-        let consumers = consumers(plan, grid);
-        if consumers.len() > 1 {
-            self.groups = self.groups_of(consumers);
-        }
+        self.share_among(consumers(plan, grid));
     }
 
-    fn groups_of(&self, consumers: Vec<Consumer<'a>>) -> Vec<Group<'a>> {
-        let mut scanned: Vec<(Consumer<'a>, &[LabelMatcher], (i64, i64))> = Vec::new();
-        for consumer in consumers {
-            let pipeline = self.pipeline(consumer.plan, consumer.grid, &mut Context::default());
-            if let Ok(Pipeline { source: Source::Scan(scan), .. }) = pipeline {
-                scanned.push((consumer, scan.matchers, scan.reader.time_range_ms()));
+    /// Looks for series that several consumers take, to read them once.
+    pub fn share_among(&mut self, consumers: Vec<Consumer<'a>>) {
+        if consumers.len() < 2 {
+            return;
+        }
+        let bundles = self.bundles(&consumers);
+        let shared = bundles.iter().filter(|bundle| bundle.len() > 1);
+        self.groups = shared
+            .map(|bundle| Group {
+                consumers: bundle.iter().map(|&number| consumers[number]).collect(),
+                is_done: AtomicBool::new(false),
+            })
+            .collect();
+    }
+
+    /// Which consumers, by number, are to be evaluated together. Each is in one bundle.
+    pub fn bundles(&self, consumers: &[Consumer<'a>]) -> Vec<Vec<usize>> {
+        let mut scanned: Vec<(usize, &[LabelMatcher], (i64, i64))> = Vec::new();
+        let mut bundles: Vec<Vec<usize>> = Vec::new();
+        for (number, consumer) in consumers.iter().enumerate() {
+            match self.pipeline(consumer.plan, consumer.grid, &mut Context::default()) {
+                Ok(Pipeline { source: Source::Scan(scan), .. }) => {
+                    scanned.push((number, scan.matchers, scan.reader.time_range_ms()));
+                }
+                _ => bundles.push(vec![number]),
             }
         }
         // Those of the most series come first.
         scanned.sort_by_key(|(_, matchers, _)| matchers.len());
-        let mut found: Vec<(Group<'a>, &[LabelMatcher], (i64, i64))> = Vec::new();
-        for (consumer, matchers, range) in scanned {
-            let known = found.iter_mut().find(|(_, widest, all)| {
-                let fits = if matchers.len() == widest.len() {
-                    // Together they read no more times than apart.
-                    range.0 <= all.1 && all.0 <= range.1
-                } else {
-                    // Not more of all series for the sake of a few.
-                    all.0 <= range.0 && range.1 <= all.1
-                };
-                fits && has_matchers(matchers, widest)
-            });
-            match known {
-                Some((group, _, all)) => {
-                    group.consumers.push(consumer);
-                    *all = (all.0.min(range.0), all.1.max(range.1));
+        let mut found: Vec<Bundle<'_>> = Vec::new();
+        for (number, matchers, range) in scanned {
+            match found.iter_mut().find(|bundle| bundle.fits(matchers, range)) {
+                Some(bundle) => {
+                    bundle.numbers.push(number);
+                    bundle.range = (bundle.range.0.min(range.0), bundle.range.1.max(range.1));
                 }
-                None => {
-                    let group = Group { consumers: vec![consumer], is_done: AtomicBool::new(false) };
-                    found.push((group, matchers, range));
-                }
+                None => found.push(Bundle { numbers: vec![number], matchers, range }),
             }
         }
-        found.into_iter().map(|(group, ..)| group).filter(|group| group.consumers.len() > 1).collect()
+        bundles.extend(found.into_iter().map(|bundle| bundle.numbers));
+        bundles
     }
 
     /// The consumers that are to be guests of the one of `plan`, which is evaluated now; those of a group are told once.
@@ -182,18 +187,20 @@ impl<'a> Executor<'a> {
         let Ok(driven) = self.drive_all(branches) else { return Ok(None) };
         let mut driven = driven.into_iter();
         let own = driven.next();
+        let of_fragment = context.exported.is_some();
         let settled: Vec<Option<Context>> = driven
             .map(|driven| {
-                let mut context = Context::default();
+                let mut context = if of_fragment { Context::of_fragment() } else { Context::default() };
                 driven.settle(&mut context).is_ok().then_some(context)
             })
             .collect();
         let own = own.map_or(Ok(()), |own| own.settle(context));
         for (((consumer, guest), counts), context) in invited.into_iter().zip(counts).zip(settled) {
             let Some(mut context) = context else { continue };
-            if let Ok(rows) = guest.finish(&mut context) {
+            if let Ok(outcome) = guest.finish(&mut context) {
                 let counts = counts.map(|counts| counts.snapshot());
-                self.park(&consumer, rows, context.annotations, counts);
+                // Without room for it there is nothing to park.
+                let _ = self.park(&consumer, outcome, context, counts);
             }
         }
         own?;
@@ -204,41 +211,10 @@ impl<'a> Executor<'a> {
         let (grid, tracker) = (consumer.grid, self.tracker);
         match consumer.takes {
             Takes::Aggregate(aggregate) => aggregate_guest(self, aggregate, grid),
+            Takes::Unfinished(aggregate) => unfinished_guest(self, aggregate, grid),
             Takes::Absent(absent) => Ok(self.absent_guest(absent, grid)),
             Takes::Scalar => Ok(self.scalar_guest(grid)),
             Takes::Rows => Ok(guest(|| Collect::new(tracker), |sinks, _| Ok(Collect::merge(sinks, tracker)))),
         }
-    }
-
-    fn park(
-        &self,
-        consumer: &Consumer<'_>,
-        rows: Rows<'_>,
-        annotations: Annotations,
-        counts: Option<Vec<u64>>,
-    ) {
-        let Rows { series, reservation } = rows;
-        let (samples, bytes) = reservation.keep();
-        let parked = ParkedRows { grid: consumer.grid, series, annotations, counts, samples, bytes };
-        self.tracker.parked.lock().insert(address(consumer.plan), parked);
-    }
-
-    /// The result of the consumer of `plan`, if another one has read its series.
-    pub(super) fn parked<'p>(
-        &'p self,
-        plan: &'p VectorPlan,
-        grid: Grid,
-        context: &mut Context,
-    ) -> Option<Rows<'p>> {
-        let parked = self.tracker.parked.lock().remove(&address(plan))?;
-        let reservation = Reservation::of_kept(self.tracker, parked.samples, parked.bytes);
-        if parked.grid != grid {
-            return None;
-        }
-        context.annotations.merge(parked.annotations);
-        if let (Some(all), Some(counts)) = (&self.tracker.counts, &parked.counts) {
-            all.absorb(counts);
-        }
-        Some(Rows { series: parked.series, reservation })
     }
 }

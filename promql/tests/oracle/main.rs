@@ -2,12 +2,16 @@
 //!
 //! `GYRE_ORACLE_CASES` sets the number of queries (default 3,000), `GYRE_ORACLE_SEED` repeats a run.
 
+mod aggregations;
 mod calls;
+mod classic_histograms;
 mod data;
+mod dates;
 mod generate;
 mod histogram;
 mod histogram_data;
 mod histogram_functions;
+mod histogram_sum;
 mod naive;
 mod notes;
 mod operators;
@@ -16,6 +20,7 @@ mod partial;
 #[path = "../shared/places.rs"]
 mod places;
 mod random;
+mod ranges;
 mod rounding;
 mod shared;
 mod windows;

@@ -36,8 +36,12 @@ fn random_queries_over_places_give_what_a_single_engine_gives() {
                 }
             }
         }
-        let depth = 1 + random.below(4);
-        let query = Generator { random: &mut random, has_steps: false }.vector(depth);
+        let query = if random.one_in(3) {
+            crate::shared::query(&mut random, false)
+        } else {
+            let depth = 1 + random.below(4);
+            Generator { random: &mut random, has_steps: false }.vector(depth)
+        };
         if query.contains("limitk") {
             // Which series it takes depends on their order, which is the storage's own.
             continue;

@@ -42,7 +42,7 @@ fn find_selectors(expr: &Expr, starts: &mut Vec<usize>) {
 }
 
 /// A query that is likely to name the same series more than once.
-fn query(random: &mut Random, has_steps: bool) -> String {
+pub fn query(random: &mut Random, has_steps: bool) -> String {
     let mut vector = |depth| Generator { random: &mut *random, has_steps }.vector(depth);
     let (a, b) = (vector(1), vector(2));
     let joins = [

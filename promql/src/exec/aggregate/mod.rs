@@ -14,6 +14,7 @@ mod sums;
 mod top;
 
 pub(super) use histograms::{HistogramAverage, HistogramSum, Seen};
+pub(super) use partial::unfinished_guest;
 pub(crate) use partial::{merge_groups, put_groups};
 
 use std::sync::Arc;
