@@ -21,6 +21,46 @@ fn share_of_hashes(labels: &LabelMap) -> f64 {
     xxhash_rust::xxh64::xxh64(&bytes, 0) as f64 / u64::MAX as f64
 }
 
+/// The `size` largest or smallest, by a heap with the worst on top. Of equal ones those stay that a binary heap as in Go's
+/// library leaves.
+fn chosen(members: Vec<Sample>, size: usize, largest: bool) -> Vec<Sample> {
+    let value = |sample: &Sample| sample.value.float().unwrap_or_default();
+    let is_better = |a: f64, b: f64| if largest { a > b } else { a < b };
+    let is_worse = |a: &Sample, b: &Sample| value(a).is_nan() || is_better(value(b), value(a));
+    let mut heap: Vec<Sample> = Vec::new();
+    for sample in members {
+        if heap.len() < size {
+            heap.push(sample);
+            let mut at = heap.len() - 1;
+            while at > 0 && is_worse(&heap[at], &heap[(at - 1) / 2]) {
+                heap.swap(at, (at - 1) / 2);
+                at = (at - 1) / 2;
+            }
+        } else if let Some(worst) = heap.first_mut()
+            && (is_better(value(&sample), value(worst))
+                || (value(worst).is_nan() && !value(&sample).is_nan()))
+        {
+            *worst = sample;
+            let mut at = 0;
+            loop {
+                let mut child = 2 * at + 1;
+                if child >= heap.len() {
+                    break;
+                }
+                if child + 1 < heap.len() && is_worse(&heap[child + 1], &heap[child]) {
+                    child += 1;
+                }
+                if !is_worse(&heap[child], &heap[at]) {
+                    break;
+                }
+                heap.swap(at, child);
+                at = child;
+            }
+        }
+    }
+    heap
+}
+
 impl Naive<'_> {
     pub fn aggregate(&self, aggregate: &AggregateExpr, time: i64) -> Evaluated<Vec<Sample>> {
         use AggregateOp as A;
@@ -90,14 +130,7 @@ impl Naive<'_> {
             let values: Vec<f64> = members.iter().filter_map(|sample| sample.value.float()).collect();
             let value = match aggregate.op {
                 A::Topk | A::Bottomk => {
-                    let sign = if aggregate.op == A::Topk { -1.0 } else { 1.0 };
-                    let key = |sample: &Sample| sample.value.float().unwrap_or_default();
-                    members.sort_by(|a, b| {
-                        let (a, b) = (key(a), key(b));
-                        let order = (sign * a).partial_cmp(&(sign * b));
-                        a.is_nan().cmp(&b.is_nan()).then(order.unwrap_or(std::cmp::Ordering::Equal))
-                    });
-                    results.extend(members.into_iter().take(size));
+                    results.extend(chosen(members, size, aggregate.op == A::Topk));
                     continue;
                 }
                 A::LimitRatio => {

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use gyre_promql::syntax::ast::{Call, Expr};
+use gyre_promql::syntax::ast::{Call, Expr, VectorSelector};
 use gyre_promql::syntax::{DurationValue, Function};
 
 use crate::classic_histograms;
-use crate::data::{LabelMap, Series};
+use crate::data::LabelMap;
 use crate::histogram::Histogram;
 use crate::histogram_functions;
 use crate::naive::{
@@ -22,6 +22,17 @@ fn text_of(expr: &Expr) -> String {
     match expr {
         Expr::String(string) => string.value.to_str_lossy().into_owned(),
         _ => String::new(),
+    }
+}
+
+/// The selector that is all of an expression, or what a range function looks at.
+fn selector_of(expr: &Expr) -> Option<&VectorSelector> {
+    match expr {
+        Expr::Paren(paren) => selector_of(&paren.expr),
+        Expr::Vector(selector) => Some(selector),
+        Expr::Matrix(matrix) => Some(&matrix.selector),
+        Expr::Call(call) => call.args.first().and_then(selector_of),
+        _ => None,
     }
 }
 
@@ -126,26 +137,8 @@ impl Naive<'_> {
             // No series here says when its counter started.
             F::StartTimestamp => Value::Vector(Vec::new()),
             F::Info => {
-                let infos = self.data.iter().filter(|series| series.labels["__name__"] == "target_info");
-                let mut samples = self.vector(arg(0), time)?;
-                for sample in &mut samples {
-                    let same = |info: &&Series| {
-                        ["job", "instance"].iter().all(|name| {
-                            let get = |labels: &LabelMap| labels.get(*name).cloned().unwrap_or_default();
-                            get(&info.labels) == get(&sample.labels)
-                        })
-                    };
-                    if !sample.labels.contains_key("job") {
-                        continue;
-                    }
-                    let info = infos.clone().filter(same).find(|info| newest(&info.samples, time).is_some());
-                    for (name, value) in info.iter().flat_map(|info| &info.labels) {
-                        if name != "__name__" {
-                            sample.labels.entry(name.clone()).or_insert(value.clone());
-                        }
-                    }
-                }
-                Value::Vector(samples)
+                let wanted = call.args.get(1).and_then(selector_of);
+                Value::Vector(self.with_info(arg(0), wanted, time)?)
             }
             F::SortByLabel | F::SortByLabelDesc => Value::Vector(self.vector(arg(0), time)?),
             F::HistogramCount => self.of_histograms(arg(0), time, |histogram| histogram.count)?,
@@ -247,6 +240,38 @@ impl Naive<'_> {
     }
 
     /// Applies a function to each histogram, drops numbers and the name.
+    /// Adds the labels of `target_info`, or those that `wanted` names; it must satisfy `wanted`, or may be missing if nothing
+    /// at all does.
+    fn with_info(&self, base: &Expr, wanted: Option<&VectorSelector>, time: i64) -> Evaluated<Vec<Sample>> {
+        let reference =
+            selector_of(base).map_or(time, |base| self.pinned(base.at, time) - self.ms(&base.offset));
+        let matches = |labels: &LabelMap| wanted.is_none_or(|wanted| self.satisfies(labels, wanted));
+        let names: Vec<String> = wanted.map_or_else(Vec::new, |wanted| {
+            wanted.matchers.iter().map(|matcher| matcher.name.to_str_lossy().into_owned()).collect()
+        });
+        let mut results = Vec::new();
+        for mut sample in self.vector(base, time)? {
+            let found = self.data.iter().find(|info| {
+                info.labels["__name__"] == "target_info"
+                    && sample.labels.contains_key("job")
+                    && info.labels.get("job") == sample.labels.get("job")
+                    && info.labels.get("instance") == sample.labels.get("instance")
+                    && matches(&info.labels)
+                    && newest(&info.samples, reference).is_some()
+            });
+            if found.is_none() && !matches(&LabelMap::new()) {
+                continue;
+            }
+            for (name, value) in found.iter().flat_map(|info| &info.labels) {
+                if name != "__name__" && (names.is_empty() || names.contains(name)) {
+                    sample.labels.entry(name.clone()).or_insert(value.clone());
+                }
+            }
+            results.push(sample);
+        }
+        Ok(results)
+    }
+
     fn of_histograms(&self, arg: &Expr, time: i64, value: impl Fn(&Histogram) -> f64) -> Evaluated<Value> {
         let samples = self.vector(arg, time)?;
         self.mapped(samples, |sample| match sample {

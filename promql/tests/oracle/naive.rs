@@ -174,22 +174,24 @@ impl Naive<'_> {
         }
     }
 
-    pub fn matching(&self, selector: &VectorSelector) -> impl Iterator<Item = &Series> {
-        let matchers = selector.matchers.clone();
-        self.data.iter().filter(move |series| {
-            matchers.iter().all(|matcher| {
-                let name = matcher.name.to_str_lossy();
-                let value = series.labels.get(&*name).map_or("", String::as_str);
-                let wanted = matcher.value.to_str_lossy();
-                // Patterns here are alternatives of literals, or everything.
-                let in_pattern = || wanted == ".*" || wanted.split('|').any(|wanted| wanted == value);
-                match matcher.op {
-                    MatchOp::Equal => value == wanted,
-                    MatchOp::NotEqual => value != wanted,
-                    MatchOp::Regexp => in_pattern(),
-                    MatchOp::NotRegexp => !in_pattern(),
-                }
-            })
+    pub fn matching<'s>(&'s self, selector: &'s VectorSelector) -> impl Iterator<Item = &'s Series> {
+        self.data.iter().filter(move |series| self.satisfies(&series.labels, selector))
+    }
+
+    /// Whether labels satisfy the matchers of a selector.
+    pub fn satisfies(&self, labels: &LabelMap, selector: &VectorSelector) -> bool {
+        selector.matchers.iter().all(|matcher| {
+            let name = matcher.name.to_str_lossy();
+            let value = labels.get(&*name).map_or("", String::as_str);
+            let wanted = matcher.value.to_str_lossy();
+            // Patterns here are alternatives of literals, or everything.
+            let in_pattern = || wanted == ".*" || wanted.split('|').any(|wanted| wanted == value);
+            match matcher.op {
+                MatchOp::Equal => value == wanted,
+                MatchOp::NotEqual => value != wanted,
+                MatchOp::Regexp => in_pattern(),
+                MatchOp::NotRegexp => !in_pattern(),
+            }
         })
     }
 

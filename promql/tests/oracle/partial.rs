@@ -7,7 +7,7 @@ use gyre_promql::memory::MemoryStorage;
 use gyre_promql::syntax::{ParserOptions, parse_expr};
 use gyre_promql::{Engine, EngineOptions, QueryOptions};
 
-use crate::generate::Generator;
+use crate::generate::{Generator, breaks_ties};
 use crate::places::{Ways, evaluate};
 use crate::random::Random;
 use crate::rounding::{ROUNDING, adds_up_series, difference, engine_points, is_rounding, with_changed_sums};
@@ -42,7 +42,7 @@ fn random_queries_over_places_give_what_a_single_engine_gives() {
             let depth = 1 + random.below(4);
             Generator { random: &mut random, has_steps: false }.vector(depth)
         };
-        if query.contains("limitk") {
+        if query.contains("limitk") || breaks_ties(&query) {
             // Which series it takes depends on their order, which is the storage's own.
             continue;
         }

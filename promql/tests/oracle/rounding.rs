@@ -47,7 +47,7 @@ pub fn engine_points(value: &Value) -> Points {
     points
 }
 
-fn of_engine(value: &SampleValue) -> Val {
+pub fn of_engine(value: &SampleValue) -> Val {
     match value {
         SampleValue::Float(value) => Val::Float(*value),
         SampleValue::Histogram(histogram) => Histogram::of_engine(histogram).into(),
