@@ -148,6 +148,14 @@ fn series_that_a_query_names_several_times_are_read_once() {
 }
 
 #[test]
+fn no_more_than_sixteen_places_in_a_query_share_a_pass() {
+    let storage = Counting { storage: storage(), selects: AtomicUsize::new(0), reads: AtomicUsize::new(0) };
+    let query = vec!["sum(a_total)"; 33].join(" + ");
+    run(&engine(|_| {}), &storage, &query).unwrap();
+    assert_eq!(storage.selects.load(Ordering::Relaxed), 3);
+}
+
+#[test]
 fn each_place_reads_series_once_that_a_query_in_parts_names_several_times() {
     let storage = Counting { storage: storage(), selects: AtomicUsize::new(0), reads: AtomicUsize::new(0) };
     let (engine, options) = (engine(|_| {}), QueryOptions::default());

@@ -99,11 +99,13 @@ impl Seat<'_> {
     }
 
     /// Takes the row of another branch, whose reader does the same for another place in the query.
-    fn copy_row(&mut self, scan: &Scan<'_>, other: &Self) {
+    fn copy_row(&mut self, scan: &Scan<'_>, other: &Self) -> Result<(), QueryError> {
+        self.worker.pace.spend(other.series.row.steps() as u64)?;
         self.series.row.copy_from(&other.series.row);
         let span = scan.computes.map(|computes| computes.span()).unwrap_or_default();
         self.worker.annotations.merge(other.notes.at(span));
         count(scan, &self.worker, &self.series.row, &other.worker.buffer);
+        Ok(())
     }
 }
 
@@ -254,7 +256,7 @@ impl<'b> Run<'b> {
             samples.clear();
             batch.read(at, mint_ms, maxt_ms, samples)?;
             let count = (samples.floats.len() + samples.histograms.len()) as u64;
-            seats[0].worker.pace.spend(UNITS_PER_SERIES + count)?;
+            seats[0].worker.pace.spend(UNITS_PER_SERIES * self.parts.len() as u64 + count)?;
             if count == 0 {
                 continue;
             }
@@ -269,7 +271,7 @@ impl<'b> Run<'b> {
                 }
                 seat.begin(labels.clone(), first_order + at as u64);
                 if let Some(first) = part.same_as {
-                    seat.copy_row(&part.scan, &before[first]);
+                    seat.copy_row(&part.scan, &before[first])?;
                 } else {
                     samples.copy_range(part.range, &mut seat.worker.buffer);
                     seat.read_apart(&part.scan)?;

@@ -1,9 +1,10 @@
 //! Series that a query names several times are read once.
 //!
 //! Before a query is evaluated, the consumers of its plan that take the same series (the same matchers, ranges of time
-//! that overlap), or some of the same series (more matchers, a range within), are put into a group. When the first of a group is evaluated, the others are its *guests*: they are
-//! driven as branches of the same pass, with workers, annotations and counts of their own, and what comes of them is
-//! *parked* until it is their turn. So an answer does not depend on whether anything was shared.
+//! that overlap), or some of the same series (more matchers, a range within), are put into a group. When the first of a
+//! group is evaluated, the others are its *guests*: they are driven as branches of the same pass, with workers,
+//! annotations and counts of their own, and what comes of them is *parked* until it is their turn. So an answer does not
+//! depend on whether anything was shared.
 //!
 //! Sharing may always be given up: a pass that fails, for whatever reason, is done again for the first alone, a guest
 //! whose series must be merged on the way is evaluated on its turn, and what is parked is dropped when the query comes
@@ -23,6 +24,9 @@ use super::rows::{Collect, Rows};
 use crate::engine::QueryError;
 use crate::plan::{Plan, VectorPlan, has_matchers};
 use crate::storage::LabelMatcher;
+
+/// Each worker holds the samples and the row of a series once for each branch, so there is a limit to them.
+const BRANCHES_MAX: usize = 16;
 
 /// Consumers that take the same series.
 pub(super) struct Group<'a> {
@@ -47,7 +51,7 @@ impl Bundle<'_> {
             // Not more of all series for the sake of a few.
             self.range.0 <= mint_ms && maxt_ms <= self.range.1
         };
-        fits && has_matchers(matchers, self.matchers)
+        fits && self.numbers.len() < BRANCHES_MAX && has_matchers(matchers, self.matchers)
     }
 }
 
@@ -181,7 +185,8 @@ impl<'a> Executor<'a> {
         let pipeline = self.pipeline(plan, grid, context)?;
         branches.push(Branch { pipeline, sinks: &sinks, counts: self.tracker.counts.as_ref() });
         for ((consumer, guest), counts) in invited.iter().zip(&counts) {
-            let pipeline = self.pipeline(consumer.plan, consumer.grid, &mut Context::default())?;
+            let pipeline = self.pipeline(consumer.plan, consumer.grid, &mut Context::default());
+            let Ok(pipeline) = pipeline else { return Ok(None) };
             branches.push(Branch { pipeline, sinks: guest.sinks(), counts: counts.as_ref() });
         }
         let Ok(driven) = self.drive_all(branches) else { return Ok(None) };
