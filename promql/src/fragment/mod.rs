@@ -11,7 +11,7 @@
 //! apart before all is seen (two series, in different places, become one by a change of labels), merging asks for the
 //! samples instead and computes everything itself, so the answer is always that of a single engine.
 //!
-//! A fragment names the query and the number of a cut, not an expression of its own: everybody cuts the same way
+//! A fragment names the query and the number of a bundle of cuts, not an expression of its own: everybody cuts the same way
 //! ([`cut`](self::cut)), and positions in annotations stay those of the query. So the format's version also changes with
 //! the planner.
 
