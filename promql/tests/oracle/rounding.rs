@@ -1,13 +1,15 @@
 //! Whether two answers are the same, and what rounding may do to them.
 //!
-//! Sums depend on the order of the series, which is nobody's promise: each may be off by a relative [`ROUNDING`]. What
-//! that does to an answer depends on what is computed of the sums: the sine of a large one has no digit in common. So
-//! where two answers differ by more, the query is evaluated with each sum changed by as much, and the answers may differ
-//! by what that changes.
+//! Sums depend on the order of the series, which is nobody's promise: each may be off by [`ROUNDING`], relative to itself
+//! and, as what it adds up may cancel, to the sum of what it adds up (a mean or deviation: to the largest of it). What that
+//! does to an answer depends on what is computed of the sums: the sines of two large ones have no digit in common. So
+//! where two answers differ by more than [`ROUNDING`], the query is evaluated with each sum changed by as much, and the
+//! answers may differ by what that changes.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
+use gyre_promql::syntax::ast::AggregateExpr;
 use gyre_promql::syntax::{AggregateOp, Expr};
 use gyre_promql::value::{SampleValue, Value};
 
@@ -64,16 +66,18 @@ pub fn adds_up_series(expr: &Expr) -> bool {
     adds_up || expr.children().any(adds_up_series)
 }
 
-/// The query with each sum larger by [`ROUNDING`], and smaller.
-pub fn with_changed_sums(query: &str, expr: &Expr) -> [String; 2] {
+/// The query with each sum changed by [`ROUNDING`]: relative to itself, and also to what it adds up, up and down.
+pub fn with_changed_sums(query: &str, expr: &Expr) -> [String; 4] {
     let mut sums = Vec::new();
     find_sums(expr, &mut sums);
-    [1.0 + ROUNDING, 1.0 - ROUNDING].map(|factor| {
+    [(ROUNDING, 0.0), (-ROUNDING, 0.0), (ROUNDING, ROUNDING), (-ROUNDING, -ROUNDING)].map(|(own, all)| {
         // From the back, so that positions in front stay right; of sums in sums the inner end comes first.
         let mut edits: Vec<(usize, String)> = Vec::new();
-        for &(start, end) in &sums {
-            edits.push((start, "((".to_owned()));
-            edits.push((end, format!(") * {factor:?})")));
+        for sum in &sums {
+            edits.push((sum.span.start as usize, "((".to_owned()));
+            let more =
+                if all == 0.0 { String::new() } else { format!(" + {all:?} * {}", magnitude(query, sum)) };
+            edits.push((sum.span.end as usize, format!(") * {:?}{more})", 1.0 + own)));
         }
         edits.sort_by_key(|(at, _)| Reverse(*at));
         let mut changed = query.to_owned();
@@ -82,12 +86,26 @@ pub fn with_changed_sums(query: &str, expr: &Expr) -> [String; 2] {
     })
 }
 
-fn find_sums(expr: &Expr, sums: &mut Vec<(usize, usize)>) {
+/// How large the floats are that an aggregation adds up.
+fn magnitude(query: &str, sum: &AggregateExpr) -> String {
+    let same = |op: &str| {
+        let text = &query[sum.span.start as usize..sum.span.end as usize];
+        text.replacen(sum.op.as_str(), op, 1)
+    };
+    let largest = format!("(abs({}) + abs({}))", same("max"), same("min"));
+    match sum.op {
+        AggregateOp::Sum => format!("({} * {largest})", same("count")),
+        AggregateOp::Stdvar => format!("({largest} ^ 2)"),
+        _ => largest,
+    }
+}
+
+fn find_sums<'e>(expr: &'e Expr, sums: &mut Vec<&'e AggregateExpr>) {
     use AggregateOp as A;
     if let Expr::Aggregate(aggregate) = expr
         && matches!(aggregate.op, A::Sum | A::Avg | A::Stddev | A::Stdvar)
     {
-        sums.push((aggregate.span.start as usize, aggregate.span.end as usize));
+        sums.push(aggregate);
     }
     expr.children().for_each(|child| find_sums(child, sums));
 }

@@ -8,7 +8,9 @@ use gyre_promql::{Engine, EngineOptions, QueryError, QueryOptions, QueryResult, 
 
 use crate::generate::{Generator, breaks_ties};
 use crate::random::Random;
-use crate::rounding::{ROUNDING, adds_up_series, difference, engine_points, is_rounding, with_changed_sums};
+use crate::rounding::{
+    Points, ROUNDING, adds_up_series, difference, engine_points, is_rounding, with_changed_sums,
+};
 use crate::{data, load, setting};
 
 /// Adds a matcher to each selector: the same one to all, or to each another. Both texts are of the same length, so that
@@ -147,8 +149,9 @@ fn queries_that_share_selectors_give_what_those_that_share_none_give() {
         let (shared, apart) = (engine_points(&shared.value), engine_points(&apart.value));
         let tolerance = if adds_up_series(&expr) { ROUNDING } else { 0.0 };
         if let Some(difference) = difference(&shared, &apart, tolerance) {
-            let changed = with_changed_sums(&query, &expr)
-                .map(|query| engine_points(&run(&query).expect("only its sums differ").value));
+            let changed = with_changed_sums(&query, &expr).map(|query| {
+                run(&query).map_or_else(|_| Points::new(), |changed| engine_points(&changed.value))
+            });
             assert!(is_rounding(&shared, &apart, &changed), "{place}\n  {difference}");
             rounded += 1;
         }
