@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
 use super::{QueryError, QueryStats};
-use crate::exec::SampleCounts;
+use crate::exec::{Parked, SampleCounts};
 
 /// Lets someone else end a query: it fails with `canceled` soon after.
 #[derive(Clone, Debug, Default)]
@@ -41,6 +41,8 @@ pub(crate) struct Tracker {
     pub series_read: AtomicU64,
     /// Samples looked at, if somebody asked.
     pub counts: Option<SampleCounts>,
+    /// Results before their turn. They count as held, and make room for what must be.
+    pub parked: Parked,
 }
 
 impl Tracker {
@@ -58,6 +60,7 @@ impl Tracker {
             samples_read: zero(),
             series_read: zero(),
             counts: None,
+            parked: Parked::default(),
         }
     }
 
@@ -74,16 +77,22 @@ impl Tracker {
 
     /// Counts samples and bytes that come to be held; pair with [`Tracker::release`].
     pub fn reserve(&self, samples: u64, bytes: u64) -> Result<(), QueryError> {
-        let held = self.samples.fetch_add(samples, Ordering::Relaxed) + samples;
-        self.samples_peak.fetch_max(held, Ordering::Relaxed);
-        let held_bytes = self.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
-        self.bytes_peak.fetch_max(held_bytes, Ordering::Relaxed);
+        let mut held = self.samples.fetch_add(samples, Ordering::Relaxed) + samples;
+        let mut held_bytes = self.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        if held > self.samples_max || held_bytes > self.bytes_max {
+            let (samples, bytes) = self.parked.clear();
+            self.release(samples, bytes);
+            held = held.saturating_sub(samples);
+            held_bytes = held_bytes.saturating_sub(bytes);
+        }
         if held > self.samples_max {
             return Err(too_many_samples());
         }
         if held_bytes > self.bytes_max {
             return Err(self.too_many_bytes());
         }
+        self.samples_peak.fetch_max(held, Ordering::Relaxed);
+        self.bytes_peak.fetch_max(held_bytes, Ordering::Relaxed);
         Ok(())
     }
 

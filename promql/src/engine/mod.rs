@@ -232,7 +232,8 @@ impl Engine {
         tracker.counts = options.count_samples.then(|| SampleCounts::new(times.grid.steps));
         tracker.check()?;
         let lookback_ms = milliseconds(options.lookback_delta.unwrap_or(self.options.lookback_delta));
-        let executor = Executor::new(storage, &self.options, &tracker, lookback_ms);
+        let mut executor = Executor::new(storage, &self.options, &tracker, lookback_ms);
+        executor.share_scans(&plan, times.grid);
         let (value, annotations) = executor.run(&plan, times.grid, times.is_range, Context::default())?;
         Ok(QueryResult { value, annotations, stats: tracker.stats() })
     }

@@ -78,13 +78,11 @@ impl Executor<'_> {
         context: &mut Context,
     ) -> Result<Value, QueryError> {
         let reader = RawReader { executor: self, range, grid };
-        let pipeline = self.scan(&range.selector, range.range_ms, grid, reader);
-        let sinks = pipeline
-            .and_then(|pipeline| self.drive(pipeline, context, &RawSamples::default))
-            .map_err(|failure| match failure {
-                super::pipeline::Failure::Query(error) => error,
-                super::pipeline::Failure::Duplicates(_) => QueryError::same_labelset(),
-            })?;
+        let pipeline = self.scan(&range.selector, range.range_ms, grid, reader, None);
+        let sinks = self.drive(pipeline, context, &RawSamples::default).map_err(|failure| match failure {
+            super::pipeline::Failure::Query(error) => error,
+            super::pipeline::Failure::Duplicates(_) => QueryError::same_labelset(),
+        })?;
         let series: Vec<Series> = sinks.into_iter().flat_map(|sink| sink.series).collect();
         let series = sorted(series, &mut Pace::new(self.tracker), |a, b| a.labels.cmp(&b.labels))?;
         Ok(Value::Matrix(series))
