@@ -1,48 +1,19 @@
-//! Questions about labels: series, names, values.
+//! Questions about labels: names, values.
 //!
-//! Without matchers the shards' indexes know the answer. With matchers the matching series are looked at, some at a
-//! time, so that a question about a million series does not hold up appends.
+//! Without matchers the shards' indexes know the answer. With matchers the matching series are listed.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use gyre_ring::TenantId;
-use gyre_tsdb::Matcher;
 use gyre_tsdb::labels::Labels;
 
-use super::{Answer, LabelSet, Node, QueryError, Selection, TRUNCATED};
+use super::{Answer, Node, QueryError, Selection, TRUNCATED};
 use crate::actor::Gone;
-use crate::query::matchers::to_storage;
-use crate::shard::read::{LabelNames, LabelSets, LabelValues, SERIES_PER_READ, Select, TimeRange};
+use crate::shard::read::{LabelNames, LabelValues, TimeRange};
 use crate::shard::supervisor::ShardHandle;
 
 impl Node {
-    /// The label sets of the selected series.
-    pub async fn series(
-        &self,
-        tenant: &TenantId,
-        selection: Selection,
-    ) -> Result<Answer<Vec<LabelSet>>, QueryError> {
-        let mut series: Vec<LabelSet> = Vec::new();
-        // One more than asked for tells that there are more.
-        let enough = selection.limit.map_or(usize::MAX, |limit| limit.saturating_add(1));
-        // A series comes once for each set of matchers that selects it: there are enough when so many are left without
-        // those that came again.
-        let mut look_at = enough;
-        self.each_label_set(tenant, &selection, |labels| {
-            series.push(LabelSet::of(labels));
-            if series.len() < look_at {
-                return true;
-            }
-            sort(&mut series);
-            look_at = enough.saturating_add(series.len());
-            series.len() < enough
-        })
-        .await?;
-        sort(&mut series);
-        Ok(truncated(series, selection.limit))
-    }
-
     /// The label names of the selected series, sorted.
     pub async fn label_names(
         &self,
@@ -56,11 +27,8 @@ impl Node {
                 names.extend(answer.await.map_err(|gone| self.gone(&shard, gone))?);
             }
         } else {
-            self.each_label_set(tenant, &selection, |labels| {
-                labels.iter().for_each(|(name, _)| insert(&mut names, name));
-                true
-            })
-            .await?;
+            let each = |labels: Labels<'_>| labels.iter().for_each(|(name, _)| insert(&mut names, name));
+            self.each_label_set(tenant, &selection, each).await?;
         }
         Ok(truncated(names.into_iter().collect(), selection.limit))
     }
@@ -79,41 +47,24 @@ impl Node {
                 values.extend(answer.await.map_err(|gone| self.gone(&shard, gone))?);
             }
         } else {
-            self.each_label_set(tenant, &selection, |labels| {
-                labels.get(name).into_iter().for_each(|value| insert(&mut values, value));
-                true
-            })
-            .await?;
+            let each = |labels: Labels<'_>| {
+                labels.get(name).into_iter().for_each(|value| insert(&mut values, value))
+            };
+            self.each_label_set(tenant, &selection, each).await?;
         }
         Ok(truncated(values.into_iter().collect(), selection.limit))
     }
 
-    /// Calls `each` with the labels of the selected series until it says that it has seen enough.
+    /// Calls `each` with the labels of the selected series.
     async fn each_label_set(
         &self,
         tenant: &TenantId,
         selection: &Selection,
-        mut each: impl FnMut(Labels<'_>) -> bool,
+        mut each: impl FnMut(Labels<'_>),
     ) -> Result<(), QueryError> {
-        let mut sets: Vec<Vec<Matcher>> =
-            selection.matcher_sets.iter().map(|set| to_storage(set)).collect::<Result<_, _>>()?;
-        if sets.is_empty() {
-            sets.push(Vec::new());
-        }
-        for matchers in sets {
-            let question = Select { matchers };
-            for (shard, answer) in self.ask_shards(tenant, |shard| shard.actor.ask(question.clone())) {
-                let series = answer.await.map_err(|gone| self.gone(&shard, gone))?;
-                for some in series.chunks(SERIES_PER_READ) {
-                    let question = LabelSets { series: some.to_vec(), range: range(selection) };
-                    let sets = shard.actor.ask(question).await.map_err(|gone| self.gone(&shard, gone))?;
-                    for labels in sets.iter().filter_map(|bytes| Labels::parse(bytes).ok()) {
-                        if !each(labels) {
-                            return Ok(());
-                        }
-                    }
-                }
-            }
+        let mut listing = self.series(tenant, selection).await?;
+        while let Some(sets) = listing.next().await? {
+            sets.iter().for_each(&mut each);
         }
         Ok(())
     }
@@ -134,14 +85,8 @@ impl Node {
     }
 }
 
-fn range(selection: &Selection) -> TimeRange {
+pub(super) fn range(selection: &Selection) -> TimeRange {
     TimeRange { min_ms: selection.start_ms, max_ms: selection.end_ms }
-}
-
-/// Puts label sets into order, each once.
-fn sort(series: &mut Vec<LabelSet>) {
-    series.sort_unstable();
-    series.dedup();
 }
 
 fn insert(texts: &mut BTreeSet<String>, text: &str) {

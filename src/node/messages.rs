@@ -1,11 +1,9 @@
 //! What the HTTP interface asks of a node, and what it is told.
 
-use std::cmp::Ordering;
 use std::time::Duration;
 
 use gyre_promql::syntax::Matcher;
 use gyre_promql::value::Value;
-use gyre_tsdb::labels::Labels;
 
 /// Series chosen by the `match[]`, `start` and `end` of a metadata request.
 #[derive(Clone, Debug, PartialEq)]
@@ -85,34 +83,6 @@ pub struct QueryStats {
 
 /// What an answer says that a limit cut short. Prometheus's words.
 pub const TRUNCATED: &str = "results truncated due to limit";
-
-/// A series' labels: their canonical bytes, since a listing of very many would spend most of its time on strings.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LabelSet(Vec<u8>);
-
-impl LabelSet {
-    /// A copy of some labels.
-    pub fn of(labels: Labels<'_>) -> Self {
-        Self(labels.as_bytes().to_vec())
-    }
-
-    /// Names and values, sorted by name.
-    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        Labels::trusted(&self.0).iter()
-    }
-}
-
-impl Ord for LabelSet {
-    fn cmp(&self, other: &Self) -> Ordering {
-        self.iter().cmp(other.iter())
-    }
-}
-
-impl PartialOrd for LabelSet {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
 
 /// A value and what there is to say about it.
 #[derive(Clone, Debug)]

@@ -9,6 +9,7 @@
 mod cluster;
 pub mod data_dir;
 mod labels;
+mod listing;
 mod messages;
 mod metadata;
 mod queries;
@@ -39,9 +40,10 @@ use crate::query::pool::QueryPool;
 use crate::replica::Coordinator;
 use crate::tenant::limits::Overrides;
 
+pub use self::listing::SeriesListing;
 pub use self::messages::{
-    Answer, Evaluated, LabelSet, MetricMetadata, QueryError, QueryOptions, QueryRequest, QueryStats,
-    QueryTimes, Selection, TRUNCATED,
+    Answer, Evaluated, MetricMetadata, QueryError, QueryOptions, QueryRequest, QueryStats, QueryTimes,
+    Selection, TRUNCATED,
 };
 pub use crate::replica::{WriteError, WriteOutcome};
 
