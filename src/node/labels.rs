@@ -8,7 +8,7 @@ use std::sync::Arc;
 use gyre_ring::TenantId;
 use gyre_tsdb::labels::Labels;
 
-use super::{Answer, Node, QueryError, Selection, TRUNCATED};
+use super::{Answer, Node, QueryError, Selection, cut};
 use crate::actor::Gone;
 use crate::shard::read::{LabelNames, LabelValues, TimeRange};
 use crate::shard::supervisor::ShardHandle;
@@ -30,7 +30,7 @@ impl Node {
             let each = |labels: Labels<'_>| labels.iter().for_each(|(name, _)| insert(&mut names, name));
             self.each_label_set(tenant, &selection, each).await?;
         }
-        Ok(truncated(names.into_iter().collect(), selection.limit))
+        Ok(limited(names, selection.limit))
     }
 
     /// The values of a label in the selected series, sorted.
@@ -52,7 +52,7 @@ impl Node {
             };
             self.each_label_set(tenant, &selection, each).await?;
         }
-        Ok(truncated(values.into_iter().collect(), selection.limit))
+        Ok(limited(values, selection.limit))
     }
 
     /// Calls `each` with the labels of the selected series.
@@ -95,12 +95,8 @@ fn insert(texts: &mut BTreeSet<String>, text: &str) {
     }
 }
 
-fn truncated<T>(mut values: Vec<T>, limit: Option<usize>) -> Answer<Vec<T>> {
-    let mut answer = Answer::plain(Vec::new());
-    if let Some(limit) = limit.filter(|limit| *limit < values.len()) {
-        values.truncate(limit);
-        answer.warnings.push(TRUNCATED.to_owned());
-    }
-    answer.value = values;
+fn limited(texts: BTreeSet<String>, limit: Option<usize>) -> Answer<Vec<String>> {
+    let mut answer = Answer::plain(texts.into_iter().collect());
+    cut(&mut answer.value, limit, &mut answer.warnings);
     answer
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use gyre_promql::fragment::QueryTimes;
 use gyre_promql::syntax::Matcher;
 use gyre_promql::value::Value;
 
@@ -29,25 +30,6 @@ pub struct QueryRequest {
     pub options: QueryOptions,
 }
 
-/// When an expression is evaluated.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum QueryTimes {
-    /// Once.
-    Instant {
-        /// Milliseconds.
-        time_ms: i64,
-    },
-    /// Many times.
-    Range {
-        /// First evaluation.
-        start_ms: i64,
-        /// No evaluation after it.
-        end_ms: i64,
-        /// Time between evaluations, above 0.
-        step_ms: i64,
-    },
-}
-
 /// What may differ from query to query.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QueryOptions {
@@ -73,8 +55,14 @@ pub struct Evaluated {
 pub struct QueryStats {
     /// Time it waited for its turn.
     pub waiting: Duration,
-    /// Time it ran.
+    /// Time it ran: all of the following, and what is between them.
+    pub running: Duration,
+    /// Time for parsing and planning.
+    pub preparation: Duration,
+    /// Time for evaluating it.
     pub evaluation: Duration,
+    /// Time for sorting its result.
+    pub sorting: Duration,
     /// Most samples it held at a time.
     pub samples_peak: u64,
     /// Samples that each of its steps looked at, if asked for.
@@ -83,6 +71,14 @@ pub struct QueryStats {
 
 /// What an answer says that a limit cut short. Prometheus's words.
 pub const TRUNCATED: &str = "results truncated due to limit";
+
+/// Leaves at most `limit` entries, if there is a limit, and warns if there were more.
+pub fn cut<T>(entries: &mut Vec<T>, limit: Option<usize>, warnings: &mut Vec<String>) {
+    if let Some(limit) = limit.filter(|limit| *limit < entries.len()) {
+        entries.truncate(limit);
+        warnings.push(TRUNCATED.to_owned());
+    }
+}
 
 /// A value and what there is to say about it.
 #[derive(Clone, Debug)]

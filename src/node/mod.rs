@@ -42,10 +42,11 @@ use crate::tenant::limits::Overrides;
 
 pub use self::listing::SeriesListing;
 pub use self::messages::{
-    Answer, Evaluated, MetricMetadata, QueryError, QueryOptions, QueryRequest, QueryStats, QueryTimes,
-    Selection, TRUNCATED,
+    Answer, Evaluated, MetricMetadata, QueryError, QueryOptions, QueryRequest, QueryStats, Selection,
+    TRUNCATED, cut,
 };
 pub use crate::replica::{WriteError, WriteOutcome};
+pub use gyre_promql::fragment::QueryTimes;
 
 /// Queries that may wait for their turn.
 const QUERIES_WAITING_MAX: usize = 256;
