@@ -96,6 +96,9 @@ struct Query {
     /// Rounds over the servers for each query; medians are of these.
     #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u16).range(1..=1000))]
     rounds: u16,
+    /// Ask only the queries of the mix with this in their names.
+    #[arg(long, default_value = "")]
+    only: String,
 }
 
 #[derive(Debug, Args)]
@@ -230,7 +233,8 @@ impl Query {
         let folder = self.common.folder()?;
         let lanes = self.common.connections.into();
         let (scale, seed) = (self.common.scale, self.common.seed);
-        let rows = query::run(&products, scale, seed, lanes, self.rounds.into(), folder.path())?;
+        let asked = query::Asked { names_with: self.only.clone(), rounds: self.rounds.into() };
+        let rows = query::run(&products, scale, seed, lanes, &asked, folder.path())?;
         let targets = targets::of_queries(&names, &rows);
         println!("{}\n{}", machine(), report::FAIRNESS_NOTES);
         print!("{}", report::query_markdown(&names, &rows, &targets));

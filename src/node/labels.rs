@@ -1,67 +1,36 @@
-//! Questions about labels: series, names, values.
+//! Questions about labels: names, values.
 //!
-//! Without matchers the shards' indexes know the answer. With matchers the matching series are looked at, some at a
-//! time, so that a question about a million series does not hold up appends. Answers are sets, so that segments which
+//! Without matchers the shards' indexes know the answer. With matchers the matching series are
+//! [listed](super::listing). Answers are sets, so that segments which
 //! have series in common, or a question that is asked again because a replica failed, change nothing.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use gyre_promql::storage::LabelMatcher;
 use gyre_ring::{Replica, TenantId};
 use gyre_tsdb::labels::Labels;
 use tokio::time::Instant;
 
-use super::{Answer, LabelSet, Node, QueryError, Selection, TRUNCATED};
+use super::{Answer, Node, QueryError, Selection, cut};
 use crate::actor::Gone;
-use crate::query::matchers;
-use crate::replica::read::messages::{LabelsQuestion, MatcherOnWire};
+use crate::replica::read::messages::LabelsQuestion;
 use crate::replica::read::metrics::Retry;
 use crate::replica::read::plan::{ReadPlan, SegmentSource};
 use crate::replica::read::remote::{Lost, RemoteTexts};
-use crate::shard::read::{LabelNames, LabelSets, LabelValues, SERIES_PER_READ, Select, TimeRange};
+use crate::shard::read::{LabelNames, LabelValues, TimeRange};
 use crate::shard::supervisor::ShardHandle;
 
 /// Another node that has not answered completely after so long has failed.
 const ANSWER_MAX: Duration = Duration::from_secs(60);
 
 /// Why a source did not answer.
-struct SourceFailed {
+pub(super) struct SourceFailed {
     replica: Replica,
     error: QueryError,
 }
 
-/// Whether to go on.
-type GoOn = bool;
-
 impl Node {
-    /// The label sets of the selected series.
-    pub async fn series(
-        &self,
-        tenant: &TenantId,
-        selection: Selection,
-    ) -> Result<Answer<Vec<LabelSet>>, QueryError> {
-        let mut series: Vec<LabelSet> = Vec::new();
-        // One more than asked for tells that there are more.
-        let enough = selection.limit.map_or(usize::MAX, |limit| limit.saturating_add(1));
-        // A series comes once for each set of matchers that selects it: there are enough when so many are left without
-        // those that came again.
-        let mut look_at = enough;
-        self.each_label_set(tenant, &selection, &mut |labels| {
-            series.push(LabelSet::of(labels));
-            if series.len() < look_at {
-                return true;
-            }
-            sort(&mut series);
-            look_at = enough.saturating_add(series.len());
-            series.len() < enough
-        })
-        .await?;
-        sort(&mut series);
-        Ok(truncated(series, selection.limit))
-    }
-
     /// The label names of the selected series, sorted.
     pub async fn label_names(
         &self,
@@ -72,13 +41,10 @@ impl Node {
         if selection.matcher_sets.is_empty() {
             self.each_text(tenant, &LabelsQuestion::Names, range(&selection), &mut names).await?;
         } else {
-            self.each_label_set(tenant, &selection, &mut |labels| {
-                labels.iter().for_each(|(name, _)| insert(&mut names, name));
-                true
-            })
-            .await?;
+            let each = |labels: Labels<'_>| labels.iter().for_each(|(name, _)| insert(&mut names, name));
+            self.each_label_set(tenant, &selection, each).await?;
         }
-        Ok(truncated(names.into_iter().collect(), selection.limit))
+        Ok(limited(names, selection.limit))
     }
 
     /// The values of a label in the selected series, sorted.
@@ -93,13 +59,12 @@ impl Node {
             let question = LabelsQuestion::Values(name.to_owned());
             self.each_text(tenant, &question, range(&selection), &mut values).await?;
         } else {
-            self.each_label_set(tenant, &selection, &mut |labels| {
+            let each = |labels: Labels<'_>| {
                 labels.get(name).into_iter().for_each(|value| insert(&mut values, value));
-                true
-            })
-            .await?;
+            };
+            self.each_label_set(tenant, &selection, each).await?;
         }
-        Ok(truncated(values.into_iter().collect(), selection.limit))
+        Ok(limited(values, selection.limit))
     }
 
     /// Adds the label names, or the values of a label, to `texts`.
@@ -113,63 +78,45 @@ impl Node {
         let mut avoid = Vec::new();
         loop {
             let plan = self.plan(tenant, &avoid).await?;
-            let result = self.texts_of(&plan, question, range, texts).await;
-            if self.is_done(result, &plan, &mut avoid)? {
-                return Ok(());
+            match self.texts_of(&plan, question, range, texts).await {
+                Ok(()) => return Ok(()),
+                Err(failed) => self.without(failed, &plan, &mut avoid)?,
             }
         }
     }
 
-    /// Calls `each` with the labels of the selected series until it says that it has seen enough. A series may come
-    /// again.
+    /// Calls `each` with the labels of the selected series.
     async fn each_label_set(
         &self,
         tenant: &TenantId,
         selection: &Selection,
-        each: &mut impl FnMut(Labels<'_>) -> GoOn,
+        mut each: impl FnMut(Labels<'_>),
     ) -> Result<(), QueryError> {
-        let sets = selection.matcher_sets.iter().map(|set| matchers::compile(set));
-        let mut sets: Vec<Vec<LabelMatcher>> = sets.collect::<Result<_, _>>()?;
-        if sets.is_empty() {
-            sets.push(Vec::new());
+        let mut listing = self.series(tenant, selection).await?;
+        while let Some(sets) = listing.next().await? {
+            sets.iter().for_each(&mut each);
         }
-        let mut avoid = Vec::new();
-        loop {
-            let plan = self.plan(tenant, &avoid).await?;
-            let mut result = Ok(true);
-            for matchers in &sets {
-                result = self.label_sets_of(&plan, matchers, range(selection), each).await;
-                if !matches!(result, Ok(true)) {
-                    break;
-                }
-            }
-            if self.is_done(result.map(|_| ()), &plan, &mut avoid)? {
-                return Ok(());
-            }
-        }
+        Ok(())
     }
 
-    async fn plan(&self, tenant: &TenantId, avoid: &[Replica]) -> Result<ReadPlan, QueryError> {
+    pub(super) async fn plan(&self, tenant: &TenantId, avoid: &[Replica]) -> Result<ReadPlan, QueryError> {
         let plan = self.reader.plan(tenant, avoid).await;
         plan.map_err(|error| QueryError::Unavailable(error.to_string()))
     }
 
-    /// Whether all sources have answered. If one has failed, another plan may do without it, once.
-    fn is_done(
+    /// A source has failed: another plan may do without it, once.
+    pub(super) fn without(
         &self,
-        result: Result<(), SourceFailed>,
+        failed: SourceFailed,
         plan: &ReadPlan,
         avoid: &mut Vec<Replica>,
-    ) -> Result<bool, QueryError> {
-        match result {
-            Ok(()) => Ok(true),
-            Err(failed) if plan.has_choice && avoid.is_empty() => {
-                self.reader.metrics.retry(Retry::Lost);
-                avoid.push(failed.replica);
-                Ok(false)
-            }
-            Err(failed) => Err(failed.error),
+    ) -> Result<(), QueryError> {
+        if !plan.has_choice || !avoid.is_empty() {
+            return Err(failed.error);
         }
+        self.reader.metrics.retry(Retry::Lost);
+        avoid.push(failed.replica);
+        Ok(())
     }
 
     async fn texts_of(
@@ -202,43 +149,7 @@ impl Node {
         Ok(())
     }
 
-    async fn label_sets_of(
-        &self,
-        plan: &ReadPlan,
-        matchers: &[LabelMatcher],
-        range: TimeRange,
-        each: &mut impl FnMut(Labels<'_>) -> GoOn,
-    ) -> Result<GoOn, SourceFailed> {
-        let select = || Select { matchers: matchers.iter().map(matchers::one).collect(), by_key: false };
-        let on_wire = || LabelsQuestion::Sets(matchers.iter().map(MatcherOnWire::from).collect());
-        let (mut here, mut elsewhere) = (Vec::new(), Vec::new());
-        for source in plan.groups.iter().flatten() {
-            match source {
-                SegmentSource::Local(shard) => here.push((shard, shard.actor.ask(select()))),
-                SegmentSource::Remote(segment) => elsewhere.push(segment.labels(on_wire(), range, later())),
-            }
-        }
-        for (shard, answer) in here {
-            let series = answer.await.map_err(|gone| self.gone(shard, gone))?;
-            for some in series.chunks(SERIES_PER_READ) {
-                let question = LabelSets { series: some.to_vec(), range };
-                let sets = shard.actor.ask(question).await.map_err(|gone| self.gone(shard, gone))?;
-                if !all_of(&sets, each) {
-                    return Ok(false);
-                }
-            }
-        }
-        for mut remote in elsewhere {
-            while let Some(batch) = next_of(&mut remote).await? {
-                if !all_of(&batch, each) {
-                    return Ok(false);
-                }
-            }
-        }
-        Ok(true)
-    }
-
-    fn gone(&self, shard: &Arc<ShardHandle>, _: Gone) -> SourceFailed {
+    pub(super) fn gone(&self, shard: &Arc<ShardHandle>, _: Gone) -> SourceFailed {
         let error = QueryError::Internal(self.storage.shards.rebuild(shard).to_string());
         SourceFailed { replica: self.cluster.own().clone(), error }
     }
@@ -263,7 +174,7 @@ fn ask(
     }
 }
 
-async fn next_of(remote: &mut RemoteTexts) -> Result<Option<Vec<Vec<u8>>>, SourceFailed> {
+pub(super) async fn next_of(remote: &mut RemoteTexts) -> Result<Option<Vec<Vec<u8>>>, SourceFailed> {
     let failed = |replica: &Replica, lost: Lost| SourceFailed {
         replica: replica.clone(),
         error: QueryError::Unavailable(lost.to_string()),
@@ -272,23 +183,12 @@ async fn next_of(remote: &mut RemoteTexts) -> Result<Option<Vec<Vec<u8>>>, Sourc
     next.map_err(|lost| failed(&remote.segment.replica, lost))
 }
 
-/// Calls `each` with label sets; false if it has seen enough.
-fn all_of(sets: &[Vec<u8>], each: &mut impl FnMut(Labels<'_>) -> GoOn) -> GoOn {
-    sets.iter().filter_map(|bytes| Labels::parse(bytes).ok()).all(each)
-}
-
-fn later() -> Instant {
+pub(super) fn later() -> Instant {
     Instant::now() + ANSWER_MAX
 }
 
-fn range(selection: &Selection) -> TimeRange {
+pub(super) fn range(selection: &Selection) -> TimeRange {
     TimeRange { min_ms: selection.start_ms, max_ms: selection.end_ms }
-}
-
-/// Puts label sets into order, each once.
-fn sort(series: &mut Vec<LabelSet>) {
-    series.sort_unstable();
-    series.dedup();
 }
 
 fn insert(texts: &mut BTreeSet<String>, text: &str) {
@@ -297,12 +197,8 @@ fn insert(texts: &mut BTreeSet<String>, text: &str) {
     }
 }
 
-fn truncated<T>(mut values: Vec<T>, limit: Option<usize>) -> Answer<Vec<T>> {
-    let mut answer = Answer::plain(Vec::new());
-    if let Some(limit) = limit.filter(|limit| *limit < values.len()) {
-        values.truncate(limit);
-        answer.warnings.push(TRUNCATED.to_owned());
-    }
-    answer.value = values;
+fn limited(texts: BTreeSet<String>, limit: Option<usize>) -> Answer<Vec<String>> {
+    let mut answer = Answer::plain(texts.into_iter().collect());
+    cut(&mut answer.value, limit, &mut answer.warnings);
     answer
 }

@@ -9,6 +9,7 @@ mod cluster;
 pub mod data_dir;
 pub mod handle;
 mod labels;
+mod listing;
 mod messages;
 pub mod network;
 mod queries;
@@ -46,12 +47,13 @@ use crate::telemetry::ClusterMetrics;
 use crate::tenant::limits::Overrides;
 use crate::tenant::metadata::Metadata;
 
+pub use self::listing::SeriesListing;
 pub use self::messages::{
-    Answer, Evaluated, LabelSet, QueryError, QueryOptions, QueryRequest, QueryStats, QueryTimes, Selection,
-    TRUNCATED,
+    Answer, Evaluated, QueryError, QueryOptions, QueryRequest, QueryStats, Selection, TRUNCATED, cut,
 };
 pub use crate::replica::{WriteError, WriteOutcome};
 pub use crate::tenant::metadata::MetricMetadata;
+pub use gyre_promql::fragment::QueryTimes;
 
 /// Queries that may wait for their turn.
 const QUERIES_WAITING_MAX: usize = 256;

@@ -94,7 +94,10 @@ impl Node {
             }?;
             let stats = QueryStats {
                 waiting,
-                evaluation: env.monotonic().saturating_sub(begun),
+                running: env.monotonic().saturating_sub(begun),
+                preparation: result.stats.preparation,
+                evaluation: result.stats.evaluation,
+                sorting: result.stats.sorting,
                 samples_peak: result.stats.samples_peak,
                 samples_per_step: result.stats.samples_per_step,
             };

@@ -197,7 +197,11 @@ mod tests {
         let own = state.number();
         assert_eq!(state.check(others(1), false), Ok(false));
         state.take(others(1), false);
-        assert_eq!(state.check(others(1), false), Ok(true), "it waits for the disk, and is not applied again");
+        assert_eq!(
+            state.check(others(1), false),
+            Ok(true),
+            "it waits for the disk, and is not applied again"
+        );
         assert_eq!(state.vector(), Vector::default());
         assert_eq!(state.logged().held, set(&[own, others(1)]));
         state.durable(Mark::Batch(others(1)));

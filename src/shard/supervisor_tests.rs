@@ -11,7 +11,7 @@ use gyre_tsdb::labels;
 use tokio::sync::watch;
 
 use super::actor::ShardActor;
-use super::read::{LabelSets, Select, TimeRange};
+use super::read::{ReadLabels, Select, TimeRange};
 use crate::api::push::decode::WriteBatch;
 use crate::api::push::pool::BatchPool;
 use crate::cluster::identity::ClusterFacts;
@@ -111,7 +111,7 @@ fn a_shard_that_panics_comes_back_with_everything_that_was_acknowledged() {
         let mut found = 0;
         for shard in shards.all() {
             let series = shard.actor.ask(Select { matchers: Vec::new(), by_key: false }).await.unwrap();
-            found += shard.actor.ask(LabelSets { series, range }).await.unwrap().len();
+            found += shard.actor.ask(ReadLabels { series, range }).await.unwrap().iter().count();
         }
         assert_eq!(found, 64, "all series with their first sample");
         assert_eq!(shards.state.series(), 64, "and none is counted twice");

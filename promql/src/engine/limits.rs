@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::{QueryError, QueryStats};
 use crate::exec::{Parked, SampleCounts};
@@ -39,6 +39,7 @@ pub(crate) struct Tracker {
     bytes_peak: AtomicU64,
     pub samples_read: AtomicU64,
     pub series_read: AtomicU64,
+    sorting_ns: AtomicU64,
     /// Samples looked at, if somebody asked.
     pub counts: Option<SampleCounts>,
     /// Results before their turn. They count as held, and make room for what must be.
@@ -59,6 +60,7 @@ impl Tracker {
             bytes_peak: zero(),
             samples_read: zero(),
             series_read: zero(),
+            sorting_ns: zero(),
             counts: None,
             parked: Parked::default(),
         }
@@ -115,7 +117,13 @@ impl Tracker {
         self.bytes.fetch_sub(bytes, Ordering::Relaxed);
     }
 
-    /// What the query took so far.
+    /// Counts time in which the result was sorted.
+    pub fn count_sorting(&self, time: Duration) {
+        let ns = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        self.sorting_ns.fetch_add(ns, Ordering::Relaxed);
+    }
+
+    /// What the query took so far, but for the times that only its caller knows.
     pub fn stats(&self) -> QueryStats {
         QueryStats {
             series_read: self.series_read.load(Ordering::Relaxed),
@@ -123,6 +131,9 @@ impl Tracker {
             samples_peak: self.samples_peak(),
             bytes_peak: self.bytes_peak(),
             samples_per_step: self.counts.as_ref().map(SampleCounts::snapshot).unwrap_or_default(),
+            preparation: Duration::ZERO,
+            evaluation: Duration::ZERO,
+            sorting: Duration::from_nanos(self.sorting_ns.load(Ordering::Relaxed)),
         }
     }
 

@@ -2,13 +2,14 @@
 //!
 //! - [`headers`](self): content type and encoding, or 415.
 //! - `body`: receives, bounded in bytes and time; [`inflight`] bounds all requests together.
-//! - [`snappy`], [`wire`], [`decode`]: from bytes to a [`WriteBatch`], in buffers of a [`pool`].
+//! - [`snappy`], [`wire`], [`decode`]: from bytes to a [`WriteBatch`] (`batch`), in buffers of a [`pool`].
 //! - [`histogram`]: one native histogram, where it is stored. `schema`: what is only validated while scanning.
 //! - `metadata`: limits on metric metadata.
 //!
 //! Status codes are Cortex's, because senders act on them: 4xx is never retried, so a request of which some samples
 //! are refused stores the others and answers 400 with the first reason; 5xx is retried until it succeeds.
 
+mod batch;
 mod body;
 pub mod decode;
 mod headers;

@@ -15,7 +15,7 @@ use crate::query::matchers;
 use crate::replica::local::Replicas;
 use crate::replica::service::segment_of;
 use crate::rpc::{Failure, Outcome, ReplySink};
-use crate::shard::read::{LabelNames, LabelSets, LabelValues, Read, SERIES_PER_READ, Select, TimeRange};
+use crate::shard::read::{LabelNames, LabelValues, Read, ReadLabels, SERIES_PER_READ, Select, TimeRange};
 use crate::shard::supervisor::ShardHandle;
 
 fn failed(text: impl ToString) -> Failure {
@@ -107,9 +107,10 @@ pub async fn labels(
             let select = Select { matchers: compile(&matchers)?, by_key: false };
             let series: Vec<SeriesRef> = shard.actor.ask(select).await.map_err(gone)?;
             for some in series.chunks(SERIES_PER_READ) {
-                let sets = LabelSets { series: some.to_vec(), range };
-                for labels in shard.actor.ask(sets).await.map_err(gone)? {
-                    sender.push(&labels).await?;
+                let sets =
+                    shard.actor.ask(ReadLabels { series: some.to_vec(), range }).await.map_err(gone)?;
+                for labels in sets.iter() {
+                    sender.push(labels.as_bytes()).await?;
                 }
             }
         }
