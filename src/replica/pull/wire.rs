@@ -111,7 +111,10 @@ mod tests {
         BatchId { boot: BootId(7), number: BatchNumber(number) }
     }
 
-    fn read(stream: &mut BatchStream) -> Result<Vec<(BatchId, Vec<(i64, u64)>)>, StreamError> {
+    /// A batch's name, and its floats' times and bits.
+    type Got = (BatchId, Vec<(i64, u64)>);
+
+    fn read(stream: &mut BatchStream) -> Result<Vec<Got>, StreamError> {
         let (mut batch, mut all) = (SampleBatch::default(), Vec::new());
         while let Some(id) = stream.next(&mut batch)? {
             all.push((id, batch.samples.iter().map(|sample| (sample.t_ms, sample.v_bits)).collect()));
