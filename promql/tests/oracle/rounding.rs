@@ -56,12 +56,13 @@ pub fn of_engine(value: &SampleValue) -> Val {
     }
 }
 
-/// Whether the value depends on the order of series, which is nobody's promise: of `min` and `max` the sign of 0 does.
+/// Whether the value depends on the order of series, which is nobody's promise: of `min`, `max` and
+/// `quantile` the sign of 0 does.
 pub fn adds_up_series(expr: &Expr) -> bool {
     use AggregateOp as A;
     let adds_up = matches!(
         expr,
-        Expr::Aggregate(aggregate) if matches!(aggregate.op, A::Sum | A::Avg | A::Stddev | A::Stdvar | A::Min | A::Max)
+        Expr::Aggregate(aggregate) if matches!(aggregate.op, A::Sum | A::Avg | A::Stddev | A::Stdvar | A::Min | A::Max | A::Quantile)
     );
     adds_up || expr.children().any(adds_up_series)
 }
