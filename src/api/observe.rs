@@ -12,7 +12,7 @@ use super::routes::route_label;
 use super::state::Api;
 
 /// How long writes and queries wait for a node that is starting.
-const START_WAIT_MAX: Duration = Duration::from_secs(10);
+const START_WAIT_MAX: Duration = Duration::from_secs(3);
 
 /// Runs the rest of the chain and counts its duration under the route's name.
 pub(super) async fn observe(

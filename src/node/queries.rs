@@ -62,10 +62,11 @@ impl Node {
         deadline: Duration,
         avoid: &[Replica],
     ) -> (Result<Answer<Evaluated>, QueryError>, Option<Replica>) {
-        let plan = match self.reader.plan(tenant, avoid).await {
+        let mut plan = match self.reader.plan(tenant, avoid).await {
             Ok(plan) => plan,
             Err(error) => return (Err(QueryError::Unavailable(error.to_string())), None),
         };
+        let lost = std::mem::take(&mut plan.warnings);
         let (engine, env) = (self.engine.clone(), self.env.clone());
         let asked = env.monotonic();
         let timeout = deadline.saturating_sub(asked);
@@ -101,7 +102,8 @@ impl Node {
                 samples_peak: result.stats.samples_peak,
                 samples_per_step: result.stats.samples_per_step,
             };
-            let (warnings, infos) = result.annotations.texts(&expr, ANNOTATIONS_MAX);
+            let (mut warnings, infos) = result.annotations.texts(&expr, ANNOTATIONS_MAX);
+            warnings.extend(lost);
             Ok(Answer { value: Evaluated { value: result.value, stats }, warnings, infos })
         };
         let result = self.queries.run(timeout, cancel, query).await.map_err(explain);

@@ -14,6 +14,7 @@ use gyre_ring::{Epoch, Replica, Segment, Span};
 use tokio::time::Instant;
 
 use super::call::{self, head_for};
+use super::lost::counted_as_sealed;
 use super::messages::{self, Refused, SealReply, SealRequest, documents_from_wire, documents_on_wire};
 use crate::actor::Gone;
 use crate::cluster::ClusterState;
@@ -115,6 +116,11 @@ impl Replicas {
             return Err(Refusal::Sealed);
         }
         let mut activation = Activation::new(span, &spans, &Rules::ALL);
+        for earlier in spans.iter() {
+            for replica in counted_as_sealed(&state, earlier) {
+                activation.sealed(&earlier.segment, &replica);
+            }
+        }
         let deadline = Instant::now() + ACTIVATION_MAX;
         while !activation.is_complete() {
             let mut asks: BTreeMap<Replica, Vec<Segment>> = BTreeMap::new();

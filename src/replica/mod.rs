@@ -5,6 +5,7 @@
 //! - [`outgoing`]: the batch on its way to the other replicas;
 //! - [`forward`]: a part of which this node is no replica;
 //! - [`local`]: what this node does as a replica: activate, seal;
+//! - [`lost`]: segments that have lost replicas for good;
 //! - [`pull`]: gets what it missed;
 //! - [`read`]: which replicas answer a question, and reading what other nodes hold;
 //! - [`metadata`]: what all nodes know of metrics;
@@ -15,6 +16,7 @@ pub mod call;
 pub mod first;
 pub mod forward;
 pub mod local;
+pub mod lost;
 pub mod messages;
 pub mod metadata;
 pub mod outgoing;

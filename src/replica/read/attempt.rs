@@ -205,7 +205,7 @@ impl<'a> Attempt<'a> {
         }
         self.reader.metrics.segments(true, local);
         self.reader.metrics.segments(false, remote);
-        ReadPlan { groups: groups.into_sources(), has_choice: true }
+        ReadPlan { groups: groups.into_sources(), has_choice: true, warnings: Vec::new() }
     }
 
     /// Asks what is to be asked, and what follows from answers that are here already.

@@ -16,6 +16,7 @@ use super::fetch::Fetching;
 use super::metrics::{ReadMetrics, Retry};
 use super::remote::RemoteSegment;
 use crate::replica::local::Replicas;
+use crate::replica::lost::readable;
 use crate::shard::supervisor::ShardHandle;
 
 /// A plan that is not made after so long is not made.
@@ -31,6 +32,8 @@ pub struct ReadPlan {
     pub groups: Vec<Vec<SegmentSource>>,
     /// Whether another plan may do better if a source fails.
     pub has_choice: bool,
+    /// What may be missing for good.
+    pub warnings: Vec<String>,
 }
 
 /// A segment's data.
@@ -98,13 +101,14 @@ impl Reader {
         let mut state = cluster.state();
         for _ in 0..TRIES_MAX {
             let all = state.spans(tenant);
-            let spans = self.empty.without(&all);
+            let (spans, warnings) = readable(&state, &self.empty.without(&all));
             if let Some(plan) = self.alone(&spans) {
-                return Ok(plan);
+                return Ok(ReadPlan { warnings, ..plan });
             }
             let order = self.order(&spans, avoid);
             match Attempt::new(self, state.clone(), &spans, &order).run(deadline).await {
                 Ok(plan) => {
+                    let plan = ReadPlan { warnings, ..plan };
                     self.empty.look_at(&self.replicas, &state, &spans);
                     return Ok(plan);
                 }
@@ -141,7 +145,7 @@ impl Reader {
         }
         let groups = groups.into_sources();
         self.metrics.segments(true, groups.iter().map(Vec::len).sum::<usize>() as u64);
-        Some(ReadPlan { groups, has_choice: false })
+        Some(ReadPlan { groups, has_choice: false, warnings: Vec::new() })
     }
 
     /// All replicas in the order in which to ask them. It is the same for all shards of a read, so that they are asked
