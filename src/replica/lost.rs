@@ -56,8 +56,10 @@ mod tests {
     use super::*;
     use crate::cluster::identity::ClusterFacts;
 
-    fn member(name: &str, incarnation: u128) -> Member {
+    /// A node with its first, second or further disk.
+    fn member(name: &str, disk: u128) -> Member {
         let node = NodeId::new(name).unwrap();
+        let incarnation = disk << 8 | u128::from(name.as_bytes()[0]);
         Member {
             zone: Zone::of_node(&node),
             node,

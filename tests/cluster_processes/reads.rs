@@ -22,8 +22,10 @@ fn ask(node: &Node, tenant: &str, path: &str, parameters: &[(&str, &str)]) -> Va
     let text = answer.and_then(|answer| answer.into_text());
     let text = text.unwrap_or_else(|error| panic!("{path} at {}: {error}", node.name));
     let mut json: Value = serde_json::from_str(&text).unwrap();
-    if let Some(series) = json.pointer_mut("/data/result").and_then(Value::as_array_mut) {
-        series.sort_by_cached_key(Value::to_string);
+    for place in ["/data/result", "/data"] {
+        if let Some(series) = json.pointer_mut(place).and_then(Value::as_array_mut) {
+            series.sort_by_cached_key(Value::to_string);
+        }
     }
     json
 }
