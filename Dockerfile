@@ -11,9 +11,10 @@ FROM debian:bookworm-slim
 # A user without rights, by number, so that Kubernetes can see that it is none of the root's.
 USER 65532:65532
 COPY --from=build /image/gyre /usr/local/bin/gyre
-# A volume mounted here inherits its owner.
+# A volume mounted here inherits its owner. The bucket is for several nodes on one machine.
 COPY --from=build --chown=65532:65532 /image/data /data
+COPY --from=build --chown=65532:65532 /image/data /bucket
 VOLUME /data
-EXPOSE 9009
+EXPOSE 9009 9010 9011/udp
 ENV GYRE_DATA_DIR=/data GYRE_HTTP_LISTEN=0.0.0.0:9009
 ENTRYPOINT ["/usr/local/bin/gyre"]

@@ -12,7 +12,7 @@ mod series;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::Ordering;
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::thread;
 
 use actix_web::web;
@@ -21,6 +21,7 @@ use gyre::api::server::{Listening, listen};
 use gyre::api::state::Api;
 use gyre::config::Config;
 use gyre::node::Node;
+use gyre::node::handle::NodeHandle;
 use prost::Message;
 use remote_write::WriteRequest;
 use series::series;
@@ -68,9 +69,11 @@ fn start(config: Config) -> SocketAddr {
     let (sender, receiver) = mpsc::channel();
     thread::spawn(move || {
         actix_web::rt::System::new().block_on(async move {
-            let node = Node::start(&config).await.expect("the folder is empty");
-            let Listening { server, addresses, .. } =
-                listen(web::Data::new(Api::new(node, config)), 1).expect("any port will do");
+            let node = Arc::new(NodeHandle::default());
+            let api = web::Data::new(Api::new(node.clone(), config));
+            let started = Node::start(&api.config, &api.telemetry.cluster, &node).await;
+            node.started(started.expect("the folder is empty"));
+            let Listening { server, addresses, .. } = listen(api, 1).expect("any port will do");
             sender.send(addresses[0]).expect("the test waits");
             server.await.expect("the server runs until the process ends");
         });

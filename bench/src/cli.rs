@@ -12,7 +12,9 @@ use crate::error::{Error, Result};
 use crate::ingest::{self, RecordingSource, Scenario};
 use crate::process::machine;
 use crate::query::memory;
-use crate::server::{Gyre, ManagedFolder, Product, Prometheus, VictoriaMetrics, clean_up_on_signals};
+use crate::server::{
+    Gyre, GyreCluster, ManagedFolder, Product, Prometheus, VictoriaMetrics, clean_up_on_signals,
+};
 use crate::stream::recording::Recording;
 use crate::{alloc, query, report, targets};
 
@@ -46,6 +48,8 @@ enum ServerName {
     Gyre,
     /// gyre that leaves syncing to the system, as the peers do.
     GyreOs,
+    /// Three gyre processes as one cluster; CPU, memory and disk of all three.
+    GyreCluster,
 }
 
 #[derive(Debug, Args)]
@@ -92,6 +96,9 @@ struct Query {
     /// Rounds over the servers for each query; medians are of these.
     #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u16).range(1..=1000))]
     rounds: u16,
+    /// Ask only the queries of the mix with this in their names.
+    #[arg(long, default_value = "")]
+    only: String,
 }
 
 #[derive(Debug, Args)]
@@ -140,15 +147,16 @@ impl Common {
     /// The servers, or an error that names the first absent program.
     fn products(&self) -> Result<Vec<Arc<dyn Product>>> {
         let gyre = || self.gyre.clone().unwrap_or_else(Gyre::sibling_program);
-        let product = |name: &ServerName| -> Arc<dyn Product> {
-            match name {
+        let product = |name: &ServerName| -> Result<Arc<dyn Product>> {
+            Ok(match name {
                 ServerName::Prometheus => Arc::new(Prometheus::receiver()),
                 ServerName::VictoriaMetrics => Arc::new(VictoriaMetrics::new()),
                 ServerName::Gyre => Arc::new(Gyre::committing(gyre())),
                 ServerName::GyreOs => Arc::new(Gyre::os_synced(gyre())),
-            }
+                ServerName::GyreCluster => Arc::new(GyreCluster::new(gyre())?),
+            })
         };
-        let products: Vec<_> = self.servers.iter().map(product).collect();
+        let products: Vec<_> = self.servers.iter().map(product).collect::<Result<_>>()?;
         match products.iter().find(|product| !product.program().exists()) {
             Some(absent) => {
                 Err(Error::Missing { program: absent.program().into(), hint: absent.how_to_get().into() })
@@ -225,7 +233,8 @@ impl Query {
         let folder = self.common.folder()?;
         let lanes = self.common.connections.into();
         let (scale, seed) = (self.common.scale, self.common.seed);
-        let rows = query::run(&products, scale, seed, lanes, self.rounds.into(), folder.path())?;
+        let asked = query::Asked { names_with: self.only.clone(), rounds: self.rounds.into() };
+        let rows = query::run(&products, scale, seed, lanes, &asked, folder.path())?;
         let targets = targets::of_queries(&names, &rows);
         println!("{}\n{}", machine(), report::FAIRNESS_NOTES);
         print!("{}", report::query_markdown(&names, &rows, &targets));

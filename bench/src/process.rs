@@ -48,8 +48,37 @@ impl Process {
             .ok_or_else(|| Error::malformed(format!("/proc/{}/status", self.0), "no RssAnon"))
     }
 
+    /// Bytes that it caused to be written to the disk, so far.
+    pub fn written_bytes(self) -> Result<u64> {
+        let io = self.read("io")?;
+        io.lines()
+            .find_map(|line| line.strip_prefix("write_bytes: ")?.parse().ok())
+            .ok_or_else(|| Error::malformed(format!("/proc/{}/io", self.0), "no write_bytes"))
+    }
+}
+
+/// The processes that a server consists of, looked at as one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Processes(pub Vec<Process>);
+
+impl Processes {
+    /// CPU seconds of all, user and system.
+    pub fn cpu_seconds(&self) -> Result<f64> {
+        self.0.iter().map(|process| process.cpu_seconds()).sum()
+    }
+
+    /// Anonymous resident memory of all in bytes.
+    pub fn rss_anon_bytes(&self) -> Result<u64> {
+        self.0.iter().map(|process| process.rss_anon_bytes()).sum()
+    }
+
+    /// Bytes that they caused to be written to the disk, so far.
+    pub fn written_bytes(&self) -> Result<u64> {
+        self.0.iter().map(|process| process.written_bytes()).sum()
+    }
+
     /// Runs `work`, and says what the highest anonymous memory was meanwhile, read every `poll`.
-    pub fn rss_anon_peak_during<T>(self, poll: Duration, work: impl FnOnce() -> T) -> (u64, T) {
+    pub fn rss_anon_peak_during<T>(&self, poll: Duration, work: impl FnOnce() -> T) -> (u64, T) {
         let peak_bytes = AtomicU64::new(0);
         let done = AtomicBool::new(false);
         let result = thread::scope(|scope| {
@@ -67,17 +96,9 @@ impl Process {
         (peak_bytes.into_inner(), result)
     }
 
-    /// Bytes that it caused to be written to the disk, so far.
-    pub fn written_bytes(self) -> Result<u64> {
-        let io = self.read("io")?;
-        io.lines()
-            .find_map(|line| line.strip_prefix("write_bytes: ")?.parse().ok())
-            .ok_or_else(|| Error::malformed(format!("/proc/{}/io", self.0), "no write_bytes"))
-    }
-
-    /// Waits until the process used under 3 % of one core for `quiet`, at most `limit`. False when it did not
+    /// Waits until they used under 3 % of one core each for `quiet`, at most `limit`. False when it did not
     /// become quiet, which is a finding and not an error.
-    pub fn wait_quiescent(self, quiet: Duration, limit: Duration) -> Result<bool> {
+    pub fn wait_quiescent(&self, quiet: Duration, limit: Duration) -> Result<bool> {
         const WINDOW: Duration = Duration::from_millis(500);
         let give_up = Instant::now() + limit;
         let mut quiet_since = Instant::now();
@@ -85,7 +106,7 @@ impl Process {
         while Instant::now() < give_up {
             thread::sleep(WINDOW);
             let now = self.cpu_seconds()?;
-            if now - before > 0.03 * WINDOW.as_secs_f64() + 1.0 / TICKS_PER_SECOND {
+            if now - before > (0.03 * WINDOW.as_secs_f64() + 1.0 / TICKS_PER_SECOND) * self.0.len() as f64 {
                 quiet_since = Instant::now();
             }
             before = now;
@@ -157,7 +178,7 @@ mod tests {
     #[test]
     fn the_peak_is_seen_although_it_is_gone_at_the_end() {
         const BYTES: usize = 64 << 20;
-        let this = Process(std::process::id());
+        let this = Processes(vec![Process(std::process::id())]);
         let before = this.rss_anon_bytes().unwrap();
         let (peak, sum) = this.rss_anon_peak_during(Duration::from_millis(1), || {
             let block = vec![1u8; BYTES];

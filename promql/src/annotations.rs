@@ -257,6 +257,13 @@ impl Annotations {
         }
     }
 
+    /// The same annotations of another place in the query.
+    pub(crate) fn at(&self, span: Span) -> Self {
+        let mut moved = self.clone();
+        moved.entries.iter_mut().for_each(|entry| entry.span = span);
+        moved
+    }
+
     /// All annotations with position and details, in the order they first arose.
     pub fn iter(&self) -> impl Iterator<Item = (&Annotation, Span, Detail)> {
         self.entries.iter().map(|entry| (&entry.annotation, entry.span, entry.detail))

@@ -208,6 +208,30 @@ impl SampleBuffer {
     }
 }
 
+impl SampleBuffer {
+    /// Makes `to` a copy of the samples in a range of time with both ends.
+    pub(crate) fn copy_range(&self, (mint_ms, maxt_ms): (i64, i64), to: &mut Self) {
+        let within = |times: &[i64]| {
+            let start = times.partition_point(|&time_ms| time_ms < mint_ms);
+            start..times.partition_point(|&time_ms| time_ms <= maxt_ms).max(start)
+        };
+        to.clear();
+        let floats = within(&self.float_timestamps);
+        if !self.float_start_timestamps.is_empty() {
+            to.float_start_timestamps.extend_from_slice(&self.float_start_timestamps[floats.clone()]);
+        }
+        to.float_timestamps.extend_from_slice(&self.float_timestamps[floats.clone()]);
+        to.floats.extend_from_slice(&self.floats[floats]);
+        let histograms = within(&self.histogram_timestamps);
+        if !self.histogram_start_timestamps.is_empty() {
+            to.histogram_start_timestamps
+                .extend_from_slice(&self.histogram_start_timestamps[histograms.clone()]);
+        }
+        to.histogram_timestamps.extend_from_slice(&self.histogram_timestamps[histograms.clone()]);
+        to.histograms.extend_from_slice(&self.histograms[histograms]);
+    }
+}
+
 /// Start timestamps are only stored once one is known; those before it are unknown.
 fn set_last(start_timestamps: &mut Vec<i64>, samples: usize, start_timestamp_ms: i64) {
     if start_timestamps.is_empty() && start_timestamp_ms == 0 {

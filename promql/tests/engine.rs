@@ -389,17 +389,3 @@ fn the_lowest_quantile_of_a_histogram_with_nothing_but_nan_is_skewed_and_not_mis
     assert!(warnings.is_empty(), "{warnings:?}");
     assert!(infos[0].contains("result is skewed higher"), "{infos:?}");
 }
-
-#[test]
-fn a_float_and_a_histogram_of_the_same_labels_collide_where_an_operator_drops_names() {
-    let mut storage = MemoryStorage::default();
-    let histogram = FloatHistogram { count: 1.0, zero_count: 1.0, ..FloatHistogram::default() };
-    let of = |name: &str| Labels::from_pairs([("__name__", name), ("x", "1")]);
-    storage.append(&of("a"), MINUTE, SampleValue::Float(1.0));
-    storage.append(&of("b"), MINUTE, SampleValue::Histogram(Arc::new(histogram)));
-    let run = |query: &str| engine(|_| {}).instant(&storage, query, MINUTE, &QueryOptions::default());
-    let error = run("{__name__=~\"a|b\"} * 2").expect_err("two series become one").to_string();
-    assert!(error.contains("vector cannot contain metrics with the same labelset"), "{error}");
-    // Prometheus merges what a sign leaves as whole series, floats and histograms apart.
-    assert!(run("-{__name__=~\"a|b\"}").is_ok());
-}

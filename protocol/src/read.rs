@@ -8,6 +8,10 @@
 //! must say that it is open there (the *fence*): a newer one could only have been opened after a quorum had sealed this
 //! one, and any two replicas would include one of these. If one is sealed, the reader's documents are old: it fetches
 //! newer ones and starts again.
+//!
+//! A replica that is slow need not be waited for: [`ShardRead::on_slow`] asks another pair as well, and whoever
+//! completes first is read. An answer that comes late still counts: a vector, because it was taken after the read
+//! began, as any other; data, because it is as of the vector that it was asked for.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -83,6 +87,12 @@ struct SegmentRead {
     need: usize,
     /// Whether it takes appends, as far as the documents say: then the fence applies.
     is_newest: bool,
+    /// Those that let others be asked in their stead. They stand last among `replicas`.
+    slow: BTreeSet<Replica>,
+    /// Asked what they hold, not necessarily for the pair of this moment.
+    asked_vector: BTreeSet<Replica>,
+    /// Asked for their data, likewise.
+    asked_data: BTreeSet<Replica>,
     /// Pairs (data, vector) that did not do.
     tried: BTreeSet<(Replica, Replica)>,
     stage: Stage,
@@ -119,6 +129,9 @@ impl ShardRead {
                 replicas: span.replicas.clone(),
                 need,
                 is_newest: span.ended.is_none(),
+                slow: BTreeSet::new(),
+                asked_vector: BTreeSet::new(),
+                asked_data: BTreeSet::new(),
                 tried: BTreeSet::new(),
                 stage: Stage::Done(span.replicas[0].clone()),
             };
@@ -144,11 +157,11 @@ impl ShardRead {
         requests: &mut Vec<ReadRequest>,
     ) {
         let Some(read) = self.awaiting(segment) else { return };
-        let Stage::Vector { data, vector } = &read.stage else { return };
-        if vector != from {
+        let Stage::Vector { data, .. } = &read.stage else { return };
+        if data == from || !read.asked_vector.contains(from) {
             return;
         }
-        let (data, vector) = (data.clone(), vector.clone());
+        let (data, vector) = (data.clone(), from.clone());
         if read.is_newest && reply.sealed && self.rules.fence_on_vector {
             self.outcome = Some(ReadOutcome::Stale);
             return;
@@ -160,6 +173,7 @@ impl ShardRead {
         };
         let Some(read) = self.awaiting(segment) else { return };
         read.stage = Stage::Data { data: data.clone(), vector: Some(vector.clone()) };
+        read.asked_data.insert(data.clone());
         requests.push(ReadRequest::Data {
             segment: segment.clone(),
             replica: data,
@@ -178,39 +192,52 @@ impl ShardRead {
     ) {
         let fence = self.rules.fence_on_data;
         let Some(read) = self.awaiting(segment) else { return };
-        let Stage::Data { data, vector } = &read.stage else { return };
-        if data != from {
+        if !read.asked_data.contains(from) {
             return;
         }
-        let (data, vector) = (data.clone(), vector.clone());
         if read.is_newest && reply.sealed && fence {
             self.outcome = Some(ReadOutcome::Stale);
             return;
         }
         if reply.as_of {
-            read.stage = Stage::Done(data);
-        } else {
-            // It could not get what the other one named.
-            let vector = vector.unwrap_or_else(|| data.clone());
-            read.tried.insert((data, vector));
-            if !read.begin(segment, requests) {
-                self.outcome = Some(ReadOutcome::Unavailable(segment.clone()));
-                return;
-            }
+            read.stage = Stage::Done(from.clone());
+            return self.finish();
         }
-        self.finish();
+        // It could not get what the other one named. If another pair is being asked by now, that goes on.
+        let Stage::Data { data, vector } = &read.stage else { return };
+        if data != from {
+            return;
+        }
+        let vector = vector.clone().unwrap_or_else(|| data.clone());
+        read.tried.insert((data.clone(), vector));
+        if !read.begin(segment, requests) {
+            self.outcome = Some(ReadOutcome::Unavailable(segment.clone()));
+        }
+    }
+
+    /// A replica has not answered for a while: another pair is asked as well, if there is one without anybody slow.
+    pub fn on_slow(&mut self, segment: &Segment, from: &Replica, requests: &mut Vec<ReadRequest>) {
+        let Some(read) = self.awaiting(segment) else { return };
+        if !read.concerns(from) || !read.slow.insert(from.clone()) {
+            return;
+        }
+        read.replicas.sort_by_key(|replica| read.slow.contains(replica));
+        // Of the rest any will do; if they are too few, the slow one is waited for.
+        let waiting = read.stage.clone();
+        let slow = std::mem::take(&mut read.slow);
+        let all = read.replicas.clone();
+        read.replicas.retain(|replica| !slow.contains(replica));
+        if !read.begin(segment, requests) {
+            read.stage = waiting;
+        }
+        (read.slow, read.replicas) = (slow, all);
     }
 
     /// A replica could not be reached, did not answer in time or refused: it is not asked again by this read.
     pub fn on_failure(&mut self, segment: &Segment, from: &Replica, requests: &mut Vec<ReadRequest>) {
         let Some(read) = self.awaiting(segment) else { return };
         read.replicas.retain(|replica| replica != from);
-        let concerned = match &read.stage {
-            Stage::Vector { data, vector } => data == from || vector == from,
-            Stage::Data { data, .. } => data == from,
-            Stage::Done(_) => false,
-        };
-        if concerned && !read.begin(segment, requests) {
+        if read.concerns(from) && !read.begin(segment, requests) {
             self.outcome = Some(ReadOutcome::Unavailable(segment.clone()));
         }
     }
@@ -234,6 +261,15 @@ impl ShardRead {
 }
 
 impl SegmentRead {
+    /// Whether the pair of this moment waits for a replica, or will.
+    fn concerns(&self, replica: &Replica) -> bool {
+        match &self.stage {
+            Stage::Vector { data, vector } => data == replica || vector == replica,
+            Stage::Data { data, .. } => data == replica,
+            Stage::Done(_) => false,
+        }
+    }
+
     /// Asks the first pair that has not been tried; false if there is none.
     fn begin(&mut self, segment: &Segment, requests: &mut Vec<ReadRequest>) -> bool {
         if self.need == 1 {
@@ -243,6 +279,7 @@ impl SegmentRead {
                 return false;
             };
             self.stage = Stage::Data { data: data.clone(), vector: None };
+            self.asked_data.insert(data.clone());
             requests.push(ReadRequest::Data {
                 segment: segment.clone(),
                 replica: data.clone(),
@@ -257,6 +294,7 @@ impl SegmentRead {
         });
         let Some((data, vector)) = { pairs }.find(|pair| !self.tried.contains(pair)) else { return false };
         requests.push(ReadRequest::Vector { segment: segment.clone(), replica: vector.clone() });
+        self.asked_vector.insert(vector.clone());
         self.stage = Stage::Vector { data, vector };
         true
     }

@@ -162,6 +162,20 @@ impl SegmentReplica {
         &self.held
     }
 
+    /// Whether a batch is in the log, durable or not.
+    pub fn is_logged(&self, batch: BatchId) -> bool {
+        self.held.contains(batch) || self.in_flight.contains(&batch)
+    }
+
+    /// The batches that are in the log, durable or not.
+    pub fn logged(&self) -> BatchSet {
+        let mut logged = self.held.clone();
+        for batch in &self.in_flight {
+            logged.insert(*batch);
+        }
+        logged
+    }
+
     /// Whether all batches of a set are in the data that this replica would hand out: visible is what is in the log,
     /// durable or not.
     pub fn shows(&self, set: &BatchSet) -> bool {
@@ -176,10 +190,6 @@ impl SegmentReplica {
 
     /// Batches that a peer's vector has and this replica has not, not even on their way: what it should pull.
     pub fn missing(&self, peer: &BatchSet) -> BatchSet {
-        let mut own = self.held.clone();
-        for batch in &self.in_flight {
-            own.insert(*batch);
-        }
-        peer.difference(&own)
+        peer.difference(&self.logged())
     }
 }

@@ -1,6 +1,6 @@
 //! A node as coordinator: clients' writes and reads.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use gyre_protocol::{
@@ -43,6 +43,8 @@ pub struct ReadOp {
     prefer: Vec<NodeId>,
     read: ShardRead,
     outstanding: Vec<(Segment, Replica)>,
+    /// Of those, the ones that have let time pass.
+    slow: BTreeSet<(Segment, Replica)>,
     data: BTreeMap<Segment, Arc<Points>>,
     asked: Vec<Span>,
 }
@@ -176,6 +178,7 @@ impl Node {
             prefer,
             read,
             outstanding: Vec::new(),
+            slow: BTreeSet::new(),
             data: BTreeMap::new(),
             asked,
         };
@@ -329,8 +332,14 @@ impl Node {
                     return self.begin_read(op.began_us, op.deadline_us, op.key, op.prefer, effects);
                 }
                 let mut requests = Vec::new();
+                // Slow at first, then given up.
                 for (segment, replica) in std::mem::take(&mut op.outstanding) {
-                    op.read.on_failure(&segment, &replica, &mut requests);
+                    if op.slow.insert((segment.clone(), replica.clone())) {
+                        op.read.on_slow(&segment, &replica, &mut requests);
+                        op.outstanding.push((segment, replica));
+                    } else {
+                        op.read.on_failure(&segment, &replica, &mut requests);
+                    }
                 }
                 self.send_read(number, &mut op, requests, effects);
                 effects.push(Effect::Wake(number, PATIENCE_US));

@@ -70,6 +70,12 @@ impl<A: Actor> ActorRef<A> {
         *self.addr.write().unwrap_or_else(PoisonError::into_inner) = addr;
     }
 
+    /// A way to the actor that is there now, never to one in its place: to that one, numbers that this one has given out
+    /// mean something else.
+    pub fn pinned(&self) -> Self {
+        ActorRef::new(self.addr.read().unwrap_or_else(PoisonError::into_inner).clone())
+    }
+
     /// Whether the actor is there.
     pub fn is_connected(&self) -> bool {
         self.addr.read().unwrap_or_else(PoisonError::into_inner).connected()

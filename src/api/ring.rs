@@ -8,14 +8,17 @@ use actix_web::{HttpRequest, HttpResponse, web};
 
 use super::response;
 use super::state::Api;
-use crate::cluster::status::{RingStatus, SegmentStatus};
+use crate::cluster::status::{GossipStatus, RingStatus, SegmentStatus};
 
 /// Segments on the page; the JSON has more.
 const SEGMENTS_ON_PAGE_MAX: usize = 200;
 
 /// `/ring`. JSON if the request's `Accept` has `application/json` in it, as in Cortex, or with `?format=json`.
 pub(super) async fn ring(api: web::Data<Api>, request: HttpRequest) -> HttpResponse {
-    let status = api.node.ring();
+    let status = match api.node.ring() {
+        Ok(status) => status,
+        Err(starting) => return response::starting(&starting),
+    };
     let accept = request.headers().get(ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
     let asked = request.query_string().split('&').any(|parameter| parameter == "format=json");
     if asked || accept.contains("application/json") {
@@ -30,7 +33,8 @@ fn page(status: &RingStatus) -> String {
     format!(
         include_str!("ring.html"),
         node = escape(&status.node),
-        cluster = escape(&status.cluster),
+        cluster = escape(status.cluster.as_deref().unwrap_or("(none yet)")),
+        notices = notices(status),
         bucket = escape(&status.bucket),
         epoch = status.epoch,
         factor = status.replication_factor,
@@ -50,11 +54,39 @@ fn members(status: &RingStatus) -> String {
             member.roles.join(", "),
             member.weight.to_string(),
             share,
+            heard(member.gossip.as_ref()),
             format!("<code>{}</code>", escape(&member.incarnation)),
         ];
         push_row(&mut rows, &cells);
     }
+    for other in &status.others {
+        let cells = [
+            escape(&other.node),
+            escape(&other.zone),
+            "<em>no member</em>".to_owned(),
+            String::new(),
+            String::new(),
+            heard(Some(&other.gossip)),
+            format!("<code>{}</code>", escape(&other.incarnation)),
+        ];
+        push_row(&mut rows, &cells);
+    }
     rows
+}
+
+/// What gossip says.
+fn heard(gossip: Option<&GossipStatus>) -> String {
+    let Some(gossip) = gossip else { return "not heard of".to_owned() };
+    let epoch = gossip.epoch.map(|epoch| format!(", epoch {epoch}")).unwrap_or_default();
+    let address =
+        gossip.address.as_deref().map(|address| format!(", {}", escape(address))).unwrap_or_default();
+    format!("{}{epoch}{address}", gossip.state())
+}
+
+fn notices(status: &RingStatus) -> String {
+    let problem = status.problem.iter().map(|problem| format!("this node does not serve: {problem}"));
+    let notices = problem.chain(status.alarms.iter().cloned());
+    notices.map(|notice| format!("<p><strong>{}</strong></p>\n", escape(&notice))).collect()
 }
 
 fn tenants(status: &RingStatus) -> String {

@@ -10,7 +10,7 @@ use super::push::inflight::InflightBytes;
 use super::push::pool::BatchPool;
 use super::query::stream::SendingBytes;
 use crate::config::Config;
-use crate::node::Node;
+use crate::node::handle::NodeHandle;
 use crate::telemetry::Telemetry;
 use crate::tenant::header::TENANT_HEADER;
 use crate::tenant::registry::Tenants;
@@ -25,8 +25,8 @@ const SENDING_RESULTS_MAX: u64 = 2;
 /// The state of the HTTP interface: one for all workers.
 #[derive(Debug)]
 pub struct Api {
-    /// Where requests lead.
-    pub node: Arc<Node>,
+    /// Where requests lead, once it is there.
+    pub node: Arc<NodeHandle>,
     /// What the node was told.
     pub config: Config,
     /// The tenants met so far.
@@ -44,7 +44,7 @@ pub struct Api {
 
 impl Api {
     /// The interface of a node.
-    pub fn new(node: Arc<Node>, config: Config) -> Self {
+    pub fn new(node: Arc<NodeHandle>, config: Config) -> Self {
         let telemetry = Telemetry::new(Arc::clone(&node));
         let tenants = Tenants::new(Arc::new(config.tenant_limits()), telemetry.tenants.clone());
         Self {
@@ -59,7 +59,7 @@ impl Api {
         }
     }
 
-    /// From now on writes are refused and connections closed behind each answer.
+    /// From now on connections are closed behind each answer: their clients go elsewhere.
     pub fn start_draining(&self) {
         self.draining.store(true, Ordering::Release);
     }

@@ -57,11 +57,15 @@ pub(super) async fn buildinfo() -> HttpResponse {
 
 /// `/`: what this is, what it holds, and where to go on.
 pub(super) async fn index(api: web::Data<Api>) -> HttpResponse {
-    let stats = api.node.stats();
+    let node = match api.node.get() {
+        Ok(node) => node,
+        Err(starting) => return response::starting(&starting),
+    };
+    let stats = node.stats();
     let page = format!(
         include_str!("index.html"),
         version = version::VERSION,
-        node = api.node.id(),
+        node = node.id(),
         series = stats.memory_series,
         tenants = stats.memory_tenants,
     );

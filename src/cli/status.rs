@@ -4,7 +4,7 @@ use std::io::{self, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::time::Duration;
 
-use crate::cluster::status::{RingStatus, SegmentStatus};
+use crate::cluster::status::{GossipStatus, RingStatus, SegmentStatus};
 
 /// A node that takes longer is not well.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -63,15 +63,30 @@ fn exchange(address: &str, host: &str, prefix: &str) -> io::Result<String> {
 
 fn table(status: &RingStatus) -> String {
     let RingStatus { node, cluster, bucket, epoch, replication_factor, .. } = status;
-    let mut out = format!(
-        "epoch {epoch} of cluster {cluster}, as node {node} sees it\n\
-         documents in {bucket}; replication factor {replication_factor}\n\n"
-    );
-    let mut rows = vec![["NODE", "ZONE", "ROLES", "WEIGHT", "SHARE", "DATA DIRECTORY"].map(str::to_owned)];
+    let mut out = match cluster {
+        Some(cluster) => format!(
+            "epoch {epoch} of cluster {cluster}, as node {node} sees it\n\
+             documents in {bucket}; replication factor {replication_factor}\n"
+        ),
+        None => format!("node {node} is in no cluster yet; documents in {bucket}\n"),
+    };
+    out.extend(status.problem.iter().map(|problem| format!("this node does not serve: {problem}\n")));
+    out.extend(status.alarms.iter().map(|alarm| format!("alarm: {alarm}\n")));
+    out.push('\n');
+    let names = ["NODE", "ZONE", "ROLES", "WEIGHT", "SHARE", "STATE", "EPOCH", "ADDRESS", "DATA DIRECTORY"];
+    let mut rows = vec![names.map(str::to_owned)];
     rows.extend(status.members.iter().map(|member| {
         let share = member.share.map_or_else(|| "-".to_owned(), |share| format!("{:.1}%", share * 100.0));
         let (roles, weight) = (member.roles.join(","), member.weight.to_string());
-        [member.node.clone(), member.zone.clone(), roles, weight, share, member.incarnation.clone()]
+        let [state, epoch, address] = heard(member.gossip.as_ref());
+        let (node, zone) = (member.node.clone(), member.zone.clone());
+        [node, zone, roles, weight, share, state, epoch, address, member.incarnation.clone()]
+    }));
+    rows.extend(status.others.iter().map(|other| {
+        let [state, epoch, address] = heard(Some(&other.gossip));
+        let (node, zone) = (other.node.clone(), other.zone.clone());
+        let [roles, weight, share] = ["no member", "-", "-"].map(str::to_owned);
+        [node, zone, roles, weight, share, state, epoch, address, other.incarnation.clone()]
     }));
     push_table(&mut out, &rows);
     let ended: Vec<&SegmentStatus> =
@@ -88,6 +103,14 @@ fn table(status: &RingStatus) -> String {
         out.push_str(&format!("segments are those of the first {} tenants\n", status.tenants.len()));
     }
     out
+}
+
+/// State, epoch and address as gossip has them.
+fn heard(gossip: Option<&GossipStatus>) -> [String; 3] {
+    let none = || "-".to_owned();
+    let Some(gossip) = gossip else { return ["not heard of".to_owned(), none(), none()] };
+    let epoch = gossip.epoch.map_or_else(none, |epoch| epoch.to_string());
+    [gossip.state().to_owned(), epoch, gossip.address.clone().unwrap_or_else(none)]
 }
 
 fn push_table<const N: usize>(out: &mut String, rows: &[[String; N]]) {

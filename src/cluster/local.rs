@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use gyre_ring::{Epoch, EpochDocument};
-use gyre_tsdb::disk::Disk;
+use gyre_tsdb::disk::{Disk, replace_file};
 
 use super::epochs::{CLUSTER_FILE, epoch_path};
 use super::identity::ClusterFacts;
@@ -18,8 +18,6 @@ use super::identity::ClusterFacts;
 const FOLDER: &str = "cluster";
 const EPOCHS: &str = "epochs";
 const GENERATION: &str = "generation";
-const UNFINISHED: &str = "unfinished";
-
 /// Why a copy cannot be read or made.
 #[derive(Debug, thiserror::Error)]
 pub enum LocalError {
@@ -144,18 +142,7 @@ impl LocalCopies {
     }
 
     fn write(&self, path: &Path, bytes: &[u8]) -> Result<(), LocalError> {
-        let unfinished = path.with_extension(UNFINISHED);
-        let write = || {
-            match self.disk.remove(&unfinished) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                _ => {}
-            }
-            let mut file = self.disk.create(&unfinished)?;
-            file.write_all_at(bytes, 0)?;
-            file.sync_data()?;
-            self.disk.rename(&unfinished, path)?;
-            self.disk.sync_dir(path.parent().unwrap_or(&self.folder))
-        };
-        write().map_err(|source| LocalError::Io { path: path.to_owned(), source })
+        let written = replace_file(self.disk.as_ref(), path, bytes);
+        written.map_err(|source| LocalError::Io { path: path.to_owned(), source })
     }
 }

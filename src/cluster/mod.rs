@@ -9,39 +9,25 @@
 //! - [`local`]: this node's durable copies of all that, without which it acts on nothing.
 //! - [`bootstrap`]: what a node does next to become a member, as a pure function.
 //! - [`membership`]: who else is there, by gossip.
+//! - [`start`]: does what `bootstrap` says, step by step.
+//! - [`run`]: takes the steps of a node among others, for as long as it runs.
+//! - [`state`]: what a member acts upon.
+//! - [`live`]: the running cluster as the rest of the node sees it; `ways`: how it calls others.
 //! - [`status`]: what `/ring` shows.
-//! - [`start`]: does what `bootstrap` says, for a node that runs alone and for one among others.
 
 pub mod bootstrap;
 pub mod epochs;
 pub mod identity;
+pub mod live;
 pub mod local;
 pub mod membership;
+pub mod run;
 pub mod start;
+pub mod state;
 pub mod status;
 pub mod store;
+mod ways;
 
-use gyre_ring::{Chain, Replica, Segment, TenantId};
-
-use self::identity::ClusterFacts;
-
-/// What a member acts upon.
-#[derive(Clone, Debug)]
-pub struct ClusterState {
-    /// The cluster.
-    pub facts: ClusterFacts,
-    /// This node and its disk.
-    pub own: Replica,
-    /// The documents.
-    pub chain: Chain,
-}
-
-impl ClusterState {
-    /// The segments that take a tenant's writes now, by shard index.
-    pub fn open_segments(&self, tenant: &TenantId) -> Vec<Segment> {
-        let open = self.chain.segments(tenant).into_iter().filter(|span| span.ended.is_none());
-        let mut open: Vec<Segment> = open.map(|span| span.segment).collect();
-        open.sort_by_key(|segment| segment.shard.index);
-        open
-    }
-}
+pub use live::LiveCluster;
+pub use state::ClusterState;
+pub use ways::Calls;

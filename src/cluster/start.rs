@@ -3,12 +3,12 @@
 //! What may go wrong is the bucket. While it does not answer, a member serves from its copies and the epochs stand
 //! still; whoever is no member yet waits. When it is back, it is compared with the copies before anything else.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use gyre_ring::diff::{Change, changes};
-use gyre_ring::{BootId, Chain, ClusterId, Epoch, EpochDocument, HashSeed, Member, Proposer, ShardCount};
-use tokio::sync::{mpsc, watch};
+use gyre_ring::{
+    BootId, Chain, ClusterId, Epoch, EpochDocument, HashSeed, Member, Proposer, Replica, ShardCount,
+};
 
 use super::ClusterState;
 use super::bootstrap::{
@@ -17,7 +17,7 @@ use super::bootstrap::{
 use super::epochs::{EpochError, EpochStore, Outcome};
 use super::identity::ClusterFacts;
 use super::local::{LocalCopies, LocalError};
-use super::membership::{Announcement, Membership, View};
+use super::membership::{Announcement, View};
 use crate::env::SharedEnv;
 
 /// A bucket that does not answer is asked again after so long, then after twice as long, and so on.
@@ -27,11 +27,8 @@ const RETRY_MAX: Duration = Duration::from_secs(30);
 /// A node that runs alone waits so long for its bucket when it starts for the first time.
 const FIRST_START_MAX: Duration = Duration::from_secs(30);
 
-/// A member that hears of nothing asks the bucket for new documents so often: gossip may be cut.
-const POLL_INTERVAL: Duration = Duration::from_secs(60);
-
 /// Time passes for [`decide`] at least so often.
-const TICK: Duration = Duration::from_millis(500);
+pub(super) const TICK: Duration = Duration::from_millis(500);
 
 /// Why a node cannot be a member.
 #[derive(Debug, thiserror::Error)]
@@ -100,6 +97,7 @@ pub struct Joining {
     checked_for: Option<Epoch>,
     is_compared: bool,
     serving: bool,
+    recovered: bool,
     /// When a bucket that is down is asked again, and how long to wait the next time.
     retry_at: Duration,
     retry_after: Duration,
@@ -118,11 +116,22 @@ impl Joining {
             checked_for: None,
             is_compared: false,
             serving: false,
+            recovered: false,
             retry_at: Duration::ZERO,
             retry_after: RETRY_MIN,
             last_error: None,
             parts,
         })
+    }
+
+    /// This node and its disk.
+    pub fn own(&self) -> Replica {
+        self.parts.own.member.replica()
+    }
+
+    /// Where it serves other nodes.
+    pub fn address(&self) -> &str {
+        &self.parts.own.rpc
     }
 
     /// The cluster, once it is known and noted.
@@ -138,7 +147,17 @@ impl Joining {
     /// What a member acts upon; `None` before it is one.
     pub fn state(&self) -> Option<ClusterState> {
         let facts = self.facts.filter(|_| self.serving)?;
-        Some(ClusterState { facts, own: self.parts.own.member.replica(), chain: self.chain.clone() })
+        ClusterState::new(facts, self.own(), self.chain.clone()).ok()
+    }
+
+    /// The number of the document that can be acted upon next.
+    pub(super) fn next_epoch(&self) -> Epoch {
+        Epoch(self.chain.newest().map_or(1, |newest| newest.epoch.0 + 1))
+    }
+
+    /// Time since some fixed moment.
+    pub(super) fn now(&self) -> Duration {
+        self.parts.env.monotonic()
     }
 
     /// Whether the newest document known lists this node with this data directory.
@@ -158,13 +177,18 @@ impl Joining {
         self.bucket == Bucket::Down
     }
 
-    /// What others should know of this node.
+    /// What others should know of this node. A member that reads its log yet could hold no replicas.
     pub fn announcement(&self) -> Announcement {
         Announcement {
-            ready: self.facts.is_some(),
+            ready: self.facts.is_some() && (self.recovered || !self.serving),
             cluster: self.facts.map(|facts| facts.cluster),
             newest_epoch: self.chain.newest().map(|document| document.epoch),
         }
+    }
+
+    /// From now on the node could hold replicas.
+    pub fn set_recovered(&mut self) {
+        self.recovered = true;
     }
 
     /// Asks the bucket again for documents, at the next step.
@@ -176,13 +200,13 @@ impl Joining {
     /// away. It may be acted upon when this returns; one that does not follow those known here is looked for in the
     /// bucket.
     pub fn learn(&mut self, document: EpochDocument) -> Result<(), ClusterError> {
-        let next = self.chain.newest().map_or(1, |newest| newest.epoch.0 + 1);
+        let next = self.next_epoch();
         let known = self.chain.documents().find(|known| known.epoch == document.epoch);
-        if self.facts.is_some() && document.epoch.0 == next {
+        if self.facts.is_some() && document.epoch == next {
             self.act_upon(document)?;
             self.is_compared = false;
             self.is_chain_checked = false;
-        } else if document.epoch.0 > next {
+        } else if document.epoch > next {
             self.is_chain_checked = false;
         } else if known.is_some_and(|known| *known != document) {
             let (epoch, by) = (document.epoch.0, document.proposer.node);
@@ -282,8 +306,7 @@ impl Joining {
             self.is_compared = true;
         }
         let told = self.facts.and_then(|facts| newest_told(view, facts));
-        let next = self.chain.newest().map_or(Epoch(1), |newest| Epoch(newest.epoch.0 + 1));
-        for document in self.parts.store.load_chain(next).await? {
+        for document in self.parts.store.load_chain(self.next_epoch()).await? {
             self.act_upon(document)?;
         }
         self.is_chain_checked = true;
@@ -363,82 +386,4 @@ pub async fn compare_when_back(joining: &mut Joining) -> Result<(), ClusterError
             Progress::Serving(_) | Progress::Waiting(_) => return Ok(()),
         }
     }
-}
-
-/// What [`run`] lets others see.
-#[derive(Clone, Debug, Default)]
-pub struct Published {
-    /// What the node acts upon, once it is a member.
-    pub state: Option<Arc<ClusterState>>,
-    /// What it waits for, if it does.
-    pub waiting: Option<Waiting>,
-    /// What its operator should know.
-    pub alarms: Vec<Alarm>,
-}
-
-/// Joins a cluster and stays in it. Documents that peers sent come through `told`. Returns only when the node must stop.
-pub async fn run(
-    mut joining: Joining,
-    membership: &dyn Membership,
-    told: &mut mpsc::Receiver<EpochDocument>,
-    published: &watch::Sender<Published>,
-) -> ClusterError {
-    let mut views = membership.views();
-    let mut polled = joining.parts.env.monotonic();
-    loop {
-        let view = views.borrow_and_update().clone();
-        let progress = match joining.step(&view).await {
-            Ok(progress) => progress,
-            Err(error) => return error,
-        };
-        membership.announce(joining.announcement());
-        let (waiting, alarms) = match progress {
-            Progress::Went => {
-                // A store that answers at once must not keep the thread from everybody else.
-                tokio::task::yield_now().await;
-                continue;
-            }
-            Progress::Waiting(waiting) => (Some(waiting), Vec::new()),
-            Progress::Serving(alarms) => (None, alarms),
-        };
-        publish(published, &joining, waiting, alarms);
-        let now = joining.parts.env.monotonic();
-        if now.saturating_sub(polled) >= POLL_INTERVAL {
-            polled = now;
-            joining.look_again();
-        }
-        tokio::select! {
-            Ok(()) = views.changed() => {}
-            Some(document) = told.recv() => if let Err(error) = joining.learn(document) {
-                return error;
-            },
-            // Time passes all the same.
-            () = tokio::time::sleep(TICK) => {}
-        }
-    }
-}
-
-fn publish(
-    published: &watch::Sender<Published>,
-    joining: &Joining,
-    waiting: Option<Waiting>,
-    alarms: Vec<Alarm>,
-) {
-    published.send_if_modified(|now| {
-        let newest = |state: &ClusterState| state.chain.newest().map(|document| document.epoch);
-        let is_same = now.state.as_deref().map(newest) == joining.state().as_ref().map(newest)
-            && now.waiting == waiting
-            && now.alarms == alarms;
-        if is_same {
-            return false;
-        }
-        for alarm in alarms.iter().filter(|alarm| !now.alarms.contains(alarm)) {
-            tracing::error!("{alarm}");
-        }
-        if let Some(waiting) = waiting.as_ref().filter(|waiting| now.waiting.as_ref() != Some(waiting)) {
-            tracing::info!("{waiting}");
-        }
-        *now = Published { state: joining.state().map(Arc::new), waiting, alarms };
-        true
-    });
 }

@@ -1,25 +1,35 @@
-//! What `/ring` and `gyre status` show: the newest epoch, its members, and who holds the segments that are not closed.
+//! What `/ring` and `gyre status` show: the newest epoch, its members and what gossip says of them, and who holds the
+//! segments that are not closed.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use gyre_ring::{Replica, Role, Span, TenantId};
 use serde::{Deserialize, Serialize};
 
-use super::ClusterState;
+use super::LiveCluster;
+use super::bootstrap::Alarm;
+use super::membership::{Peer, View};
 
 /// Tenants that are shown; there may be any number.
 pub const TENANTS_SHOWN_MAX: usize = 200;
+
+/// Nodes that are no members that are shown: gossip tells of them for a day.
+const OTHERS_SHOWN_MAX: usize = 100;
 
 /// The ring, as one node sees it. This is the JSON of `/ring`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RingStatus {
     /// The node that answers.
     pub node: String,
-    /// The cluster's id.
-    pub cluster: String,
+    /// The cluster's id; absent: none has been joined yet.
+    pub cluster: Option<String>,
     /// The bucket's URL.
     pub bucket: String,
-    /// The newest epoch's number.
+    /// Why the node that answers does not serve; absent: it does.
+    pub problem: Option<String>,
+    /// What is odd, and its operator should know.
+    pub alarms: Vec<String>,
+    /// The newest epoch's number; 0: none is known.
     pub epoch: u64,
     /// Replicas of each shard, where there are as many members.
     pub replication_factor: u8,
@@ -27,6 +37,8 @@ pub struct RingStatus {
     pub shards_per_tenant: u32,
     /// The members, by name.
     pub members: Vec<MemberStatus>,
+    /// Others that gossip tells of, by name: nodes that are about to join, or that were replaced.
+    pub others: Vec<OtherStatus>,
     /// Tenants that this node has met, however many are shown.
     pub tenants_total: usize,
     /// The first of them, by name.
@@ -50,6 +62,36 @@ pub struct MemberStatus {
     pub weight: u16,
     /// The part of the ring that is its own, as a fraction of 1. Absent if it holds no heads.
     pub share: Option<f64>,
+    /// What gossip says of it; absent: nothing.
+    pub gossip: Option<GossipStatus>,
+}
+
+/// What gossip says of a node. It may be late, and the node that answers sees itself.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct GossipStatus {
+    /// Whether it has been heard of lately.
+    pub alive: bool,
+    /// Whether it is ready, as it says itself.
+    pub ready: bool,
+    /// Where it serves other nodes; absent: it does not.
+    pub address: Option<String>,
+    /// The newest epoch that it acts upon.
+    pub epoch: Option<u64>,
+}
+
+/// A node that is no member.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct OtherStatus {
+    /// Its name.
+    pub node: String,
+    /// Its data directory.
+    pub incarnation: String,
+    /// Its zone.
+    pub zone: String,
+    /// Its cluster; absent: it has joined none yet.
+    pub cluster: Option<String>,
+    /// What gossip says of it.
+    pub gossip: GossipStatus,
 }
 
 /// A tenant.
@@ -92,11 +134,26 @@ impl SegmentStatus {
 }
 
 impl RingStatus {
-    /// The status of a node that has met these tenants.
-    pub fn new(state: &ClusterState, bucket: &str, tenants: &BTreeSet<TenantId>) -> Self {
-        let newest = state.chain.newest().expect("a member has a document that lists it");
+    /// The status of a member that has met these tenants, and serves or says why not.
+    pub fn new(live: &LiveCluster, tenants: &BTreeSet<TenantId>, readiness: Result<(), String>) -> Self {
+        let (state, view, notices) = (live.state(), live.view(), live.notices());
+        let newest = state.newest();
         let placement = newest.placement(Role::Write);
         let share = |node| placement.shares().find(|(member, _)| member.node == node).map(|(_, share)| share);
+        let runs = newest_runs(&view);
+        let gossip = |replica: Replica| {
+            let own = || GossipStatus {
+                alive: true,
+                ready: readiness.is_ok(),
+                address: live.address().map(|address| address.to_string()),
+                epoch: Some(newest.epoch.0),
+            };
+            if replica == state.own {
+                Some(own())
+            } else {
+                runs.get(&replica).copied().map(GossipStatus::new)
+            }
+        };
         let members = newest.members.iter().map(|member| MemberStatus {
             node: member.node.to_string(),
             incarnation: member.incarnation.to_string(),
@@ -104,18 +161,21 @@ impl RingStatus {
             roles: member.roles.iter().map(|role| role.as_str().to_owned()).collect(),
             weight: member.weight.get(),
             share: share(member.node.clone()),
+            gossip: gossip(member.replica()),
         });
         let replicas: BTreeSet<Replica> = newest.members.iter().map(|member| member.replica()).collect();
         let shown = || tenants.iter().take(TENANTS_SHOWN_MAX);
-        let segments = shown().flat_map(|tenant| state.chain.segments(tenant));
+        let segments = shown().flat_map(|tenant| state.spans(tenant).to_vec());
         RingStatus {
             node: state.own.node.to_string(),
-            cluster: state.facts.cluster.to_string(),
-            bucket: bucket.to_owned(),
+            cluster: Some(state.facts.cluster.to_string()),
+            bucket: live.bucket_name().to_owned(),
+            alarms: notices.alarms.iter().map(Alarm::to_string).collect(),
             epoch: newest.epoch.0,
             replication_factor: newest.replication_factor,
             shards_per_tenant: newest.shards_per_tenant.get(),
             members: members.collect(),
+            others: others(&runs, &replicas),
             tenants_total: tenants.len(),
             tenants: shown()
                 .map(|tenant| TenantStatus {
@@ -124,8 +184,72 @@ impl RingStatus {
                 })
                 .collect(),
             segments: segments.map(|span| segment(&span, &replicas)).collect(),
+            problem: readiness.err(),
         }
     }
+
+    /// The status of a node that is no member yet.
+    pub fn before_joining(node: &str, bucket: &str, view: &View, problem: String) -> Self {
+        RingStatus {
+            node: node.to_owned(),
+            cluster: None,
+            bucket: bucket.to_owned(),
+            problem: Some(problem),
+            alarms: Vec::new(),
+            epoch: 0,
+            replication_factor: 0,
+            shards_per_tenant: 0,
+            members: Vec::new(),
+            others: others(&newest_runs(view), &BTreeSet::new()),
+            tenants_total: 0,
+            tenants: Vec::new(),
+            segments: Vec::new(),
+        }
+    }
+}
+
+impl GossipStatus {
+    /// In a word or two.
+    pub fn state(&self) -> &'static str {
+        match (self.alive, self.ready) {
+            (true, true) => "ready",
+            (true, false) => "not ready",
+            (false, _) => "not heard of lately",
+        }
+    }
+
+    fn new(peer: &Peer) -> Self {
+        GossipStatus {
+            alive: peer.alive,
+            ready: peer.ready,
+            address: Some(peer.rpc.clone()),
+            epoch: peer.newest_epoch.map(|epoch| epoch.0),
+        }
+    }
+}
+
+/// Of each data directory the run that counts: earlier ones are remembered for a while.
+fn newest_runs(view: &View) -> BTreeMap<Replica, &Peer> {
+    let mut runs = BTreeMap::new();
+    for peer in &view.peers {
+        let known = runs.entry(peer.replica()).or_insert(peer);
+        if peer.rank() > known.rank() {
+            *known = peer;
+        }
+    }
+    runs
+}
+
+fn others(runs: &BTreeMap<Replica, &Peer>, members: &BTreeSet<Replica>) -> Vec<OtherStatus> {
+    let others = runs.iter().filter(|(replica, _)| !members.contains(replica));
+    let other = |(replica, peer): (&Replica, &&Peer)| OtherStatus {
+        node: replica.node.to_string(),
+        incarnation: replica.incarnation.to_string(),
+        zone: peer.member.zone.to_string(),
+        cluster: peer.cluster.map(|cluster| cluster.to_string()),
+        gossip: GossipStatus::new(peer),
+    };
+    others.take(OTHERS_SHOWN_MAX).map(other).collect()
 }
 
 fn segment(span: &Span, members: &BTreeSet<Replica>) -> SegmentStatus {

@@ -66,13 +66,16 @@ pub enum ConfigError {
         wanted: &'static str,
     },
     /// A setting of a later version.
-    #[error("{place}: {key} does not exist yet: this version runs a single node on local disk")]
+    #[error("{place}: {key} does not exist yet in this version")]
     NotYet {
         /// Where it was given.
         place: Place,
         /// The key.
         key: String,
     },
+    /// Settings that do not go together.
+    #[error("{0}")]
+    Together(String),
     /// The file is no YAML, or uses a variable that is not set.
     #[error("{place}: {problem}")]
     File {

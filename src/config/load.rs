@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::Config;
+use super::check::check;
 use super::error::{ConfigError, Place};
 use super::expand::expand_env;
 use super::limits::LIMITS;
@@ -47,7 +48,8 @@ pub const FILE_FLAGS: [(&str, &str); 2] = [
 /// the file.
 ///
 /// # Errors
-/// The first thing wrong: in the flags that name the file, then in the file, the environment, the flags.
+/// The first thing wrong: in the flags that name the file, then in the file, the environment, the flags, then in what
+/// they come to together.
 pub fn load(flags: &[Flag], environment: &[(String, String)]) -> Result<Config, ConfigError> {
     let mut config = Config::default();
     let variable =
@@ -78,6 +80,7 @@ pub fn load(flags: &[Flag], environment: &[(String, String)]) -> Result<Config, 
     for flag in flags {
         apply_flag(flag, &mut config)?;
     }
+    check(&config).map_err(ConfigError::Together)?;
     Ok(config)
 }
 
@@ -228,7 +231,7 @@ impl File<'_> {
         match &node.tree {
             Tree::Mapping(entries) => Ok(entries),
             Tree::Null => Ok(&[]),
-            Tree::Scalar(_) | Tree::List => Err(ConfigError::WrongShape {
+            Tree::Scalar(_) | Tree::List(_) => Err(ConfigError::WrongShape {
                 place: self.place(node.line, node.column),
                 key: key.to_owned(),
                 wanted: "a mapping",
@@ -239,7 +242,7 @@ impl File<'_> {
     fn scalar<'n>(&self, key: &str, node: &'n Node) -> Result<&'n str, ConfigError> {
         match &node.tree {
             Tree::Scalar(text) => Ok(text),
-            Tree::Null | Tree::List | Tree::Mapping(_) => Err(ConfigError::WrongShape {
+            Tree::Null | Tree::List(_) | Tree::Mapping(_) => Err(ConfigError::WrongShape {
                 place: self.place(node.line, node.column),
                 key: key.to_owned(),
                 wanted: "a single value",
@@ -257,8 +260,15 @@ impl File<'_> {
     ) -> Result<(), ConfigError> {
         let dotted = path.join(".");
         if let Some(setting) = SETTINGS.iter().find(|setting| setting.yaml_path() == path) {
-            let value = self.scalar(&dotted, node)?;
-            return apply_setting(setting, value, self.place(node.line, node.column), config);
+            let values = match &node.tree {
+                Tree::List(items) if setting.is_list => items,
+                _ => std::slice::from_ref(node),
+            };
+            for node in values {
+                let value = self.scalar(&dotted, node)?;
+                apply_setting(setting, value, self.place(node.line, node.column), config)?;
+            }
+            return Ok(());
         }
         if let Some(name) = NOT_YET.iter().find(|name| name.replace('-', "_") == dotted) {
             return Err(ConfigError::NotYet { place: self.key_place(key), key: (*name).to_owned() });

@@ -118,20 +118,87 @@ fn a_bad_value_names_its_place_and_what_is_wrong() {
 
 #[test]
 fn settings_of_later_versions_are_refused_rather_than_ignored() {
-    let single = "does not exist yet: this version runs a single node on local disk";
-    assert_eq!(error("gossip:\n  listen: h:1\n"), format!("FILE:2:3: gossip.listen {single}"));
+    let later = "does not exist yet in this version";
+    assert_eq!(error("auth:\n  token_file: x\n"), format!("FILE:2:3: auth.token-file {later}"));
     assert_eq!(
-        load(&[flag("gossip.join", "a:1")], &[]).unwrap_err().to_string(),
-        format!("flag --gossip.join: gossip.join {single}")
+        load(&[flag("target", "all")], &[]).unwrap_err().to_string(),
+        format!("flag --target: target {later}")
     );
     assert_eq!(
-        load(&[], &variables(&[("GYRE_CLUSTER_SECRET_FILE", "x")])).unwrap_err().to_string(),
-        format!("environment variable GYRE_CLUSTER_SECRET_FILE: cluster.secret-file {single}")
+        load(&[], &variables(&[("GYRE_RUNTIME_CONFIG_FILE", "x")])).unwrap_err().to_string(),
+        format!("environment variable GYRE_RUNTIME_CONFIG_FILE: runtime-config.file {later}")
     );
     let token = load(&[flag("auth.mode", "token")], &[]).unwrap_err().to_string();
     assert!(
         token.starts_with("flag --auth.mode: invalid value \"token\" for auth.mode: token does not exist")
     );
+}
+
+/// Flags of a node among others that lacks nothing.
+fn among_others() -> Vec<Flag> {
+    vec![flag("cluster.secret-file", "s"), flag("storage.url", "file:///b"), flag("gossip.join", "a:1")]
+}
+
+#[test]
+fn nodes_to_join_add_up_and_may_be_a_list() {
+    let text = "gossip:\n  join: ['a:1', \"[::1]:2\"]\n  listen: ':7'\n";
+    let more = [flag("gossip.join", "b:3,c:4"), flag("gossip.join", "a:1, d:5")];
+    let flags: Vec<Flag> = among_others().into_iter().chain(more).collect();
+    let config = load_file(text, &flags, &[("GYRE_GOSSIP_JOIN", "e:6")]).unwrap();
+    let seeds: Vec<String> = config.gossip_join.0.iter().map(ToString::to_string).collect();
+    assert_eq!(seeds, ["a:1", "[::1]:2", "e:6", "b:3", "c:4", "d:5"]);
+    assert_eq!(config.gossip_listen.to_string(), "0.0.0.0:7");
+    assert_eq!(load_file(&config.to_yaml(), &[], &[]).unwrap(), config);
+    for wrong in ["a", "a:", "a:0", ":9", "a:1;b:2"] {
+        let error = load(&[flag("gossip.join", wrong)], &[]).unwrap_err().to_string();
+        assert!(error.starts_with("flag --gossip.join: invalid value"), "{error}");
+    }
+    assert_eq!(
+        error("gossip: {join: [a:1, b]}"),
+        "FILE:1:22: invalid value \"b\" for gossip.join: \"b\" must be host:port, such as node-1:9011"
+    );
+    assert_eq!(error("gossip: {join: [[a:1]]}"), "FILE:1:17: gossip.join must be a single value");
+}
+
+#[test]
+fn a_node_among_others_needs_a_secret_and_a_bucket_of_all() {
+    load(&among_others(), &[]).unwrap();
+    let refused = |change: &dyn Fn(&mut Vec<Flag>)| {
+        let mut flags = among_others();
+        change(&mut flags);
+        load(&flags, &[]).unwrap_err().to_string()
+    };
+    let without = |name: &'static str| refused(&|flags| flags.retain(|flag| flag.name != name));
+    let said = without("cluster.secret-file");
+    assert!(said.starts_with("gossip.join is set, but cluster.secret-file is not"), "{said}");
+    let said = without("storage.url");
+    assert!(said.contains("storage.url is not set: all nodes of a cluster need the same bucket"), "{said}");
+    let said = refused(&|flags| flags.push(flag("storage.url", "memory://")));
+    assert!(said.contains("storage.url is memory://"), "{said}");
+    let said = refused(&|flags| flags.push(flag("gossip.listen", "127.0.0.1:0")));
+    assert!(said.starts_with("gossip.listen is 127.0.0.1:0"), "{said}");
+    // The first of several knows of no others.
+    let said = refused(&|flags| *flags = vec![flag("rpc.listen", "127.0.0.1:7")]);
+    assert!(said.starts_with("rpc.listen is set, but cluster.secret-file is not"), "{said}");
+}
+
+#[test]
+fn zones_and_roles_are_named_and_checked() {
+    let config = load_file("node: {zone: west-1, roles: [read, write, rules]}", &[], &[]);
+    assert_eq!(
+        config.unwrap_err(),
+        "FILE:1:29: node.roles must be a single value",
+        "roles do not add up: those that are given are all"
+    );
+    let config = load_file("node: {zone: west-1, roles: 'rules,read, write'}", &[], &[]).unwrap();
+    assert_eq!(config.node_zone.as_ref().map(ToString::to_string), Some("west-1".to_owned()));
+    assert_eq!(config.node_roles, Config::default().node_roles);
+    assert_eq!(load_file(&config.to_yaml(), &[], &[]).unwrap(), config);
+    let roles = |text| load(&[flag("node.roles", text)], &[]).unwrap_err().to_string();
+    assert!(roles("wirte").ends_with("did you mean write?"), "{}", roles("wirte"));
+    assert!(roles("write,read").contains("every node has all roles in this version: add rules"));
+    let zone = |text| load(&[flag("node.zone", text)], &[]).unwrap_err().to_string();
+    assert!(zone(":a").contains("must be 1 to 63 letters") && zone("a b").contains("must be 1 to 63"));
 }
 
 #[test]

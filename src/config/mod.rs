@@ -5,19 +5,21 @@
 //! - [`features`]: experimental parts of PromQL.
 //! - [`load`]: puts the sources on top of each other.
 //! - [`yaml`]: YAML with the place of every key; the only file that knows the YAML library.
+//! - `check`: what settings have to do with each other.
 //! - [`error`]: one line for everything that can be wrong.
 //! - [`show`]: the effective configuration as YAML.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use gyre_ring::NodeId;
+use gyre_ring::{NodeId, Role, Zone};
 
 use crate::cluster::store::StorageUrl;
 use crate::tenant::TenantId;
 use crate::tenant::header::AuthMode;
 use crate::tenant::limits::{Limits, Overrides};
 
+mod check;
 pub mod error;
 mod expand;
 mod features;
@@ -32,7 +34,7 @@ mod yaml;
 pub use error::ConfigError;
 pub use features::{Feature, Features};
 pub use settings::{SETTINGS, Setting};
-pub use values::{ListenAddress, LogLevel, WalSync, host_node_id};
+pub use values::{ListenAddress, LogLevel, Seeds, WalSync, host_node_id};
 
 /// Everything a node can be told.
 #[derive(Clone, Debug, PartialEq)]
@@ -45,6 +47,18 @@ pub struct Config {
     pub log_level: LogLevel,
     /// The node's name; `None`: the one it has in its data directory, or the host's.
     pub node_id: Option<NodeId>,
+    /// What may fail together with the node; `None`: nothing.
+    pub node_zone: Option<Zone>,
+    /// What the node does.
+    pub node_roles: Vec<Role>,
+    /// Holds what all nodes of the cluster know and nobody else; `None`: the node runs alone.
+    pub cluster_secret_file: Option<PathBuf>,
+    /// Where other nodes are served.
+    pub rpc_listen: ListenAddress,
+    /// Where the node gossips.
+    pub gossip_listen: ListenAddress,
+    /// Nodes to gossip with first.
+    pub gossip_join: Seeds,
     /// Where the object store is.
     pub storage_url: StorageUrl,
     /// How tenants are told apart.
@@ -76,6 +90,12 @@ impl Default for Config {
             http_listen: ListenAddress::default(),
             log_level: LogLevel::Info,
             node_id: None,
+            node_zone: None,
+            node_roles: Role::ALL.to_vec(),
+            cluster_secret_file: None,
+            rpc_listen: ListenAddress { port: 9010, ..ListenAddress::default() },
+            gossip_listen: ListenAddress { port: 9011, ..ListenAddress::default() },
+            gossip_join: Seeds::default(),
             storage_url: StorageUrl::DataDir,
             auth_mode: AuthMode::Optional,
             wal_sync: WalSync::Commit,

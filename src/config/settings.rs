@@ -9,6 +9,8 @@ pub struct Setting {
     pub name: &'static str,
     /// One line for `--help`.
     pub help: &'static str,
+    /// Whether it may be given several times, and as a list in the file; the values add up.
+    pub is_list: bool,
     apply: fn(&mut Config, &str) -> Result<(), String>,
     show: fn(&Config) -> String,
 }
@@ -44,6 +46,7 @@ macro_rules! setting {
         Setting {
             name: $name,
             help: $help,
+            is_list: false,
             apply: |config, text| {
                 config.$field = Value::parse(text)?;
                 Ok(())
@@ -54,7 +57,7 @@ macro_rules! setting {
 }
 
 /// All settings, in the order of `--help` and `/config`.
-pub static SETTINGS: [Setting; 13] = [
+pub static SETTINGS: [Setting; 19] = [
     setting!("data-dir", data_dir, "folder that holds all data"),
     setting!(
         "storage.url",
@@ -64,6 +67,26 @@ pub static SETTINGS: [Setting; 13] = [
     setting!("http.listen", http_listen, "address to serve HTTP on, host:port"),
     setting!("log.level", log_level, "error, warn, info, debug or trace"),
     setting!("node.id", node_id, "name of this node; the host's at first start unless given"),
+    setting!(
+        "node.zone",
+        node_zone,
+        "what may fail together with this node; replicas are in different zones"
+    ),
+    setting!("node.roles", node_roles, "write, read and rules: all of them, in this version"),
+    setting!(
+        "cluster.secret-file",
+        cluster_secret_file,
+        "file with the secret of the cluster; makes this node one of several"
+    ),
+    setting!("rpc.listen", rpc_listen, "address to serve other nodes on, host:port"),
+    setting!("gossip.listen", gossip_listen, "UDP address to gossip on, host:port; a private one"),
+    Setting {
+        name: "gossip.join",
+        help: "nodes to gossip with first, host:port, with commas; may be repeated",
+        is_list: true,
+        apply: |config, text| config.gossip_join.add(text),
+        show: |config| config.gossip_join.show(),
+    },
     setting!(
         "auth.mode",
         auth_mode,
@@ -77,6 +100,7 @@ pub static SETTINGS: [Setting; 13] = [
     Setting {
         name: "push.request-bytes-max",
         help: "bytes of one write request, decompressed",
+        is_list: false,
         apply: |config, text| {
             let bytes = u64::parse(text)?;
             // Offsets into a request are 32 bits wide, and its labels may have to be copied once.
@@ -96,6 +120,7 @@ pub static SETTINGS: [Setting; 13] = [
     Setting {
         name: "query.timeout",
         help: "the longest a query may take",
+        is_list: false,
         apply: |config, text| {
             config.query_timeout_ms = match DurationMs::parse(text)?.0 {
                 0 => return Err("must not be zero".to_owned()),
@@ -110,20 +135,11 @@ pub static SETTINGS: [Setting; 13] = [
     Setting {
         name: "enable-feature",
         help: "experimental parts of PromQL by Prometheus's names, with commas; may be repeated",
+        is_list: true,
         apply: |config, text| config.features.enable(text),
         show: |config| config.features.show(),
     },
 ];
 
-/// Settings of later versions. Whoever gives one expects a cluster or a bucket, so starting without would deceive.
-pub(super) const NOT_YET: [&str; 9] = [
-    "rpc.listen",
-    "gossip.listen",
-    "gossip.join",
-    "cluster.secret-file",
-    "node.zone",
-    "node.roles",
-    "auth.token-file",
-    "target",
-    "runtime-config.file",
-];
+/// Settings of later versions. Whoever gives one expects what it does, so starting without would deceive.
+pub(super) const NOT_YET: [&str; 3] = ["auth.token-file", "target", "runtime-config.file"];

@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use gyre_promql::gostd::{format_duration_ns, parse_duration_ns};
-use gyre_ring::NodeId;
+use gyre_ring::{NodeId, Role, Zone};
 use tracing::Level;
 
 use super::nearest::nearest;
@@ -182,6 +182,82 @@ impl Value for Option<NodeId> {
 
     fn show(&self) -> String {
         self.as_ref().map(NodeId::to_string).unwrap_or_default()
+    }
+}
+
+impl Value for Option<Zone> {
+    fn parse(text: &str) -> Result<Self, String> {
+        if text.is_empty() {
+            return Ok(None);
+        }
+        // A name with a colon stands for a node without a zone.
+        let zone = Zone::new(text).filter(|_| !text.contains(':'));
+        zone.map(Some).ok_or_else(|| "must be 1 to 63 letters, digits, '-', '_' and '.'".to_owned())
+    }
+
+    fn show(&self) -> String {
+        self.as_ref().map(Zone::to_string).unwrap_or_default()
+    }
+}
+
+impl Value for Vec<Role> {
+    fn parse(text: &str) -> Result<Self, String> {
+        let words = Role::ALL.map(|role| (role.as_str(), role));
+        let given = text.split(',').map(str::trim).map(|word| parse_word(word, &words));
+        let given = given.collect::<Result<Vec<Role>, String>>()?;
+        let missing: Vec<&str> =
+            Role::ALL.iter().filter(|role| !given.contains(role)).map(|role| role.as_str()).collect();
+        if !missing.is_empty() {
+            let missing = missing.join(" and ");
+            return Err(format!("every node has all roles in this version: add {missing}, or leave it out"));
+        }
+        Ok(Role::ALL.to_vec())
+    }
+
+    fn show(&self) -> String {
+        self.iter().map(|role| role.as_str()).collect::<Vec<_>>().join(",")
+    }
+}
+
+/// The most nodes to gossip with first. A name may stand for any number.
+const SEEDS_MAX: usize = 100;
+
+/// Nodes to gossip with first.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Seeds(pub Vec<ListenAddress>);
+
+impl Seeds {
+    /// Adds those of a list with commas.
+    pub(super) fn add(&mut self, text: &str) -> Result<(), String> {
+        for seed in text.split(',').map(str::trim).filter(|seed| !seed.is_empty()) {
+            let wanted = || format!("{seed:?} must be host:port, such as node-1:9011");
+            let address = ListenAddress::parse(seed).map_err(|_| wanted())?;
+            if address.port == 0 || seed.starts_with(':') {
+                return Err(wanted());
+            }
+            if !self.0.contains(&address) {
+                self.0.push(address);
+            }
+        }
+        if self.0.len() > SEEDS_MAX {
+            return Err(format!("more than {SEEDS_MAX} nodes; a few that are up are enough"));
+        }
+        Ok(())
+    }
+
+    /// The list that [`Seeds::add`] reads.
+    pub(super) fn show(&self) -> String {
+        self.0.iter().map(ListenAddress::to_string).collect::<Vec<_>>().join(",")
+    }
+}
+
+impl Value for Option<PathBuf> {
+    fn parse(text: &str) -> Result<Self, String> {
+        Ok(Some(PathBuf::from(text)).filter(|_| !text.is_empty()))
+    }
+
+    fn show(&self) -> String {
+        self.as_ref().map(|path| path.display().to_string()).unwrap_or_default()
     }
 }
 

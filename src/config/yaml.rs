@@ -23,8 +23,8 @@ pub(super) enum Tree {
     Null,
     /// Text, a number or a truth value, as text.
     Scalar(String),
-    /// A sequence; no setting takes one, so its content is not kept.
-    List,
+    /// A sequence.
+    List(Vec<Node>),
     /// A mapping, in the order of the file.
     Mapping(Vec<(Key, Node)>),
 }
@@ -123,8 +123,11 @@ impl<'de> Visitor<'de> for TreeVisitor {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Tree, A::Error> {
-        while list.next_element::<Node>()?.is_some() {}
-        Ok(Tree::List)
+        let mut items = Vec::new();
+        while let Some(item) = list.next_element()? {
+            items.push(item);
+        }
+        Ok(Tree::List(items))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut mapping: A) -> Result<Tree, A::Error> {
@@ -164,7 +167,8 @@ mod tests {
         assert_eq!(tree("true"), Tree::Scalar("true".to_owned()));
         assert_eq!(tree("\"5\""), Tree::Scalar("5".to_owned()));
         assert_eq!(tree("104857600"), Tree::Scalar("104857600".to_owned()));
-        assert_eq!(tree("[1, 2]"), Tree::List);
+        let Tree::List(items) = tree("[1, x]") else { panic!("a list") };
+        assert_eq!((items.len(), items[1].column, &items[1].tree), (2, 5, &Tree::Scalar("x".to_owned())));
         let Tree::Mapping(entries) = tree("123: x") else { panic!("a mapping") };
         assert_eq!(entries[0].0.name, "123");
     }

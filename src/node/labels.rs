@@ -1,48 +1,36 @@
-//! Questions about labels: series, names, values.
+//! Questions about labels: names, values.
 //!
-//! Without matchers the shards' indexes know the answer. With matchers the matching series are looked at, some at a
-//! time, so that a question about a million series does not hold up appends.
+//! Without matchers the shards' indexes know the answer. With matchers the matching series are
+//! [listed](super::listing). Answers are sets, so that segments which
+//! have series in common, or a question that is asked again because a replica failed, change nothing.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
-use gyre_ring::TenantId;
-use gyre_tsdb::Matcher;
+use gyre_ring::{Replica, TenantId};
 use gyre_tsdb::labels::Labels;
+use tokio::time::Instant;
 
-use super::{Answer, LabelSet, Node, QueryError, Selection, TRUNCATED};
+use super::{Answer, Node, QueryError, Selection, cut};
 use crate::actor::Gone;
-use crate::query::matchers::to_storage;
-use crate::shard::read::{LabelNames, LabelSets, LabelValues, SERIES_PER_READ, Select, TimeRange};
+use crate::replica::read::messages::LabelsQuestion;
+use crate::replica::read::metrics::Retry;
+use crate::replica::read::plan::{ReadPlan, SegmentSource};
+use crate::replica::read::remote::{Lost, RemoteTexts};
+use crate::shard::read::{LabelNames, LabelValues, TimeRange};
 use crate::shard::supervisor::ShardHandle;
 
-impl Node {
-    /// The label sets of the selected series.
-    pub async fn series(
-        &self,
-        tenant: &TenantId,
-        selection: Selection,
-    ) -> Result<Answer<Vec<LabelSet>>, QueryError> {
-        let mut series: Vec<LabelSet> = Vec::new();
-        // One more than asked for tells that there are more.
-        let enough = selection.limit.map_or(usize::MAX, |limit| limit.saturating_add(1));
-        // A series comes once for each set of matchers that selects it: there are enough when so many are left without
-        // those that came again.
-        let mut look_at = enough;
-        self.each_label_set(tenant, &selection, |labels| {
-            series.push(LabelSet::of(labels));
-            if series.len() < look_at {
-                return true;
-            }
-            sort(&mut series);
-            look_at = enough.saturating_add(series.len());
-            series.len() < enough
-        })
-        .await?;
-        sort(&mut series);
-        Ok(truncated(series, selection.limit))
-    }
+/// Another node that has not answered completely after so long has failed.
+const ANSWER_MAX: Duration = Duration::from_secs(60);
 
+/// Why a source did not answer.
+pub(super) struct SourceFailed {
+    replica: Replica,
+    error: QueryError,
+}
+
+impl Node {
     /// The label names of the selected series, sorted.
     pub async fn label_names(
         &self,
@@ -51,18 +39,12 @@ impl Node {
     ) -> Result<Answer<Vec<String>>, QueryError> {
         let mut names = BTreeSet::new();
         if selection.matcher_sets.is_empty() {
-            let question = LabelNames(range(&selection));
-            for (shard, answer) in self.ask_shards(tenant, |shard| shard.actor.ask(question)) {
-                names.extend(answer.await.map_err(|gone| self.gone(&shard, gone))?);
-            }
+            self.each_text(tenant, &LabelsQuestion::Names, range(&selection), &mut names).await?;
         } else {
-            self.each_label_set(tenant, &selection, |labels| {
-                labels.iter().for_each(|(name, _)| insert(&mut names, name));
-                true
-            })
-            .await?;
+            let each = |labels: Labels<'_>| labels.iter().for_each(|(name, _)| insert(&mut names, name));
+            self.each_label_set(tenant, &selection, each).await?;
         }
-        Ok(truncated(names.into_iter().collect(), selection.limit))
+        Ok(limited(names, selection.limit))
     }
 
     /// The values of a label in the selected series, sorted.
@@ -74,74 +56,139 @@ impl Node {
     ) -> Result<Answer<Vec<String>>, QueryError> {
         let mut values = BTreeSet::new();
         if selection.matcher_sets.is_empty() {
-            let question = LabelValues { name: name.to_owned(), range: range(&selection) };
-            for (shard, answer) in self.ask_shards(tenant, |shard| shard.actor.ask(question.clone())) {
-                values.extend(answer.await.map_err(|gone| self.gone(&shard, gone))?);
-            }
+            let question = LabelsQuestion::Values(name.to_owned());
+            self.each_text(tenant, &question, range(&selection), &mut values).await?;
         } else {
-            self.each_label_set(tenant, &selection, |labels| {
+            let each = |labels: Labels<'_>| {
                 labels.get(name).into_iter().for_each(|value| insert(&mut values, value));
-                true
-            })
-            .await?;
+            };
+            self.each_label_set(tenant, &selection, each).await?;
         }
-        Ok(truncated(values.into_iter().collect(), selection.limit))
+        Ok(limited(values, selection.limit))
     }
 
-    /// Calls `each` with the labels of the selected series until it says that it has seen enough.
+    /// Adds the label names, or the values of a label, to `texts`.
+    async fn each_text(
+        &self,
+        tenant: &TenantId,
+        question: &LabelsQuestion,
+        range: TimeRange,
+        texts: &mut BTreeSet<String>,
+    ) -> Result<(), QueryError> {
+        let mut avoid = Vec::new();
+        loop {
+            let plan = self.plan(tenant, &avoid).await?;
+            match self.texts_of(&plan, question, range, texts).await {
+                Ok(()) => return Ok(()),
+                Err(failed) => self.without(failed, &plan, &mut avoid)?,
+            }
+        }
+    }
+
+    /// Calls `each` with the labels of the selected series.
     async fn each_label_set(
         &self,
         tenant: &TenantId,
         selection: &Selection,
-        mut each: impl FnMut(Labels<'_>) -> bool,
+        mut each: impl FnMut(Labels<'_>),
     ) -> Result<(), QueryError> {
-        let mut sets: Vec<Vec<Matcher>> =
-            selection.matcher_sets.iter().map(|set| to_storage(set)).collect::<Result<_, _>>()?;
-        if sets.is_empty() {
-            sets.push(Vec::new());
+        let mut listing = self.series(tenant, selection).await?;
+        while let Some(sets) = listing.next().await? {
+            sets.iter().for_each(&mut each);
         }
-        for matchers in sets {
-            let question = Select { matchers };
-            for (shard, answer) in self.ask_shards(tenant, |shard| shard.actor.ask(question.clone())) {
-                let series = answer.await.map_err(|gone| self.gone(&shard, gone))?;
-                for some in series.chunks(SERIES_PER_READ) {
-                    let question = LabelSets { series: some.to_vec(), range: range(selection) };
-                    let sets = shard.actor.ask(question).await.map_err(|gone| self.gone(&shard, gone))?;
-                    for labels in sets.iter().filter_map(|bytes| Labels::parse(bytes).ok()) {
-                        if !each(labels) {
-                            return Ok(());
-                        }
-                    }
+        Ok(())
+    }
+
+    pub(super) async fn plan(&self, tenant: &TenantId, avoid: &[Replica]) -> Result<ReadPlan, QueryError> {
+        let plan = self.reader.plan(tenant, avoid).await;
+        plan.map_err(|error| QueryError::Unavailable(error.to_string()))
+    }
+
+    /// A source has failed: another plan may do without it, once.
+    pub(super) fn without(
+        &self,
+        failed: SourceFailed,
+        plan: &ReadPlan,
+        avoid: &mut Vec<Replica>,
+    ) -> Result<(), QueryError> {
+        if !plan.has_choice || !avoid.is_empty() {
+            return Err(failed.error);
+        }
+        self.reader.metrics.retry(Retry::Lost);
+        avoid.push(failed.replica);
+        Ok(())
+    }
+
+    async fn texts_of(
+        &self,
+        plan: &ReadPlan,
+        question: &LabelsQuestion,
+        range: TimeRange,
+        texts: &mut BTreeSet<String>,
+    ) -> Result<(), SourceFailed> {
+        let (mut here, mut elsewhere) = (Vec::new(), Vec::new());
+        // All are asked at once.
+        for source in plan.groups.iter().flatten() {
+            match source {
+                SegmentSource::Local(shard) => here.push((shard, ask(shard, question.clone(), range))),
+                SegmentSource::Remote(segment) => {
+                    elsewhere.push(segment.labels(question.clone(), range, later()))
+                }
+            }
+        }
+        for (shard, answer) in here {
+            texts.extend(answer.await.map_err(|gone| self.gone(shard, gone))?);
+        }
+        for mut remote in elsewhere {
+            while let Some(batch) = next_of(&mut remote).await? {
+                for text in batch {
+                    insert(texts, &String::from_utf8_lossy(&text));
                 }
             }
         }
         Ok(())
     }
 
-    /// Asks all of a tenant's shards at once; a tenant that never wrote has none.
-    fn ask_shards<F>(
-        &self,
-        tenant: &TenantId,
-        ask: impl Fn(&ShardHandle) -> F,
-    ) -> Vec<(Arc<ShardHandle>, F)> {
-        let shards = self.storage.shards.get(tenant);
-        let shards = shards.iter().flat_map(|tenant| &tenant.shards);
-        shards.map(|shard| (shard.clone(), ask(shard))).collect()
-    }
-
-    fn gone(&self, shard: &Arc<ShardHandle>, _: Gone) -> QueryError {
-        QueryError::Internal(self.storage.shards.rebuild(shard).to_string())
+    pub(super) fn gone(&self, shard: &Arc<ShardHandle>, _: Gone) -> SourceFailed {
+        let error = QueryError::Internal(self.storage.shards.rebuild(shard).to_string());
+        SourceFailed { replica: self.cluster.own().clone(), error }
     }
 }
 
-fn range(selection: &Selection) -> TimeRange {
+/// Asks a shard for label names or values.
+fn ask(
+    shard: &ShardHandle,
+    question: LabelsQuestion,
+    range: TimeRange,
+) -> impl Future<Output = Result<Vec<String>, Gone>> + use<> {
+    let (names, values) = match question {
+        LabelsQuestion::Values(name) => (None, Some(shard.actor.ask(LabelValues { name, range }))),
+        LabelsQuestion::Names | LabelsQuestion::Sets(_) => (Some(shard.actor.ask(LabelNames(range))), None),
+    };
+    async move {
+        match (names, values) {
+            (Some(names), _) => names.await,
+            (None, Some(values)) => values.await,
+            (None, None) => Ok(Vec::new()),
+        }
+    }
+}
+
+pub(super) async fn next_of(remote: &mut RemoteTexts) -> Result<Option<Vec<Vec<u8>>>, SourceFailed> {
+    let failed = |replica: &Replica, lost: Lost| SourceFailed {
+        replica: replica.clone(),
+        error: QueryError::Unavailable(lost.to_string()),
+    };
+    let next = remote.next_batch().await;
+    next.map_err(|lost| failed(&remote.segment.replica, lost))
+}
+
+pub(super) fn later() -> Instant {
+    Instant::now() + ANSWER_MAX
+}
+
+pub(super) fn range(selection: &Selection) -> TimeRange {
     TimeRange { min_ms: selection.start_ms, max_ms: selection.end_ms }
-}
-
-/// Puts label sets into order, each once.
-fn sort(series: &mut Vec<LabelSet>) {
-    series.sort_unstable();
-    series.dedup();
 }
 
 fn insert(texts: &mut BTreeSet<String>, text: &str) {
@@ -150,12 +197,8 @@ fn insert(texts: &mut BTreeSet<String>, text: &str) {
     }
 }
 
-fn truncated<T>(mut values: Vec<T>, limit: Option<usize>) -> Answer<Vec<T>> {
-    let mut answer = Answer::plain(Vec::new());
-    if let Some(limit) = limit.filter(|limit| *limit < values.len()) {
-        values.truncate(limit);
-        answer.warnings.push(TRUNCATED.to_owned());
-    }
-    answer.value = values;
+fn limited(texts: BTreeSet<String>, limit: Option<usize>) -> Answer<Vec<String>> {
+    let mut answer = Answer::plain(texts.into_iter().collect());
+    cut(&mut answer.value, limit, &mut answer.warnings);
     answer
 }

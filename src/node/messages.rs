@@ -1,11 +1,10 @@
 //! What the HTTP interface asks of a node, and what it is told.
 
-use std::cmp::Ordering;
 use std::time::Duration;
 
+use gyre_promql::fragment::QueryTimes;
 use gyre_promql::syntax::Matcher;
 use gyre_promql::value::Value;
-use gyre_tsdb::labels::Labels;
 
 /// Series chosen by the `match[]`, `start` and `end` of a metadata request.
 #[derive(Clone, Debug, PartialEq)]
@@ -29,25 +28,6 @@ pub struct QueryRequest {
     pub times: QueryTimes,
     /// What may differ from query to query.
     pub options: QueryOptions,
-}
-
-/// When an expression is evaluated.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum QueryTimes {
-    /// Once.
-    Instant {
-        /// Milliseconds.
-        time_ms: i64,
-    },
-    /// Many times.
-    Range {
-        /// First evaluation.
-        start_ms: i64,
-        /// No evaluation after it.
-        end_ms: i64,
-        /// Time between evaluations, above 0.
-        step_ms: i64,
-    },
 }
 
 /// What may differ from query to query.
@@ -75,8 +55,14 @@ pub struct Evaluated {
 pub struct QueryStats {
     /// Time it waited for its turn.
     pub waiting: Duration,
-    /// Time it ran.
+    /// Time it ran: all of the following, and what is between them.
+    pub running: Duration,
+    /// Time for parsing and planning.
+    pub preparation: Duration,
+    /// Time for evaluating it.
     pub evaluation: Duration,
+    /// Time for sorting its result.
+    pub sorting: Duration,
     /// Most samples it held at a time.
     pub samples_peak: u64,
     /// Samples that each of its steps looked at, if asked for.
@@ -86,31 +72,11 @@ pub struct QueryStats {
 /// What an answer says that a limit cut short. Prometheus's words.
 pub const TRUNCATED: &str = "results truncated due to limit";
 
-/// A series' labels: their canonical bytes, since a listing of very many would spend most of its time on strings.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LabelSet(Vec<u8>);
-
-impl LabelSet {
-    /// A copy of some labels.
-    pub fn of(labels: Labels<'_>) -> Self {
-        Self(labels.as_bytes().to_vec())
-    }
-
-    /// Names and values, sorted by name.
-    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        Labels::trusted(&self.0).iter()
-    }
-}
-
-impl Ord for LabelSet {
-    fn cmp(&self, other: &Self) -> Ordering {
-        self.iter().cmp(other.iter())
-    }
-}
-
-impl PartialOrd for LabelSet {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
+/// Leaves at most `limit` entries, if there is a limit, and warns if there were more.
+pub fn cut<T>(entries: &mut Vec<T>, limit: Option<usize>, warnings: &mut Vec<String>) {
+    if let Some(limit) = limit.filter(|limit| *limit < entries.len()) {
+        entries.truncate(limit);
+        warnings.push(TRUNCATED.to_owned());
     }
 }
 
@@ -158,18 +124,20 @@ pub enum QueryError {
     /// Our fault.
     #[error("{0}")]
     Internal(String),
+    /// Some of the data cannot be read now.
+    #[error("{0}")]
+    Unavailable(String),
     /// The tenant has too many queries running.
     #[error("{0}")]
     TooManyRequests(String),
 }
 
-/// What is known of a metric.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct MetricMetadata {
-    /// `counter`, `gauge` and so on.
-    pub metric_type: &'static str,
-    /// Help text.
-    pub help: String,
-    /// Unit.
-    pub unit: String,
+impl QueryError {
+    /// The same, if it is because a replica could not be read.
+    pub fn into_unavailable(self) -> Self {
+        match self {
+            Self::Internal(text) => Self::Unavailable(text),
+            other => other,
+        }
+    }
 }

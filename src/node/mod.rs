@@ -1,52 +1,65 @@
 //! A node: what lies behind the HTTP interface.
 //!
 //! [`Node::start`] locks the [data directory](data_dir), finds its [place in the cluster](cluster), recovers what is in
-//! it, and starts the
-//! [engine room](storage_engine): lanes, arbiters, shards. Then writes go to the
-//! [coordinator](crate::replica), questions about labels to the [shards](labels), and queries to the
-//! [query pool](crate::query).
+//! it, starts the [engine room](storage_engine): lanes, arbiters, shards, and lets other nodes in over the
+//! [`network`]. Then writes go to the [coordinator](crate::replica), questions about labels to the [shards](labels), and
+//! queries to the [query pool](crate::query). Until then a [`handle`] says how far it is.
 
 mod cluster;
 pub mod data_dir;
+pub mod handle;
 mod labels;
+mod listing;
 mod messages;
-mod metadata;
+pub mod network;
 mod queries;
 pub mod storage_engine;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
 use std::thread::available_parallelism;
 use std::time::Duration;
 
 use gyre_promql::syntax::ParserOptions;
 use gyre_promql::{Engine, EngineOptions};
 use gyre_ring::{BootId, NodeId, TenantId};
+use tokio::runtime::Handle;
 
-use self::cluster::Misplaced;
+use self::cluster::PeerServer;
 use self::data_dir::DataDir;
-use self::metadata::TenantMetadata;
-use self::storage_engine::{Recovery, StorageEngine};
+use self::handle::NodeHandle;
+use self::storage_engine::{Recovery, StorageEngine, ThisRun};
 use crate::api::push::decode::WriteBatch;
-use crate::cluster::ClusterState;
+use crate::api::push::pool::BatchPool;
+use crate::cluster::LiveCluster;
 use crate::cluster::start::ClusterError;
 use crate::cluster::status::RingStatus;
 use crate::config::{Config, Feature, WalSync};
 use crate::env::{OsEnv, SharedEnv};
 use crate::query::pool::QueryPool;
 use crate::replica::Coordinator;
+use crate::replica::local::Replicas;
+use crate::replica::read::plan::Reader;
+use crate::replica::service::ReplicaService;
+use crate::telemetry::ClusterMetrics;
 use crate::tenant::limits::Overrides;
+use crate::tenant::metadata::Metadata;
 
+pub use self::listing::SeriesListing;
 pub use self::messages::{
-    Answer, Evaluated, LabelSet, MetricMetadata, QueryError, QueryOptions, QueryRequest, QueryStats,
-    QueryTimes, Selection, TRUNCATED,
+    Answer, Evaluated, QueryError, QueryOptions, QueryRequest, QueryStats, Selection, TRUNCATED, cut,
 };
 pub use crate::replica::{WriteError, WriteOutcome};
+pub use crate::tenant::metadata::MetricMetadata;
+pub use gyre_promql::fragment::QueryTimes;
 
 /// Queries that may wait for their turn.
 const QUERIES_WAITING_MAX: usize = 256;
+
+/// Bytes of idle buffers for requests that other nodes pass on.
+const REQUESTS_PASSED_ON_BYTES_MAX: usize = 16 << 20;
 
 /// Queries that run at a time, for each core.
 const QUERIES_RUNNING_PER_CORE: usize = 4;
@@ -65,6 +78,9 @@ pub enum StartError {
         /// Why.
         source: Box<ClusterError>,
     },
+    /// It cannot talk to other nodes.
+    #[error(transparent)]
+    Network(#[from] network::NetworkError),
     /// Recovery, or a thread, failed.
     #[error("cannot start on data directory {path}: {source}")]
     Io {
@@ -104,15 +120,18 @@ pub struct NodeStats {
 pub struct Node {
     storage: StorageEngine,
     coordinator: Coordinator,
+    reader: Reader,
+    /// The runtime that the node was started on.
+    io: Handle,
     engine: Engine,
     queries: QueryPool,
     overrides: Arc<Overrides>,
-    metadata: RwLock<HashMap<TenantId, Arc<TenantMetadata>>>,
+    metadata: Arc<Metadata>,
+    replicas: Arc<Replicas>,
     env: SharedEnv,
     stopping: AtomicBool,
-    cluster: Arc<ClusterState>,
-    bucket: String,
-    misplaced: Misplaced,
+    cluster: Arc<LiveCluster>,
+    peers: Option<PeerServer>,
     _data_dir: DataDir,
 }
 
@@ -123,43 +142,56 @@ impl fmt::Debug for Node {
 }
 
 impl Node {
-    /// Opens the data directory, recovers what is in it and starts. Blocks while it reads.
-    pub async fn start(config: &Config) -> Result<Arc<Self>, StartError> {
+    /// Opens the data directory, joins its cluster, recovers what is in it and starts. Blocks while it reads. Meanwhile
+    /// the handle says how far it is.
+    pub async fn start(
+        config: &Config,
+        metrics: &ClusterMetrics,
+        handle: &NodeHandle,
+    ) -> Result<Arc<Self>, StartError> {
         let env = OsEnv::shared();
         let cores = available_parallelism().map_or(1, usize::from);
         let data_dir = DataDir::open(&config.data_dir, env.as_ref(), cores)?;
         let path = data_dir.path.display().to_string();
-        let joining = cluster::join(config, &data_dir, env.clone())
-            .await
-            .map_err(|source| StartError::Cluster { path: path.clone(), source: Box::new(source) })?;
-        let cluster = Arc::new(joining.state().expect("joining ends with membership"));
+        let (cluster, door) = cluster::join(config, &data_dir, env.clone(), &metrics.rpc, handle).await?;
+        let boot = BootId(env.random());
         let overrides = Arc::new(config.tenant_limits());
         let (lanes, sync) = (data_dir.facts.lanes, config.wal_sync == WalSync::Commit);
         let storage = StorageEngine::start(
             &data_dir.path,
             lanes,
-            cluster.clone(),
+            ThisRun { seed: cluster.state().facts.seed, boot, epoch: cluster.state().epoch() },
             env.clone(),
             overrides.clone(),
             sync,
         )
         .map_err(|source| StartError::Io { path, source })?;
         tell(&storage.recovery);
-        let boot = BootId(env.random());
-        let coordinator = Coordinator::new(storage.shards.clone(), boot, cluster.facts.seed);
+        let replicas = Arc::new(Replicas { shards: storage.shards.clone(), cluster: cluster.clone() });
+        let coordinator = Coordinator::new(replicas.clone(), cluster.state().facts.seed);
+        let reader = Reader::new(replicas.clone(), metrics.reads.clone());
+        tokio::spawn(replicas.clone().seal_what_ends());
+        tokio::spawn(replicas.clone().repair());
         let options = engine_options(config, cores);
+        let metadata = Arc::new(Metadata::default());
+        let pool = BatchPool::new(cores, REQUESTS_PASSED_ON_BYTES_MAX);
+        let service = Arc::new(ReplicaService::new(replicas.clone(), boot, pool, metadata.clone()));
+        let peers = door.map(|door| door.open(service)).transpose()?;
+        cluster.recovered().await;
         Ok(Arc::new(Node {
             storage,
             coordinator,
+            reader,
+            io: Handle::current(),
             engine: Engine::new(options),
             queries: QueryPool::new(cores * QUERIES_RUNNING_PER_CORE, QUERIES_WAITING_MAX),
             overrides,
-            metadata: RwLock::default(),
+            metadata,
+            replicas,
             env,
             stopping: AtomicBool::new(false),
             cluster,
-            bucket: joining.bucket_name().to_owned(),
-            misplaced: cluster::watch_bucket(joining),
+            peers,
             _data_dir: data_dir,
         }))
     }
@@ -167,6 +199,9 @@ impl Node {
     /// Writes what is in memory to disk and stops. Writes must have ended before.
     pub async fn shutdown(self: &Arc<Self>) {
         self.stopping.store(true, Ordering::Release);
+        if let Some(peers) = &self.peers {
+            peers.shut_down().await;
+        }
         let node = self.clone();
         // Joins threads, which must not hold up the reactor that the shards' answers come through.
         let _ = tokio::task::spawn_blocking(move || node.storage.stop()).await;
@@ -177,8 +212,9 @@ impl Node {
         if self.stopping.load(Ordering::Acquire) {
             return Err("stopping".to_owned());
         }
-        if let Some(problem) = self.misplaced.get() {
-            return Err(problem.clone());
+        let notices = self.cluster.notices();
+        if let Some(problem) = notices.misplaced.or(notices.waiting.map(|waiting| waiting.to_string())) {
+            return Err(problem);
         }
         for lane in self.storage.shards.lanes() {
             lane.health().map_err(|error| error.to_string())?;
@@ -188,14 +224,14 @@ impl Node {
 
     /// The node's name.
     pub fn id(&self) -> &NodeId {
-        &self.cluster.own.node
+        &self.cluster.own().node
     }
 
     /// The ring, for `/ring`.
     pub fn ring(&self) -> RingStatus {
         let tenants = self.storage.shards.tenants();
         let tenants = tenants.iter().map(|tenant| tenant.state.id.clone()).collect();
-        RingStatus::new(&self.cluster, &self.bucket, &tenants)
+        RingStatus::new(&self.cluster, &tenants, self.readiness())
     }
 
     /// Figures of this moment.
@@ -236,11 +272,7 @@ impl Node {
 
     /// Stores a batch; returns when it is durable.
     pub async fn write(&self, tenant: &TenantId, batch: WriteBatch) -> Result<WriteOutcome, WriteError> {
-        let refused_metadata = if batch.metadata.is_empty() {
-            Vec::new()
-        } else {
-            self.tenant_metadata(tenant).add(&batch, self.overrides.of(tenant))
-        };
+        let refused_metadata = self.metadata.add(tenant, &batch, self.overrides.of(tenant));
         let mut outcome = self.coordinator.write(tenant, batch).await?;
         outcome.refused_metadata = refused_metadata;
         Ok(outcome)
@@ -252,16 +284,14 @@ impl Node {
         tenant: &TenantId,
         metric: Option<&str>,
     ) -> Result<BTreeMap<String, Vec<MetricMetadata>>, QueryError> {
-        let known = self.metadata.read().unwrap_or_else(PoisonError::into_inner).get(tenant).cloned();
-        Ok(known.map(|metadata| metadata.get(metric)).unwrap_or_default())
-    }
-
-    fn tenant_metadata(&self, tenant: &TenantId) -> Arc<TenantMetadata> {
-        if let Some(known) = self.metadata.read().unwrap_or_else(PoisonError::into_inner).get(tenant) {
-            return known.clone();
+        let mut known = self.metadata.get(tenant, metric);
+        for (metric, others) in self.replicas.metadata_of_others(tenant, metric).await {
+            let known = known.entry(metric).or_default();
+            for other in others.into_iter().filter(|other| !known.contains(other)).collect::<Vec<_>>() {
+                known.push(other);
+            }
         }
-        let mut metadata = self.metadata.write().unwrap_or_else(PoisonError::into_inner);
-        metadata.entry(tenant.clone()).or_default().clone()
+        Ok(known)
     }
 }
 

@@ -1,14 +1,17 @@
 //! Queries: from text to a value, on the query pool.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use gyre_promql::{CancelToken, QueryErrorKind};
-use gyre_ring::TenantId;
+use gyre_ring::{Replica, TenantId};
+use tokio::time::Instant;
 
 use super::{Answer, Evaluated, Node, QueryError, QueryRequest, QueryStats, QueryTimes};
 use crate::query::limits::QueryLimits;
 use crate::query::pool::PoolError;
-use crate::query::storage::ShardStorage;
+use crate::query::storage::{RemoteAccess, ShardStorage};
+use crate::replica::read::metrics::Retry;
 
 /// Annotations of each kind that are written out; the API shows fewer and counts the rest.
 const ANNOTATIONS_MAX: usize = 1000;
@@ -20,53 +23,97 @@ impl Node {
         tenant: &TenantId,
         request: QueryRequest,
     ) -> Result<Answer<Evaluated>, QueryError> {
-        let QueryRequest { expr, times, options } = request;
-        let limits = self.overrides.of(tenant);
-        let limits = QueryLimits {
-            series_max: limits.max_fetched_series_per_query,
-            length_ms_max: limits.max_query_length_ms,
-        };
-        if let QueryTimes::Range { start_ms, end_ms, .. } = times {
-            limits.check_length(start_ms, end_ms).map_err(QueryError::BadData)?;
+        if let QueryTimes::Range { start_ms, end_ms, .. } = request.times {
+            self.query_limits(tenant).check_length(start_ms, end_ms).map_err(QueryError::BadData)?;
         }
-        let shards = self.storage.shards.clone();
-        let storage = ShardStorage::new(shards.clone(), shards.get(tenant), limits);
-        let cancel = CancelToken::default();
-        let milliseconds = |ms: i64| Duration::from_millis(ms.max(0) as u64);
-        let timeout = milliseconds(options.timeout_ms);
+        let timeout = milliseconds(request.options.timeout_ms);
         if timeout.is_zero() {
             return Err(QueryError::Timeout("query timed out in query execution".to_owned()));
         }
+        let deadline = self.env.monotonic() + timeout;
+        let mut avoid = Vec::new();
+        loop {
+            let (result, failed) = self.try_query(tenant, &request, deadline, &avoid).await;
+            match failed {
+                // Once: another replica has the same data.
+                Some(replica) if avoid.is_empty() => {
+                    self.reader.metrics.retry(Retry::Lost);
+                    avoid.push(replica);
+                }
+                Some(_) => return result.map_err(QueryError::into_unavailable),
+                None => return result,
+            }
+        }
+    }
+
+    fn query_limits(&self, tenant: &TenantId) -> QueryLimits {
+        let limits = self.overrides.of(tenant);
+        QueryLimits {
+            series_max: limits.max_fetched_series_per_query,
+            length_ms_max: limits.max_query_length_ms,
+        }
+    }
+
+    /// Plans and evaluates. If a replica failed meanwhile, also which.
+    async fn try_query(
+        &self,
+        tenant: &TenantId,
+        request: &QueryRequest,
+        deadline: Duration,
+        avoid: &[Replica],
+    ) -> (Result<Answer<Evaluated>, QueryError>, Option<Replica>) {
+        let mut plan = match self.reader.plan(tenant, avoid).await {
+            Ok(plan) => plan,
+            Err(error) => return (Err(QueryError::Unavailable(error.to_string())), None),
+        };
+        let lost = std::mem::take(&mut plan.warnings);
+        let (engine, env) = (self.engine.clone(), self.env.clone());
+        let asked = env.monotonic();
+        let timeout = deadline.saturating_sub(asked);
+        let remote = RemoteAccess { io: self.io.clone(), deadline: Instant::now() + timeout };
+        let (shards, own) = (self.storage.shards.clone(), self.cluster.own().clone());
+        let storage = Arc::new(ShardStorage::new(shards, own, plan, self.query_limits(tenant), remote));
+        let cancel = CancelToken::default();
+        let QueryRequest { expr, times, options } = request.clone();
         let mut options = gyre_promql::QueryOptions {
             lookback_delta: options.lookback_ms.map(milliseconds),
             timeout: None,
             cancel: cancel.clone(),
             count_samples: options.count_samples,
         };
-        let (engine, env) = (self.engine.clone(), self.env.clone());
-        let asked = env.monotonic();
+        let read = storage.clone();
         let query = move || {
             let begun = env.monotonic();
             let waiting = begun.saturating_sub(asked);
             options.timeout = Some(timeout.saturating_sub(waiting));
             let text = expr.as_str();
             let result = match times {
-                QueryTimes::Instant { time_ms } => engine.instant(&storage, text, time_ms, &options),
+                QueryTimes::Instant { time_ms } => engine.instant(&*read, text, time_ms, &options),
                 QueryTimes::Range { start_ms, end_ms, step_ms } => {
-                    engine.range(&storage, text, start_ms, end_ms, step_ms, &options)
+                    engine.range(&*read, text, start_ms, end_ms, step_ms, &options)
                 }
             }?;
             let stats = QueryStats {
                 waiting,
-                evaluation: env.monotonic().saturating_sub(begun),
+                running: env.monotonic().saturating_sub(begun),
+                preparation: result.stats.preparation,
+                evaluation: result.stats.evaluation,
+                sorting: result.stats.sorting,
                 samples_peak: result.stats.samples_peak,
                 samples_per_step: result.stats.samples_per_step,
             };
-            let (warnings, infos) = result.annotations.texts(&expr, ANNOTATIONS_MAX);
+            let (mut warnings, infos) = result.annotations.texts(&expr, ANNOTATIONS_MAX);
+            warnings.extend(lost);
             Ok(Answer { value: Evaluated { value: result.value, stats }, warnings, infos })
         };
-        self.queries.run(timeout, cancel, query).await.map_err(explain)
+        let result = self.queries.run(timeout, cancel, query).await.map_err(explain);
+        let failed = result.as_ref().err().and_then(|_| storage.failed_replica());
+        (result, failed)
     }
+}
+
+fn milliseconds(ms: i64) -> Duration {
+    Duration::from_millis(ms.max(0) as u64)
 }
 
 fn explain(error: PoolError) -> QueryError {

@@ -8,11 +8,12 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use actix_rt::Arbiter;
-use gyre_tsdb::disk::OsDisk;
+use gyre_ring::{BootId, Epoch, HashSeed};
+use gyre_tsdb::disk::{Disk, OsDisk};
 
 use super::data_dir::WAL;
-use crate::cluster::ClusterState;
 use crate::env::SharedEnv;
+use crate::shard::damage::LaneDamage;
 use crate::shard::lane::Lane;
 use crate::shard::recover::{Layout, RecoveredLane, recover_lane, segments_by_lane};
 use crate::shard::snapshot::{first_file_kept, snapshot_shard};
@@ -59,6 +60,17 @@ pub struct SnapshotCounters {
     pub bytes: AtomicU64,
 }
 
+/// What this run of the node is.
+#[derive(Clone, Copy, Debug)]
+pub struct ThisRun {
+    /// The cluster's seed for series keys.
+    pub seed: HashSeed,
+    /// Names the batches that are admitted.
+    pub boot: BootId,
+    /// The newest epoch at its start.
+    pub epoch: Epoch,
+}
+
 /// All that stores.
 pub struct StorageEngine {
     /// The shards.
@@ -78,24 +90,21 @@ impl StorageEngine {
     pub fn start(
         path: &Path,
         lanes: usize,
-        cluster: Arc<ClusterState>,
+        run: ThisRun,
         env: SharedEnv,
         overrides: Arc<Overrides>,
         sync: bool,
     ) -> io::Result<Self> {
         let disk = Arc::new(OsDisk);
-        let layout = Layout {
-            disk: disk.clone(),
-            wal: path.join(WAL),
-            shards: path.join("shards"),
-            seed: cluster.facts.seed,
-        };
+        let layout =
+            Layout { disk: disk.clone(), wal: path.join(WAL), shards: path.join("shards"), seed: run.seed };
         let begin = Instant::now();
         let recovered = recover(&layout, lanes)?;
         let mut recovery = Recovery { duration: begin.elapsed(), ..Recovery::default() };
         let mut lanes = Vec::new();
         let mut committers = Vec::new();
         let mut shards = Vec::new();
+        let mut damages = Vec::new();
         for (number, lane) in recovered.into_iter().enumerate() {
             recovery.shards += lane.shards.len();
             recovery.series += lane.shards.iter().map(|shard| shard.head.series_count()).sum::<usize>();
@@ -104,6 +113,7 @@ impl StorageEngine {
             recovery.damaged += lane.report.damage.len();
             recovery.torn += usize::from(lane.report.torn.is_some());
             let folder = layout.lane(number);
+            damages.push(note_damage(disk.as_ref(), &folder, &lane, run.epoch)?);
             let (lane_handle, thread) =
                 Lane::start(number, disk.clone(), folder, lane.report.next_file, sync)?;
             lanes.push(lane_handle);
@@ -119,7 +129,8 @@ impl StorageEngine {
             overrides,
             env,
             spills,
-            cluster,
+            boot: run.boot,
+            damages,
         };
         let registry = Arc::new(Shards::new(parts));
         registry.adopt(shards);
@@ -160,6 +171,18 @@ impl StorageEngine {
             arbiter.stop();
         }
     }
+}
+
+/// Writes down what a lane has lost, before a snapshot can hide it; gives all that it has ever lost.
+fn note_damage(disk: &dyn Disk, folder: &Path, lane: &RecoveredLane, epoch: Epoch) -> io::Result<LaneDamage> {
+    let damage = LaneDamage::read(disk, folder)?;
+    if lane.report.damage.is_empty() && !lane.shards.iter().any(|shard| shard.damaged) {
+        return Ok(damage);
+    }
+    let intact = lane.shards.iter().filter(|shard| !shard.damaged).map(|shard| shard.segment.clone());
+    let damage = damage.after(epoch, intact);
+    damage.write(disk, folder)?;
+    Ok(damage)
 }
 
 /// Recovers all lanes, each on a thread of its own.

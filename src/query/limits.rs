@@ -29,19 +29,28 @@ impl QueryLimits {
     }
 }
 
-/// The series that a query has found so far, by shard. Nothing is kept where there is no limit.
+/// The series that a query has found so far. Nothing is kept where there is no limit.
 #[derive(Debug, Default)]
-pub struct FetchedSeries(Mutex<HashSet<(usize, SeriesRef)>>);
+pub struct FetchedSeries(Mutex<HashSet<Fetched>>);
+
+/// A series that was found: what tells it from others, wherever it is known first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Fetched {
+    /// By the place of its shards among those of the query, and its number there.
+    Number(usize, SeriesRef),
+    /// By the hash of its labels.
+    Key(u128),
+}
 
 impl FetchedSeries {
-    /// Adds what one shard found. The error is the text to show.
-    pub fn add(&self, shard: usize, series: &[SeriesRef], limits: &QueryLimits) -> Result<(), String> {
+    /// Adds some that were found. The error is the text to show.
+    pub fn add(&self, series: impl IntoIterator<Item = Fetched>, limits: &QueryLimits) -> Result<(), String> {
         if limits.series_max == 0 {
             return Ok(());
         }
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         for series in series {
-            all.insert((shard, *series));
+            all.insert(series);
             if all.len() as u64 > limits.series_max {
                 return Err(format!(
                     "the query hit the max number of series limit (limit: {} series); the limit is \

@@ -11,18 +11,16 @@ use crate::node::QueryError;
 /// Alternatives of a regular expression are looked up one by one if they are no more than these.
 const CANDIDATES_MAX: usize = 256;
 
-/// Matchers of a parsed selector.
-pub fn to_storage(matchers: &[Matcher]) -> Result<Vec<StorageMatcher>, QueryError> {
+/// Matchers of a parsed selector, ready to be applied.
+pub fn compile(matchers: &[Matcher]) -> Result<Vec<LabelMatcher>, QueryError> {
     let compile = |matcher: &Matcher| {
         let (name, value) = (matcher.name.to_str_lossy(), matcher.value.to_str_lossy());
-        LabelMatcher::new(matcher.op, &name, &value)
-            .map(|matcher| one(&matcher))
-            .map_err(|error| QueryError::Parse(error.to_string()))
+        LabelMatcher::new(matcher.op, &name, &value).map_err(|error| QueryError::Parse(error.to_string()))
     };
     matchers.iter().map(compile).collect()
 }
 
-/// A compiled matcher.
+/// A compiled matcher as the storage engine takes it.
 pub fn one(matcher: &LabelMatcher) -> StorageMatcher {
     let candidates = match matcher.op {
         MatchOp::Equal => Some(vec![matcher.value.clone()]),

@@ -1,10 +1,13 @@
-//! Queries: the engine's storage over this node's shards, and the threads that evaluate.
+//! Queries: the engine's storage over a tenant's shards, and the threads that evaluate.
 //!
-//! The engine is synchronous and runs on threads of its own. It pulls series from the shards in batches: the
-//! shard copies what may change and hands out references to what does not, the engine's threads decode.
+//! The engine is synchronous and runs on threads of its own. It pulls series from their [sources](source) in batches: a
+//! shard copies what may change and hands out references to what does not, another node sends the bytes of both; the
+//! engine's threads decode. A shard that has several segments is [merged](merged) series by series.
 
 mod histograms;
 pub mod limits;
 pub mod matchers;
+mod merged;
 pub mod pool;
+mod source;
 pub mod storage;

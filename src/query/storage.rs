@@ -1,39 +1,108 @@
-//! A tenant's shards as the engine's storage.
+//! A tenant's data as the engine's storage: what a plan says, wherever it lies.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_executor::block_on;
+use gyre_promql::histogram::FloatHistogram;
 use gyre_promql::labels::Labels;
 use gyre_promql::storage::{
     SampleBuffer, SelectRequest, SeriesBatch, SeriesSet, Storage, StorageError, StorageErrorKind,
 };
-use gyre_tsdb::{Decoded, SeriesBatch as ShardBatch, SeriesRef};
+use gyre_ring::{HashSeed, Replica};
+use gyre_tsdb::histogram::Histogram;
+use gyre_tsdb::{Decoded, ReadError, SeriesBatch as ShardBatch};
+use tokio::runtime::Handle;
+use tokio::time::Instant;
 
 use super::histograms::float_histogram;
-use super::limits::{FetchedSeries, QueryLimits};
+use super::limits::{Fetched, FetchedSeries, QueryLimits};
 use super::matchers;
+use super::merged::MergedSource;
+use super::source::Source;
 use crate::actor::Gone;
-use crate::shard::read::{Read, SERIES_PER_READ, Select, TimeRange};
-use crate::shard::supervisor::{ShardHandle, Shards, TenantShards};
+use crate::replica::read::messages::MatcherOnWire;
+use crate::replica::read::plan::{ReadPlan, SegmentSource};
+use crate::replica::read::remote::Lost;
+use crate::shard::read::{Select, TimeRange};
+use crate::shard::supervisor::{ShardHandle, Shards};
 
-/// What a query of one tenant reads from.
+/// What a query reads from.
 pub struct ShardStorage {
     shards: Arc<Shards>,
-    /// `None`: the tenant has never written anything.
-    tenant: Option<Arc<TenantShards>>,
+    own: Replica,
+    plan: ReadPlan,
     limits: QueryLimits,
+    /// For what other nodes are asked.
+    remote: RemoteAccess,
     fetched: FetchedSeries,
+    failed: Mutex<Option<Replica>>,
+}
+
+/// What reading at other nodes takes.
+#[derive(Clone, Debug)]
+pub struct RemoteAccess {
+    /// The runtime of the tasks that receive.
+    pub io: Handle,
+    /// When nobody waits for it any more.
+    pub deadline: Instant,
 }
 
 impl ShardStorage {
-    /// The storage of a tenant, for one query.
-    pub fn new(shards: Arc<Shards>, tenant: Option<Arc<TenantShards>>, limits: QueryLimits) -> Self {
-        ShardStorage { shards, tenant, limits, fetched: FetchedSeries::default() }
+    /// The storage of one query.
+    pub fn new(
+        shards: Arc<Shards>,
+        own: Replica,
+        plan: ReadPlan,
+        limits: QueryLimits,
+        remote: RemoteAccess,
+    ) -> Self {
+        let (fetched, failed) = (FetchedSeries::default(), Mutex::default());
+        ShardStorage { shards, own, plan, limits, remote, fetched, failed }
     }
 
-    fn failed(&self, shard: &Arc<ShardHandle>, _: Gone) -> StorageError {
+    /// The replica that failed its reader, if another plan can do without it.
+    pub fn failed_replica(&self) -> Option<Replica> {
+        let failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        failed.filter(|_| self.plan.has_choice)
+    }
+
+    fn note_failed(&self, replica: &Replica) {
+        *self.failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(replica.clone());
+    }
+
+    /// A shard here is gone for now.
+    pub(super) fn gone(&self, shard: &Arc<ShardHandle>, _: Gone) -> StorageError {
+        self.note_failed(&self.own);
         StorageError::new(StorageErrorKind::Unavailable, self.shards.rebuild(shard).to_string())
     }
+
+    /// A segment elsewhere was not read to its end.
+    pub(super) fn lost(&self, replica: &Replica, lost: &Lost) -> StorageError {
+        self.note_failed(replica);
+        StorageError::new(StorageErrorKind::Unavailable, lost.to_string())
+    }
+
+    /// The cluster's seed for series keys.
+    pub(super) fn seed(&self) -> HashSeed {
+        self.shards.layout().seed
+    }
+
+    /// Counts series by their keys.
+    pub(super) fn fetched_keys(&self, keys: &[u128]) -> Result<(), StorageError> {
+        self.fetched.add(keys.iter().map(|key| Fetched::Key(*key)), &self.limits).map_err(over)
+    }
+
+    fn fetched_batch(&self, batch: &ShardBatch) -> Result<(), StorageError> {
+        if self.limits.series_max == 0 {
+            return Ok(());
+        }
+        let key = |series| self.seed().key(batch.labels(series).as_bytes()).0;
+        self.fetched_keys(&batch.series().iter().map(key).collect::<Vec<_>>())
+    }
+}
+
+fn over(text: String) -> StorageError {
+    StorageError::new(StorageErrorKind::LimitReached, text)
 }
 
 impl Storage for ShardStorage {
@@ -41,48 +110,98 @@ impl Storage for ShardStorage {
         &'a self,
         request: &SelectRequest<'_>,
     ) -> Result<Box<dyn SeriesSet<'a> + 'a>, StorageError> {
-        let over = |text: String| StorageError::new(StorageErrorKind::LimitReached, text);
         self.limits.check_length(request.mint_ms, request.maxt_ms).map_err(over)?;
         let matchers: Vec<_> = request.matchers.iter().map(matchers::one).collect();
+        let on_wire = || request.matchers.iter().map(MatcherOnWire::from).collect();
         let range = TimeRange { min_ms: request.mint_ms, max_ms: request.maxt_ms };
-        let shards = self.tenant.iter().flat_map(|tenant| &tenant.shards);
-        // All shards search at the same time.
-        let searches: Vec<_> =
-            shards.map(|shard| (shard, shard.actor.ask(Select { matchers: matchers.clone() }))).collect();
+        // All shards search at the same time, here and elsewhere.
+        let mut searches = Vec::with_capacity(self.plan.groups.len());
+        for group in &self.plan.groups {
+            let by_key = group.len() > 1;
+            let search = |source: &'a SegmentSource| match source {
+                SegmentSource::Local(shard) => {
+                    Search::Here(shard, shard.actor.ask(Select { matchers: matchers.clone(), by_key }))
+                }
+                SegmentSource::Remote(segment) => {
+                    let RemoteAccess { io, deadline } = &self.remote;
+                    Search::Done(Source::Remote(segment.select(io, on_wire(), range, by_key, *deadline)))
+                }
+            };
+            searches.push(group.iter().map(search).collect::<Vec<_>>());
+        }
         let mut parts = Vec::with_capacity(searches.len());
-        for (index, (shard, search)) in searches.into_iter().enumerate() {
-            let series = block_on(search).map_err(|gone| self.failed(shard, gone))?;
-            self.fetched.add(index, &series, &self.limits).map_err(over)?;
-            if !series.is_empty() {
-                parts.push((shard, series));
+        for (index, group) in searches.into_iter().enumerate() {
+            let is_alone = group.len() == 1;
+            let mut sources = Vec::with_capacity(group.len());
+            for search in group {
+                let source = match search {
+                    Search::Done(source) => source,
+                    Search::Here(shard, search) => {
+                        let series = block_on(search).map_err(|gone| self.gone(shard, gone))?;
+                        if is_alone {
+                            let fetched = series.iter().map(|series| Fetched::Number(index, *series));
+                            self.fetched.add(fetched, &self.limits).map_err(over)?;
+                        }
+                        Source::Local { shard, series, range }
+                    }
+                };
+                if !source.is_empty() {
+                    sources.push(source);
+                }
+            }
+            match sources.pop() {
+                Some(source) if is_alone => parts.push(Part::Single(source)),
+                Some(source) => {
+                    sources.push(source);
+                    parts.push(Part::Merged(MergedSource::new(sources)));
+                }
+                None => {}
             }
         }
-        Ok(Box::new(ShardSeries { storage: self, parts, range }))
+        Ok(Box::new(ShardSeries { storage: self, parts }))
     }
+}
+
+/// A search under way.
+enum Search<'a, F> {
+    Here(&'a Arc<ShardHandle>, F),
+    Done(Source<'a>),
 }
 
 /// Series that were found, by shard, and not read yet.
 struct ShardSeries<'a> {
     storage: &'a ShardStorage,
-    parts: Vec<(&'a Arc<ShardHandle>, Vec<SeriesRef>)>,
-    range: TimeRange,
+    parts: Vec<Part<'a>>,
+}
+
+enum Part<'a> {
+    Single(Source<'a>),
+    Merged(MergedSource<'a>),
 }
 
 impl<'a> SeriesSet<'a> for ShardSeries<'a> {
     fn next_batch(&mut self) -> Result<Option<Box<dyn SeriesBatch + 'a>>, StorageError> {
-        while let Some((shard, series)) = self.parts.last_mut() {
-            let rest = series.split_off(series.len().min(SERIES_PER_READ));
-            let read = Read { series: std::mem::replace(series, rest), range: self.range };
-            let shard = *shard;
-            if series.is_empty() {
-                self.parts.pop();
-            } else {
+        while let Some(mut part) = self.parts.pop() {
+            let batch: Option<Box<dyn SeriesBatch>> = match &mut part {
+                Part::Single(source) => match source.next_batch(self.storage)? {
+                    Some(batch) => {
+                        if matches!(source, Source::Remote(_)) {
+                            self.storage.fetched_batch(&batch)?;
+                        }
+                        Some(Box::new(ReadySeries { batch, scratch: Vec::new() }))
+                    }
+                    None => None,
+                },
+                Part::Merged(merged) => {
+                    merged.next_batch(self.storage)?.map(|merged| Box::new(merged) as Box<dyn SeriesBatch>)
+                }
+            };
+            if let Some(batch) = batch {
                 // Shards take turns, so that all arbiters share the work.
-                self.parts.rotate_right(1);
-            }
-            let batch = block_on(shard.actor.ask(read)).map_err(|gone| self.storage.failed(shard, gone))?;
-            if !batch.series().is_empty() {
-                return Ok(Some(Box::new(ReadySeries { batch, scratch: Vec::new() })));
+                if !matches!(&part, Part::Single(source) if source.is_empty()) {
+                    self.parts.insert(0, part);
+                }
+                return Ok(Some(batch));
             }
         }
         Ok(None)
@@ -95,12 +214,26 @@ struct ReadySeries {
     scratch: Vec<u8>,
 }
 
-impl ReadySeries {
-    fn labels_of(&self, series: usize) -> Labels {
-        let labels = self.batch.labels(&self.batch.series()[series]);
-        // Sorted by name, and no name twice: the canonical form says so.
-        Labels::from_sorted_iter(labels.iter())
-    }
+/// The labels of a series, as the engine has them.
+pub(super) fn labels_of(batch: &ShardBatch, series: usize) -> Labels {
+    // Sorted by name, and no name twice: the canonical form says so.
+    Labels::from_sorted_iter(batch.labels(&batch.series()[series]).iter())
+}
+
+/// A series that cannot be read.
+pub(super) fn read_failed(batch: &ShardBatch, series: usize, error: ReadError) -> StorageError {
+    StorageError::new(StorageErrorKind::Internal, format!("series {}: {error}", labels_of(batch, series)))
+}
+
+/// Appends a stored histogram to those of the engine.
+pub(super) fn push_histogram(
+    times: &mut Vec<i64>,
+    histograms: &mut Vec<Arc<FloatHistogram>>,
+    t_ms: i64,
+    sample: &Histogram,
+) {
+    times.push(t_ms);
+    histograms.push(Arc::new(float_histogram(sample)));
 }
 
 impl SeriesBatch for ReadySeries {
@@ -109,7 +242,7 @@ impl SeriesBatch for ReadySeries {
     }
 
     fn labels(&mut self, series: usize) -> Labels {
-        self.labels_of(series)
+        labels_of(&self.batch, series)
     }
 
     fn read(
@@ -124,14 +257,9 @@ impl SeriesBatch for ReadySeries {
         let mut to = Decoded {
             times: &mut buffer.float_timestamps,
             values: &mut buffer.floats,
-            histogram: &mut |t_ms, sample| {
-                times.push(t_ms);
-                histograms.push(Arc::new(float_histogram(sample)));
-            },
+            histogram: &mut |t_ms, sample| push_histogram(times, histograms, t_ms, sample),
         };
-        self.batch.decode(data, (mint_ms, maxt_ms), &mut to, &mut self.scratch).map_err(|error| {
-            let message = format!("series {}: {error}", self.labels_of(series));
-            StorageError::new(StorageErrorKind::Internal, message)
-        })
+        let decoded = self.batch.decode(data, (mint_ms, maxt_ms), &mut to, &mut self.scratch);
+        decoded.map_err(|error| read_failed(&self.batch, series, error))
     }
 }

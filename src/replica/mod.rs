@@ -1,8 +1,28 @@
-//! Between the HTTP request and the shards: the coordinator's side of the replica protocol.
+//! Between the HTTP request and the shards: the replica protocol (`protocol` has its state machines).
 //!
-//! On one node every shard's only replica is here, and a write is acknowledged when that one has it on disk.
-//! The messages are those that will travel between nodes.
+//! - [`write`](mod@write): splits a request by shard and hands each part to a replica;
+//! - [`first`]: which admits it, numbers it and sees to it that a quorum has it on disk;
+//! - [`outgoing`]: the batch on its way to the other replicas;
+//! - [`forward`]: a part of which this node is no replica;
+//! - [`local`]: what this node does as a replica: activate, seal;
+//! - [`lost`]: segments that have lost replicas for good;
+//! - [`pull`]: gets what it missed;
+//! - [`read`]: which replicas answer a question, and reading what other nodes hold;
+//! - [`metadata`]: what all nodes know of metrics;
+//! - [`service`]: answers other nodes;
+//! - [`messages`], [`call`]: what is said.
 
+pub mod call;
+pub mod first;
+pub mod forward;
+pub mod local;
+pub mod lost;
+pub mod messages;
+pub mod metadata;
+pub mod outgoing;
+pub mod pull;
+pub mod read;
+pub mod service;
 mod write;
 
 pub use write::{Coordinator, WriteError, WriteOutcome};

@@ -4,6 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use gyre_ring::{NodeId, Replica};
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
 
 /// Bytes of the shortest secret: whoever records a handshake can try secrets as fast as it can hash.
 pub const SECRET_BYTES_MIN: usize = 16;
@@ -30,6 +32,24 @@ impl Secret {
 
     pub(super) fn bytes(&self) -> &[u8] {
         &self.0
+    }
+
+    /// A signature that only those can make who know the secret. One for some purpose is worth nothing for another.
+    pub fn sign(&self, purpose: &str, message: &[u8]) -> [u8; 32] {
+        self.mac(purpose, message).finalize().into_bytes().into()
+    }
+
+    /// Whether somebody who knows the secret has signed this; compared in constant time.
+    pub fn has_signed(&self, purpose: &str, message: &[u8], signature: &[u8]) -> bool {
+        self.mac(purpose, message).verify_slice(signature).is_ok()
+    }
+
+    fn mac(&self, purpose: &str, message: &[u8]) -> Hmac<Sha256> {
+        let mut mac = Hmac::<Sha256>::new_from_slice(&self.0).expect("HMAC takes keys of any length");
+        mac.update(purpose.as_bytes());
+        mac.update(&[0]);
+        mac.update(message);
+        mac
     }
 }
 
@@ -112,6 +132,17 @@ mod tests {
         assert_eq!(versions(2, 3).common(versions(1, 2)), Some(2));
         assert_eq!(versions(1, 3).common(versions(2, 2)), Some(2));
         assert_eq!(versions(1, 2).common(versions(3, 4)), None);
+    }
+
+    #[test]
+    fn a_signature_is_of_one_secret_for_one_purpose_and_one_message() {
+        let [secret, other] =
+            [b"0123456789abcdef", b"0123456789abcdeg"].map(|bytes| Secret::new(bytes).unwrap());
+        let signature = secret.sign("a", b"b");
+        assert!(secret.has_signed("a", b"b", &signature));
+        assert!(!other.has_signed("a", b"b", &signature));
+        assert!(!secret.has_signed("b", b"b", &signature) && !secret.has_signed("a", b"c", &signature));
+        assert!(!secret.has_signed("a", b"b", &signature[..31]) && !secret.has_signed("a", b"b", b""));
     }
 
     #[test]

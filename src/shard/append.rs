@@ -1,18 +1,19 @@
 //! A batch's way into a shard: which samples are admitted, and what is said of the others.
 //!
-//! Admission happens once, at the first replica that gets the batch: what it refuses is stripped, and what it
-//! holds under the batch's number is the batch. So label, time and limit failures never make replicas differ.
+//! Admission happens once, at the first replica that gets the batch: what it refuses is [stripped](Stripped), and what
+//! is left is the batch, which the other replicas [apply](super::apply) whole. So label, time and limit failures never
+//! make replicas differ.
 //!
 //! A series is looked for by the hash of its label bytes as they were sent. Only if that finds nothing are the
 //! labels looked at: canonical ones make a new series, others go back to the coordinator, which brings them
 //! into canonical form and sends them to the shard they then belong to.
 
+use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::Arc;
 
-use gyre_ring::BatchId;
 use gyre_tsdb::labels::{Labels, METRIC_NAME};
-use gyre_tsdb::wal::{BatchName, LaneEncoder, StreamId};
+use gyre_tsdb::wal::LaneEncoder;
 use gyre_tsdb::{Appended, CreateError, Head, SeriesRef};
 
 use super::histogram::{self, Admitted};
@@ -25,16 +26,14 @@ use crate::tenant::canonical::{Canonical, canonicalize};
 /// Prometheus's head takes.
 const IN_ORDER_WINDOW_MS: i64 = 60 * 60 * 1000;
 
-/// Part of a request: what goes to one shard.
-pub struct ReplicaBatch {
+/// Part of a request: what goes to one shard. It has no number before it is admitted.
+pub struct RequestPart {
     /// The request; samples are taken from it.
     pub request: Arc<WriteBatch>,
     /// Where the label bytes are, if not in the request.
     pub rewritten: Option<Arc<Vec<u8>>>,
     /// The series, in request order.
     pub entries: Vec<Entry>,
-    /// The batch's name.
-    pub id: BatchId,
 }
 
 /// One series of a batch.
@@ -48,17 +47,20 @@ pub struct Entry {
     pub series: u32,
 }
 
-impl ReplicaBatch {
-    fn labels(&self, entry: &Entry) -> &[u8] {
+impl RequestPart {
+    /// The label bytes of an entry.
+    pub fn labels(&self, entry: &Entry) -> &[u8] {
         let bytes = self.rewritten.as_deref().unwrap_or(&self.request.body);
         &bytes[entry.labels.start as usize..entry.labels.end as usize]
     }
 
-    fn samples(&self, entry: &Entry) -> &[Sample] {
+    /// The float samples of an entry.
+    pub fn samples(&self, entry: &Entry) -> &[Sample] {
         self.request.samples_of(&self.request.series[entry.series as usize])
     }
 
-    fn histograms(&self, entry: &Entry) -> &[HistogramSlice] {
+    /// The native histograms of an entry.
+    pub fn histograms(&self, entry: &Entry) -> &[HistogramSlice] {
         self.request.histograms_of(entry.series)
     }
 
@@ -74,6 +76,15 @@ impl ReplicaBatch {
     }
 }
 
+/// What was refused of a part, by place: floats and histograms are each counted through all its entries.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Stripped {
+    /// Ascending.
+    pub floats: Vec<u32>,
+    /// Ascending.
+    pub histograms: Vec<u32>,
+}
+
 /// What became of a batch.
 #[derive(Debug, Default)]
 pub struct Admission {
@@ -86,22 +97,24 @@ pub struct Admission {
     /// Histograms that were stored with fewer buckets than were sent.
     pub reduced_histograms: u64,
     /// Samples refused, by reason.
-    pub refused: Vec<(&'static str, u64)>,
+    pub refused: Vec<(Cow<'static, str>, u64)>,
     /// The first refusal: the series' number in the request, and what to tell the sender.
     pub first: Option<(u32, String)>,
     /// Series whose labels must be brought into canonical form first; nothing of them was stored.
     pub not_canonical: Vec<u32>,
+    /// What the other replicas must not get.
+    pub stripped: Stripped,
 }
 
 impl Admission {
     fn refuse(&mut self, samples: u64, refusal: &Refusal, series: u32, text: impl FnOnce() -> String) {
-        self.count(refusal.reason(), samples);
+        self.count(refusal.reason().into(), samples);
         if self.first.is_none() {
             self.first = Some((series, text()));
         }
     }
 
-    fn count(&mut self, reason: &'static str, samples: u64) {
+    fn count(&mut self, reason: Cow<'static, str>, samples: u64) {
         match self.refused.iter_mut().find(|(r, _)| *r == reason) {
             Some((_, count)) => *count += samples,
             None => self.refused.push((reason, samples)),
@@ -122,7 +135,7 @@ impl Admission {
     }
 }
 
-/// What appending needs beside the batch.
+/// What appending needs beside the batch. Made for one batch.
 pub struct Appender<'a> {
     /// The shard's series.
     pub head: &'a mut Head,
@@ -134,6 +147,15 @@ pub struct Appender<'a> {
     pub now_ms: i64,
     /// Working memory for labels.
     pub scratch: &'a mut Vec<u8>,
+    /// Floats and histograms of the batch that were looked at.
+    pub seen: Seen,
+}
+
+/// How far a batch was gone through.
+#[derive(Clone, Copy, Default)]
+pub struct Seen {
+    floats: u32,
+    histograms: u32,
 }
 
 /// Times a sample may have.
@@ -175,8 +197,8 @@ impl Window {
 }
 
 impl Appender<'_> {
-    /// Applies a batch to the head and encodes what was admitted.
-    pub fn append(&mut self, batch: &ReplicaBatch, stream: StreamId, stream_name: &[u8]) -> Admission {
+    /// Applies a batch to the head and encodes what was admitted. The caller ends the encoder's batch.
+    pub fn append(&mut self, batch: &RequestPart) -> Admission {
         let mut admission = Admission::default();
         let window = Window::of(self.tenant, self.now_ms);
         // Senders keep their order, so the series after the last one is a good guess and saves a search.
@@ -185,28 +207,39 @@ impl Appender<'_> {
             let series = if self.head.is(guess, entry.key) { Some(guess) } else { self.head.find(entry.key) };
             let Some(series) = series.or_else(|| self.new_series(batch, entry, &window, &mut admission))
             else {
+                self.strip_entry(batch, entry, &mut admission.stripped);
                 continue;
             };
             guess = SeriesRef(series.0 + 1);
             for sample in batch.samples(entry) {
                 self.append_sample(batch, entry, series, *sample, &window, &mut admission);
+                self.seen.floats += 1;
             }
             for slice in batch.histograms(entry) {
                 self.append_histogram(batch, entry, series, slice, &window, &mut admission);
+                self.seen.histograms += 1;
             }
         }
         if let Some(newest) = self.head.newest_ms() {
             self.tenant.saw(newest);
         }
-        let name = BatchName { boot: batch.id.boot.0, number: batch.id.number.0 };
-        self.encoder.finish_batch(stream, stream_name, name);
         admission
+    }
+
+    /// Nothing of an entry was taken.
+    #[cold]
+    fn strip_entry(&mut self, batch: &RequestPart, entry: &Entry, stripped: &mut Stripped) {
+        let seen = self.seen;
+        self.seen.floats += batch.samples(entry).len() as u32;
+        self.seen.histograms += batch.histograms(entry).len() as u32;
+        stripped.floats.extend(seen.floats..self.seen.floats);
+        stripped.histograms.extend(seen.histograms..self.seen.histograms);
     }
 
     #[inline]
     fn append_sample(
         &mut self,
-        batch: &ReplicaBatch,
+        batch: &RequestPart,
         entry: &Entry,
         series: SeriesRef,
         Sample { t_ms, v_bits }: Sample,
@@ -228,6 +261,7 @@ impl Appender<'_> {
                 Appended::Conflict => Refusal::Conflict,
             },
         };
+        admission.stripped.floats.push(self.seen.floats);
         admission.refuse(1, &refusal, entry.series, || {
             refusal.of_sample(&self.tenant.id, t_ms, batch.labels(entry))
         });
@@ -237,7 +271,7 @@ impl Appender<'_> {
     #[inline]
     fn check_time(
         &self,
-        batch: &ReplicaBatch,
+        batch: &RequestPart,
         entry: &Entry,
         series: SeriesRef,
         t_ms: i64,
@@ -252,7 +286,7 @@ impl Appender<'_> {
 
     fn append_histogram(
         &mut self,
-        batch: &ReplicaBatch,
+        batch: &RequestPart,
         entry: &Entry,
         series: SeriesRef,
         slice: &HistogramSlice,
@@ -261,7 +295,10 @@ impl Appender<'_> {
     ) {
         let Admitted { t_ms, histogram, is_reduced } = match batch.admit(entry, slice, self.tenant) {
             Ok(admitted) => admitted,
-            Err(refusal) => return admission.refuse(1, &refusal, entry.series, || refusal.to_string()),
+            Err(refusal) => {
+                admission.stripped.histograms.push(self.seen.histograms);
+                return admission.refuse(1, &refusal, entry.series, || refusal.to_string());
+            }
         };
         let refusal = match self.check_time(batch, entry, series, t_ms, window) {
             Some(refusal) => refusal,
@@ -282,6 +319,7 @@ impl Appender<'_> {
                 }
             }
         };
+        admission.stripped.histograms.push(self.seen.histograms);
         admission.refuse(1, &refusal, entry.series, || {
             refusal.of_sample(&self.tenant.id, t_ms, batch.labels(entry))
         });
@@ -291,7 +329,7 @@ impl Appender<'_> {
     #[cold]
     fn new_series(
         &mut self,
-        batch: &ReplicaBatch,
+        batch: &RequestPart,
         entry: &Entry,
         window: &Window,
         admission: &mut Admission,
@@ -345,13 +383,7 @@ impl Appender<'_> {
         Ok(series)
     }
 
-    fn refuse_all(
-        &mut self,
-        batch: &ReplicaBatch,
-        entry: &Entry,
-        window: &Window,
-        admission: &mut Admission,
-    ) {
+    fn refuse_all(&mut self, batch: &RequestPart, entry: &Entry, window: &Window, admission: &mut Admission) {
         let refuse = |admission: &mut Admission, t_ms: i64| {
             let refusal = window.refusal(t_ms, batch.labels(entry));
             let explain = || refusal.of_sample(&self.tenant.id, t_ms, batch.labels(entry));

@@ -18,6 +18,8 @@ use gyre_tsdb::disk::Disk;
 use gyre_tsdb::wal::{FILE_BYTES, LaneEncoder, Piece, WalError, WalPosition, WalWriter};
 use tokio::sync::oneshot;
 
+use super::segment_state::{Mark, SegmentState};
+
 /// How long the committer waits before it tries again to write to a full disk.
 const RETRY: Duration = Duration::from_millis(250);
 
@@ -76,9 +78,21 @@ const POISONED: u8 = 2;
 
 type Waiter = oneshot::Sender<Result<(), LaneError>>;
 
+/// What is durable once the bytes that were encoded with it are.
+type Marks = Vec<(Arc<SegmentState>, Mark)>;
+
+/// What the committer has taken and not written yet.
+#[derive(Default)]
+struct Group {
+    pieces: Vec<Piece>,
+    /// Noted when the pieces are on disk, however long that takes and whoever still waits for it.
+    marks: Marks,
+}
+
 struct Inner {
     encoder: LaneEncoder,
     waiters: Vec<Waiter>,
+    marks: Marks,
     closed: bool,
     /// An emptied buffer, kept for the next group.
     spare: Vec<u8>,
@@ -103,6 +117,7 @@ impl Lane {
         let inner = Inner {
             encoder: LaneEncoder::new(first_file, FILE_BYTES),
             waiters: Vec::new(),
+            marks: Vec::new(),
             closed: false,
             spare: Vec::new(),
         };
@@ -184,7 +199,7 @@ impl Lane {
     }
 
     fn commit_loop(&self, mut writer: WalWriter) {
-        let mut pieces = Vec::new();
+        let mut group = Group::default();
         let mut last_begin: Option<Instant> = None;
         loop {
             let mut inner = self.lock();
@@ -200,24 +215,25 @@ impl Lane {
             last_begin = Some(Instant::now());
             let waiters = std::mem::take(&mut inner.waiters);
             let spare = std::mem::take(&mut inner.spare);
-            pieces.extend(inner.encoder.take(spare));
+            group.pieces.extend(inner.encoder.take(spare));
+            group.marks.append(&mut inner.marks);
             let closed = inner.closed;
             drop(inner);
-            if pieces.is_empty() && waiters.is_empty() && closed {
+            if group.pieces.is_empty() && waiters.is_empty() && closed {
                 return;
             }
-            if !self.commit(&mut writer, &mut pieces, waiters) {
+            if !self.commit(&mut writer, &mut group, waiters) {
                 return;
             }
         }
     }
 
-    /// Writes the pieces, however long it takes; false if the lane is done for.
-    fn commit(&self, writer: &mut WalWriter, pieces: &mut Vec<Piece>, mut waiters: Vec<Waiter>) -> bool {
-        let bytes: usize = pieces.iter().map(|piece| piece.bytes.len()).sum();
+    /// Writes a group, however long it takes; false if the lane is done for.
+    fn commit(&self, writer: &mut WalWriter, group: &mut Group, mut waiters: Vec<Waiter>) -> bool {
+        let bytes: usize = group.pieces.iter().map(|piece| piece.bytes.len()).sum();
         // Kept to give the buffer back; the writer consumes pieces only when they are written.
         loop {
-            let result = writer.write(pieces);
+            let result = writer.write(&mut group.pieces);
             match result {
                 Ok(spare) => {
                     if self.health.swap(HEALTHY, Ordering::AcqRel) == STALLED {
@@ -227,6 +243,9 @@ impl Lane {
                     self.counters.commits.fetch_add(1, Ordering::Relaxed);
                     if let Some(spare) = spare {
                         self.lock().spare = spare;
+                    }
+                    for (state, mark) in group.marks.drain(..) {
+                        state.durable(mark);
                     }
                     answer(&mut waiters, Ok(()));
                     return true;
@@ -288,7 +307,21 @@ impl Encoding<'_> {
 
     /// Ends the turn. The answer comes when all that was encoded until now is on disk, also if this turn
     /// encoded nothing: a repeated sample may only be acknowledged once the first one is durable.
-    pub fn commit(mut self) -> oneshot::Receiver<Result<(), LaneError>> {
+    pub fn commit(self) -> oneshot::Receiver<Result<(), LaneError>> {
+        self.finish(None)
+    }
+
+    /// Likewise; what was encoded is this, and is noted as durable when it is.
+    pub fn commit_mark(
+        self,
+        state: &Arc<SegmentState>,
+        mark: Mark,
+    ) -> oneshot::Receiver<Result<(), LaneError>> {
+        self.finish(Some((state.clone(), mark)))
+    }
+
+    fn finish(mut self, mark: Option<(Arc<SegmentState>, Mark)>) -> oneshot::Receiver<Result<(), LaneError>> {
+        self.inner.marks.extend(mark);
         let receiver = self.inner.wait();
         drop(self.inner);
         self.lane.work.notify_one();

@@ -4,6 +4,7 @@
 //! to copy, a fraction of a millisecond.
 
 use actix::{Handler, Message, MessageResult};
+use gyre_tsdb::labels::Labels;
 use gyre_tsdb::{Matcher, SeriesBatch, SeriesRef};
 
 use super::actor::ShardActor;
@@ -26,13 +27,20 @@ pub struct TimeRange {
 pub struct Select {
     /// The matchers.
     pub matchers: Vec<Matcher>,
+    /// Whether the series must come in order of their keys, to be merged with those of other segments.
+    pub by_key: bool,
 }
 
 impl Handler<Select> for ShardActor {
     type Result = MessageResult<Select>;
 
-    fn handle(&mut self, Select { matchers }: Select, _: &mut Self::Context) -> Self::Result {
-        MessageResult(self.parts.head.select(&matchers))
+    fn handle(&mut self, Select { matchers, by_key }: Select, _: &mut Self::Context) -> Self::Result {
+        let head = &self.parts.head;
+        let mut series = head.select(&matchers);
+        if by_key {
+            series.sort_unstable_by_key(|series| head.key(*series));
+        }
+        MessageResult(series)
     }
 }
 
@@ -91,25 +99,78 @@ impl Handler<LabelValues> for ShardActor {
     }
 }
 
-/// Canonical label sets of some series, at most [`SERIES_PER_READ`].
+/// The label sets of some series, at most [`SERIES_PER_READ`].
 #[derive(Message)]
-#[rtype(result = "Vec<Vec<u8>>")]
-pub struct LabelSets {
+#[rtype(result = "LabelSets")]
+pub struct ReadLabels {
     /// Which.
     pub series: Vec<SeriesRef>,
     /// Only of those with samples in here.
     pub range: TimeRange,
 }
 
-impl Handler<LabelSets> for ShardActor {
-    type Result = MessageResult<LabelSets>;
+/// Canonical label sets, one behind the other.
+#[derive(Debug, Default)]
+pub struct LabelSets {
+    bytes: Vec<u8>,
+    ends: Vec<usize>,
+}
 
-    fn handle(&mut self, LabelSets { series, range }: LabelSets, _: &mut Self::Context) -> Self::Result {
+impl LabelSets {
+    /// Each of them.
+    pub fn iter(&self) -> impl Iterator<Item = Labels<'_>> {
+        let mut start = 0;
+        self.ends.iter().map(move |&end| {
+            let bytes = &self.bytes[start..end];
+            start = end;
+            Labels::trusted(bytes)
+        })
+    }
+}
+
+impl<'a> FromIterator<&'a [u8]> for LabelSets {
+    /// Label sets in their canonical form.
+    fn from_iter<T: IntoIterator<Item = &'a [u8]>>(canonical: T) -> Self {
+        let mut sets = LabelSets::default();
+        for labels in canonical {
+            sets.bytes.extend_from_slice(labels);
+            sets.ends.push(sets.bytes.len());
+        }
+        sets
+    }
+}
+
+impl Handler<ReadLabels> for ShardActor {
+    type Result = MessageResult<ReadLabels>;
+
+    fn handle(&mut self, ReadLabels { series, range }: ReadLabels, _: &mut Self::Context) -> Self::Result {
         let head = &self.parts.head;
-        let series = series.into_iter().filter(|series| head.overlaps(*series, range.min_ms, range.max_ms));
-        let labels = series.map(|series| {
+        let mut sets = LabelSets::default();
+        for series in series {
+            if head.overlaps(series, range.min_ms, range.max_ms) {
+                head.put_labels(series, &mut sets.bytes);
+                sets.ends.push(sets.bytes.len());
+            }
+        }
+        MessageResult(sets)
+    }
+}
+
+/// Canonical labels of some series, at most [`SERIES_PER_READ`], whatever samples they have.
+#[derive(Message)]
+#[rtype(result = "Vec<Vec<u8>>")]
+pub struct LabelsOf(pub Vec<u32>);
+
+impl Handler<LabelsOf> for ShardActor {
+    type Result = MessageResult<LabelsOf>;
+
+    fn handle(&mut self, LabelsOf(series): LabelsOf, _: &mut Self::Context) -> Self::Result {
+        let head = &self.parts.head;
+        let labels = series.into_iter().map(|series| {
             let mut bytes = Vec::new();
-            head.put_labels(series, &mut bytes);
+            if head.is_known(SeriesRef(series)) {
+                head.put_labels(SeriesRef(series), &mut bytes);
+            }
             bytes
         });
         MessageResult(labels.collect())

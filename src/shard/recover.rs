@@ -9,15 +9,16 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use gyre_ring::{BatchId, BatchNumber, BatchSet, BootId, HashSeed, Segment};
+use gyre_ring::{BatchId, BatchNumber, BootId, HashSeed, Segment};
 use gyre_tsdb::disk::Disk;
 use gyre_tsdb::histogram::Histogram;
 use gyre_tsdb::sealed::Flush;
 use gyre_tsdb::snapshot;
 use gyre_tsdb::wal::{BatchName, DecodedSample, Replay, ReplayReport, WalPosition, replay, replay_until};
-use gyre_tsdb::{Appended, Head, SeriesRef};
+use gyre_tsdb::{Head, SeriesRef};
 
 use super::segment_name;
+use super::segment_state::Vector;
 
 /// The folder of a shard's snapshots, below the shard's.
 const SNAPSHOTS: &str = "snapshots";
@@ -58,12 +59,16 @@ pub struct RecoveredShard {
     pub segment: Segment,
     /// Its series.
     pub head: Head,
-    /// The batches it holds.
-    pub batches: BatchSet,
+    /// The batches it holds, and whether it takes no more.
+    pub vector: Vector,
     /// The last of its records in the log that is not in the snapshot for sure.
     pub last_record: Option<WalPosition>,
     /// Where its snapshot begins to need the log; `None` if there is no snapshot.
     pub snapshot: Option<WalPosition>,
+    /// Whether acknowledged samples or batches of it may be lost: its snapshots or the log are damaged where its
+    /// records were or may have been. Once a snapshot is taken the next start does not see this any more; who must
+    /// remember it writes it down before. Damaged sealed chunks are not seen here, but by whoever reads them.
+    pub damaged: bool,
     /// Sealed chunks that could not be written out.
     pub unwritten: Vec<Flush>,
 }
@@ -92,7 +97,8 @@ pub fn recover_lane(layout: &Layout, lane: usize, segments: Vec<Segment>) -> io:
     for segment in segments {
         recovery.add(segment)?;
     }
-    let report = replay(layout.disk.as_ref(), &folder, &mut recovery)?;
+    let mut report = replay(layout.disk.as_ref(), &folder, &mut recovery)?;
+    report.next_file = report.next_file.max(recovery.first_file_after_snapshots());
     recovery.finish(report)
 }
 
@@ -110,10 +116,10 @@ pub fn recover_shard(
     Ok((lane.shards.remove(0), lane.report))
 }
 
-/// A shard's note in its snapshots: the batches it held.
-pub fn encode_note(batches: &BatchSet) -> Vec<u8> {
-    let mut note = Vec::new();
-    for (boot, first, last) in batches.intervals() {
+/// A shard's note in its snapshots: whether it is sealed, and the batches it held (`docs/format/snapshot.md`).
+pub fn encode_note(vector: &Vector) -> Vec<u8> {
+    let mut note = vec![u8::from(vector.is_sealed)];
+    for (boot, first, last) in vector.held.intervals() {
         note.extend_from_slice(&boot.0.to_le_bytes());
         note.extend_from_slice(&first.0.to_le_bytes());
         note.extend_from_slice(&last.0.to_le_bytes());
@@ -121,15 +127,26 @@ pub fn encode_note(batches: &BatchSet) -> Vec<u8> {
     note
 }
 
-fn decode_note(note: &[u8]) -> BatchSet {
-    let mut batches = BatchSet::default();
-    for interval in note.chunks_exact(32) {
+fn decode_note(note: &[u8]) -> Vector {
+    let mut vector = Vector::default();
+    // The first version had no byte for the seal.
+    let intervals = match note.split_first() {
+        Some((flags, intervals)) if note.len() % NOTE_INTERVAL_BYTES == 1 => {
+            vector.is_sealed = flags & 1 == 1;
+            intervals
+        }
+        _ => note,
+    };
+    for interval in intervals.chunks_exact(NOTE_INTERVAL_BYTES) {
         let boot = u128::from_le_bytes(interval[..16].try_into().expect("sixteen bytes"));
         let number = |at: usize| u64::from_le_bytes(interval[at..at + 8].try_into().expect("eight bytes"));
-        batches.insert_interval(BootId(boot), BatchNumber(number(16)), BatchNumber(number(24)));
+        vector.held.insert_interval(BootId(boot), BatchNumber(number(16)), BatchNumber(number(24)));
     }
-    batches
+    vector
 }
+
+/// A run's number, and the first and last batch of an interval.
+const NOTE_INTERVAL_BYTES: usize = 32;
 
 struct Recovery<'a> {
     layout: &'a Layout,
@@ -140,7 +157,6 @@ struct Recovery<'a> {
     position: WalPosition,
     samples: u64,
     lost_samples: u64,
-    conflicts: u64,
     failure: Option<io::Error>,
 }
 
@@ -157,7 +173,6 @@ impl<'a> Recovery<'a> {
             position: WalPosition { file: 0, offset: 0 },
             samples: 0,
             lost_samples: 0,
-            conflicts: 0,
             failure: None,
         }
     }
@@ -173,15 +188,25 @@ impl<'a> Recovery<'a> {
         self.shards.push(RecoveredShard {
             segment,
             head: loaded.head,
-            batches: decode_note(&loaded.begin.note),
+            vector: decode_note(&loaded.begin.note),
             last_record: None,
             snapshot: found.then_some(loaded.begin.position),
+            // The log may begin where the first of the snapshots did that cannot be read.
+            damaged: !found && !loaded.skipped.is_empty(),
             unwritten: Vec::new(),
         });
         Ok(self.shards.len() - 1)
     }
 
-    fn finish(self, report: ReplayReport) -> io::Result<RecoveredLane> {
+    /// The first file all of which lies behind the positions of all snapshots. Once two snapshots cover the whole
+    /// log no file may be left of it; were files then counted from 1 again, the next start would take what is in
+    /// them for older than the snapshots, and pass over it.
+    fn first_file_after_snapshots(&self) -> u64 {
+        let positions = self.shards.iter().filter_map(|shard| shard.snapshot);
+        positions.map(|position| position.file + u64::from(position.offset > 0)).max().unwrap_or(1)
+    }
+
+    fn finish(mut self, report: ReplayReport) -> io::Result<RecoveredLane> {
         if let Some(error) = self.failure {
             return Err(error);
         }
@@ -192,10 +217,19 @@ impl<'a> Recovery<'a> {
             );
         }
         for damage in &report.damage {
-            tracing::error!(
-                file = %damage.file.display(), offset = damage.offset, bytes = damage.bytes,
-                "write-ahead log is damaged; acknowledged samples may be lost"
-            );
+            match damage.missing_file() {
+                Some(first) => tracing::error!(
+                    file = %damage.file.display(), first,
+                    "write-ahead log lacks files before this one; acknowledged samples may be lost"
+                ),
+                None => tracing::error!(
+                    file = %damage.file.display(), offset = damage.offset, bytes = damage.bytes,
+                    "write-ahead log is damaged; acknowledged samples may be lost"
+                ),
+            }
+        }
+        for (stream, shard) in self.shards.iter_mut().enumerate() {
+            shard.damaged |= report.damage.iter().any(|damage| damage.may_concern(stream, shard.snapshot));
         }
         if self.lost_samples > 0 {
             tracing::error!(
@@ -203,14 +237,13 @@ impl<'a> Recovery<'a> {
                 "samples in the write-ahead log build on damaged records and are lost"
             );
         }
-        if self.conflicts > 0 {
-            tracing::error!(
-                samples = self.conflicts,
-                "write-ahead log has other values for samples that are there; the older ones stay"
-            );
-        }
         let Recovery { shards, samples, lost_samples, .. } = self;
         Ok(RecoveredLane { shards, report, lost_samples, samples })
+    }
+
+    fn lose_sample(&mut self, stream: usize) {
+        self.lost_samples += 1;
+        self.shards[stream].damaged = true;
     }
 
     /// Writes sealed chunks out, so that replaying hours of data needs no more memory than taking it did.
@@ -260,13 +293,15 @@ impl Replay for Recovery<'_> {
         self.spill(stream);
         let shard = &mut self.shards[stream];
         shard.last_record = Some(self.position);
-        shard.batches.insert(BatchId { boot: BootId(name.boot), number: BatchNumber(name.number) });
+        shard.vector.held.insert(BatchId { boot: BootId(name.boot), number: BatchNumber(name.number) });
     }
 
     fn series(&mut self, stream: usize, number: u32, canonical_labels: &[u8]) {
         let key = self.layout.seed.key(canonical_labels);
-        if !self.shards[stream].head.replay_series(number, key.0, canonical_labels) {
-            let segment = &self.shards[stream].segment;
+        let shard = &mut self.shards[stream];
+        if !shard.head.replay_series(number, key.0, canonical_labels) {
+            shard.damaged = true;
+            let segment = &shard.segment;
             tracing::error!(%segment, number, "series in the write-ahead log is not the one that is there");
         }
     }
@@ -277,11 +312,9 @@ impl Replay for Recovery<'_> {
         self.samples += 1;
         match sample.value {
             Some(value) if shard.head.is_known(series) => {
-                if shard.head.append(series, sample.t_ms, value) == Appended::Conflict {
-                    self.conflicts += 1;
-                }
+                shard.head.apply(series, sample.t_ms, value);
             }
-            _ => self.lost_samples += 1,
+            _ => self.lose_sample(stream),
         }
     }
 
@@ -289,11 +322,17 @@ impl Replay for Recovery<'_> {
         let shard = &mut self.shards[stream];
         let series = SeriesRef(series);
         self.samples += 1;
-        if !shard.head.is_known(series) {
-            self.lost_samples += 1;
-        } else if shard.head.append_histogram(series, t_ms, histogram) == Appended::Conflict {
-            self.conflicts += 1;
+        if shard.head.is_known(series) {
+            shard.head.apply_histogram(series, t_ms, histogram);
+        } else {
+            self.lose_sample(stream);
         }
+    }
+
+    fn sealed(&mut self, stream: usize) {
+        let shard = &mut self.shards[stream];
+        shard.last_record = Some(self.position);
+        shard.vector.is_sealed = true;
     }
 }
 

@@ -35,7 +35,8 @@ impl Handler<Start> for ShardActor {
 
     fn handle(&mut self, _: Start, _: &mut Self::Context) -> Self::Result {
         let parts = &self.parts;
-        let begin = SnapshotBegin { position: parts.lane.position(), note: encode_note(&parts.batches) };
+        let begin =
+            SnapshotBegin { position: parts.lane.position(), note: encode_note(&parts.state.logged()) };
         MessageResult(SnapshotStart { begin, last_record: parts.last_record })
     }
 }

@@ -4,13 +4,13 @@
 //! a thread of its own, while requests for it get "try again" and its neighbours go on. A shard that keeps
 //! panicking is left alone after a few times, so that it does not take the node's time for ever.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use actix::{Actor, Addr};
 use actix_rt::ArbiterHandle;
-use gyre_ring::{BatchNumber, Segment, ShardCount, TenantId};
+use gyre_ring::{BootId, Segment, TenantId};
 use gyre_tsdb::labels::METRIC_NAME;
 use gyre_tsdb::wal::StreamId;
 use gyre_tsdb::{Head, SeriesRef};
@@ -18,35 +18,44 @@ use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::oneshot;
 
 use super::actor::{ShardActor, ShardParts};
+use super::damage::LaneDamage;
 use super::lane::Lane;
 use super::recover::{Layout, RecoveredShard, lane_of, recover_shard};
+use super::segment_state::SegmentState;
 use super::snapshot::SnapshotState;
 use super::spill::{Spill, Spilled};
 use super::tenant_state::TenantState;
 use crate::actor::{ActorRef, Budget, Gone};
-use crate::cluster::ClusterState;
 use crate::env::SharedEnv;
-use crate::tenant::limits::Overrides;
+use crate::tenant::limits::{Limits, Overrides};
 
 /// A shard that has been rebuilt so often stays down until the process is restarted.
 const REBUILDS_MAX: u32 = 5;
 
-/// Bytes of batches on their way to one shard.
+/// Bytes of one tenant's writes on their way through this node.
+const TENANT_INFLIGHT_BYTES_MAX: usize = 256 << 20;
+
+/// Bytes of other replicas' batches on their way to one shard.
 const SHARD_INFLIGHT_BYTES_MAX: usize = 64 << 20;
 
 /// A shard, as everybody else sees it.
 pub struct ShardHandle {
     /// What it holds.
     pub segment: Segment,
+    /// The segment's name, as it travels.
+    pub name: Arc<str>,
+    /// Held by who activates it.
+    pub activation: tokio::sync::Mutex<()>,
     /// The way to it.
     pub actor: ActorRef<ShardActor>,
     /// Bytes on their way to it.
     pub budget: Arc<Budget>,
     /// Its lane.
     pub lane: Arc<Lane>,
+    /// Which batches it holds.
+    pub state: Arc<SegmentState>,
     stream: StreamId,
     tenant: Arc<TenantState>,
-    next_batch: Mutex<u64>,
     snapshots: Mutex<SnapshotState>,
     /// Held by who writes the shard's snapshots or reads its files.
     pub files: Mutex<()>,
@@ -55,11 +64,9 @@ pub struct ShardHandle {
 }
 
 impl ShardHandle {
-    /// The number of this coordinator's next batch for the shard.
-    pub fn next_batch(&self) -> BatchNumber {
-        let mut next = self.next_batch.lock().unwrap_or_else(PoisonError::into_inner);
-        *next += 1;
-        BatchNumber(*next)
+    /// The tenant's limit on the buckets of a native histogram; 0: none.
+    pub fn histogram_buckets_max(&self) -> usize {
+        self.tenant.limits.max_native_histogram_buckets
     }
 
     /// Where its snapshots let the log begin.
@@ -73,14 +80,25 @@ impl ShardHandle {
     }
 }
 
-/// A tenant's shards.
+/// A tenant's segments on this node.
 pub struct TenantShards {
     /// What they share.
     pub state: Arc<TenantState>,
-    /// How many they are.
-    pub count: ShardCount,
-    /// All of them, by index.
-    pub shards: Vec<Arc<ShardHandle>>,
+    /// Bytes of its writes on their way through this node.
+    pub inflight: Arc<Budget>,
+    segments: RwLock<BTreeMap<Segment, Arc<ShardHandle>>>,
+}
+
+impl TenantShards {
+    /// The segment's shard, if it has one here.
+    pub fn find(&self, segment: &Segment) -> Option<Arc<ShardHandle>> {
+        self.segments.read().unwrap_or_else(PoisonError::into_inner).get(segment).cloned()
+    }
+
+    /// All of them, oldest epoch first within a shard.
+    pub fn all(&self) -> Vec<Arc<ShardHandle>> {
+        self.segments.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
 }
 
 /// All shards of the node.
@@ -91,7 +109,9 @@ pub struct Shards {
     overrides: Arc<Overrides>,
     env: SharedEnv,
     spills: UnboundedSender<Spill>,
-    cluster: Arc<ClusterState>,
+    boot: BootId,
+    /// By lane.
+    damages: Vec<LaneDamage>,
     tenants: RwLock<HashMap<TenantId, Arc<TenantShards>>>,
     /// Streams given out, by lane.
     streams: Vec<AtomicU32>,
@@ -111,8 +131,10 @@ pub struct ShardsParts {
     pub env: SharedEnv,
     /// Takes sealed chunks to disk.
     pub spills: UnboundedSender<Spill>,
-    /// The epochs, from which the tenants' segments follow.
-    pub cluster: Arc<ClusterState>,
+    /// Names the batches that are admitted in this run of the process.
+    pub boot: BootId,
+    /// What each lane has lost.
+    pub damages: Vec<LaneDamage>,
 }
 
 impl Shards {
@@ -126,9 +148,20 @@ impl Shards {
             overrides: parts.overrides,
             env: parts.env,
             spills: parts.spills,
-            cluster: parts.cluster,
+            boot: parts.boot,
+            damages: parts.damages,
             tenants: RwLock::default(),
         }
+    }
+
+    /// A tenant's limits.
+    pub fn limits(&self, tenant: &TenantId) -> &Arc<Limits> {
+        self.overrides.of(tenant)
+    }
+
+    /// Whether this node has forgotten what it held of a segment, or may have.
+    pub fn is_damaged(&self, segment: &Segment) -> bool {
+        self.damages[lane_of(segment, self.lanes.len())].concerns(segment)
     }
 
     /// Where things lie.
@@ -143,25 +176,14 @@ impl Shards {
 
     /// Takes shards that were recovered.
     pub fn adopt(&self, recovered: Vec<RecoveredShard>) {
-        let mut by_tenant: HashMap<TenantId, Vec<RecoveredShard>> = HashMap::new();
         for shard in recovered {
-            by_tenant.entry(shard.segment.shard.tenant.clone()).or_default().push(shard);
-        }
-        for (tenant, mut recovered) in by_tenant {
-            let state = Arc::new(TenantState::new(tenant.clone(), self.overrides.of(&tenant).clone()));
-            let shards = self.cluster.open_segments(&tenant).into_iter().map(|segment| {
-                let found = recovered.iter().position(|shard| shard.segment == segment);
-                if let Some(at) = found {
-                    count_series(&recovered[at].head, &state);
-                }
-                self.start(segment, found.map(|at| recovered.swap_remove(at)), &state)
-            });
-            let shards = shards.collect();
-            for odd in &recovered {
-                tracing::error!(segment = %odd.segment, "segment on disk takes no writes under any epoch; left alone");
+            let tenant = self.get_or_create(&shard.segment.shard.tenant);
+            if !shard.vector.is_sealed {
+                count_series(&shard.head, &tenant.state);
             }
-            let shards = Arc::new(TenantShards { state, count: self.shard_count(&tenant), shards });
-            self.tenants.write().unwrap_or_else(PoisonError::into_inner).insert(tenant, shards);
+            let segment = shard.segment.clone();
+            let handle = self.start(segment.clone(), Some(shard), &tenant.state);
+            tenant.segments.write().unwrap_or_else(PoisonError::into_inner).insert(segment, handle);
         }
     }
 
@@ -170,21 +192,34 @@ impl Shards {
         self.tenants.read().unwrap_or_else(PoisonError::into_inner).get(tenant).cloned()
     }
 
-    /// A tenant's shards, which are made if it has none.
+    /// A tenant, which is made if it is new here.
     pub fn get_or_create(&self, tenant: &TenantId) -> Arc<TenantShards> {
         if let Some(shards) = self.get(tenant) {
             return shards;
         }
         let mut tenants = self.tenants.write().unwrap_or_else(PoisonError::into_inner);
-        if let Some(shards) = tenants.get(tenant) {
-            return shards.clone();
+        let shards = tenants.entry(tenant.clone()).or_insert_with(|| {
+            let state = Arc::new(TenantState::new(tenant.clone(), self.overrides.of(tenant).clone()));
+            let inflight = Budget::new(TENANT_INFLIGHT_BYTES_MAX);
+            Arc::new(TenantShards { state, inflight, segments: RwLock::default() })
+        });
+        shards.clone()
+    }
+
+    /// A segment's shard, if it has one here.
+    pub fn find(&self, segment: &Segment) -> Option<Arc<ShardHandle>> {
+        self.get(&segment.shard.tenant)?.find(segment)
+    }
+
+    /// A segment's shard, which is made if it is new here. This node must be a replica of it.
+    pub fn host(&self, segment: &Segment) -> Arc<ShardHandle> {
+        let tenant = self.get_or_create(&segment.shard.tenant);
+        if let Some(shard) = tenant.find(segment) {
+            return shard;
         }
-        let state = Arc::new(TenantState::new(tenant.clone(), self.overrides.of(tenant).clone()));
-        let start = |segment| self.start(segment, None, &state);
-        let shards = self.cluster.open_segments(tenant).into_iter().map(start).collect();
-        let shards = Arc::new(TenantShards { state, count: self.shard_count(tenant), shards });
-        tenants.insert(tenant.clone(), shards.clone());
-        shards
+        let mut segments = tenant.segments.write().unwrap_or_else(PoisonError::into_inner);
+        let start = || self.start(segment.clone(), None, &tenant.state);
+        segments.entry(segment.clone()).or_insert_with(start).clone()
     }
 
     /// All tenants' shards.
@@ -194,11 +229,7 @@ impl Shards {
 
     /// All shards.
     pub fn all(&self) -> Vec<Arc<ShardHandle>> {
-        self.tenants().iter().flat_map(|tenant| tenant.shards.clone()).collect()
-    }
-
-    fn shard_count(&self, tenant: &TenantId) -> ShardCount {
-        self.cluster.chain.newest().map_or(ShardCount::ONE, |newest| newest.shard_count(tenant))
+        self.tenants().iter().flat_map(|tenant| tenant.all()).collect()
     }
 
     fn start(
@@ -213,15 +244,18 @@ impl Shards {
             .as_ref()
             .map(|shard| SnapshotState::recovered(shard.snapshot, shard.last_record))
             .unwrap_or_default();
-        let parts = self.parts(segment.clone(), recovered, tenant, lane, stream);
+        let state = Arc::new(SegmentState::new(self.boot));
+        let parts = self.parts(segment.clone(), recovered, tenant, lane, stream, &state);
         Arc::new(ShardHandle {
             actor: ActorRef::new(self.spawn(parts, lane.number)),
+            name: segment.to_string().into(),
+            activation: tokio::sync::Mutex::default(),
             segment,
             budget: Budget::new(SHARD_INFLIGHT_BYTES_MAX),
             lane: lane.clone(),
             stream,
+            state,
             tenant: tenant.clone(),
-            next_batch: Mutex::new(0),
             snapshots: Mutex::new(snapshots),
             files: Mutex::new(()),
             rebuilding: AtomicBool::new(false),
@@ -240,8 +274,9 @@ impl Shards {
         tenant: &Arc<TenantState>,
         lane: &Arc<Lane>,
         stream: StreamId,
+        state: &Arc<SegmentState>,
     ) -> ShardParts {
-        let (head, batches, last_record) = match recovered {
+        let (head, last_record) = match recovered {
             Some(shard) => {
                 if let Some(newest) = shard.head.newest_ms() {
                     tenant.saw(newest);
@@ -249,23 +284,25 @@ impl Shards {
                 for flush in shard.unwritten {
                     let _ = self.spills.send(Spill::Write { flush, view: None, done: Spilled::default() });
                 }
-                (shard.head, shard.batches, shard.last_record)
+                state.recovered(shard.vector);
+                (shard.head, shard.last_record)
             }
             None => {
                 let folder = self.layout.shard(&segment);
                 let head = Head::new(self.layout.disk.as_ref(), &folder)
                     .expect("a shard without files has none to open");
-                (head, gyre_ring::BatchSet::default(), None)
+                (head, None)
             }
         };
         ShardParts {
             segment,
             head,
-            batches,
+            state: state.clone(),
             last_record,
             lane: lane.clone(),
             stream,
             tenant: tenant.clone(),
+            seed: self.layout.seed,
             spills: self.spills.clone(),
             env: self.env.clone(),
         }
@@ -309,9 +346,17 @@ impl Shards {
         let end = shard.lane.position();
         futures_executor::block_on(shard.lane.barrier()).map_err(std::io::Error::other)?;
         let lane = shard.lane.number;
+        // The new head does not know the bases that the dead one had in this frame.
+        shard.lane.encode().map_err(std::io::Error::other)?.encoder().begin_frame();
         let (recovered, _) = recover_shard(&self.layout, lane, &shard.segment, end)?;
-        let parts =
-            self.parts(shard.segment.clone(), Some(recovered), &shard.tenant, &shard.lane, shard.stream);
+        let parts = self.parts(
+            shard.segment.clone(),
+            Some(recovered),
+            &shard.tenant,
+            &shard.lane,
+            shard.stream,
+            &shard.state,
+        );
         shard.actor.replace(self.spawn(parts, lane));
         Ok(())
     }

@@ -74,6 +74,15 @@ impl TenantState {
         Ok(())
     }
 
+    /// Counts a series that another replica has admitted, whatever the limits say here.
+    pub fn add_series_of_others(&self, metric: &[u8]) {
+        if self.limits.max_series_per_metric > 0 {
+            self.add_recovered_series_of(metric);
+        } else {
+            self.add_recovered_series(1);
+        }
+    }
+
     /// Counts series that were found on disk, whatever the limits say now.
     pub fn add_recovered_series(&self, count: u64) {
         self.series.fetch_add(count, Ordering::Relaxed);

@@ -12,7 +12,9 @@ use prometheus_client::encoding::text;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
-use crate::node::Node;
+use crate::node::handle::NodeHandle;
+use crate::replica::read::metrics::ReadMetrics;
+use crate::rpc::RpcMetrics;
 use crate::version;
 
 #[cfg(feature = "count-allocations")]
@@ -31,11 +33,22 @@ pub struct Telemetry {
     pub tenants: tenant::TenantMetrics,
     /// How long requests take.
     pub requests: http::RequestDurations,
+    /// What is between this node and others.
+    pub cluster: ClusterMetrics,
+}
+
+/// Metrics of what is between this node and others.
+#[derive(Clone, Debug)]
+pub struct ClusterMetrics {
+    /// What travels.
+    pub rpc: RpcMetrics,
+    /// Where reads go.
+    pub reads: ReadMetrics,
 }
 
 impl Telemetry {
     /// Registers everything there is to tell.
-    pub fn new(node: Arc<Node>) -> Self {
+    pub fn new(node: Arc<NodeHandle>) -> Self {
         let mut registry = Registry::default();
         registry.register(
             "gyre_build",
@@ -44,9 +57,12 @@ impl Telemetry {
         );
         let tenants = tenant::TenantMetrics::register(&mut registry);
         let requests = http::RequestDurations::register(&mut registry);
+        let cluster =
+            ClusterMetrics { rpc: RpcMetrics::register(&mut registry), reads: ReadMetrics::default() };
+        cluster.reads.register(&mut registry);
         registry.register_collector(Box::new(node::NodeCollector(node)));
         registry.register_collector(Box::new(process::ProcessCollector));
-        Self { registry, tenants, requests }
+        Self { registry, tenants, requests, cluster }
     }
 
     /// Everything in OpenMetrics text format.

@@ -8,15 +8,17 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 
-use crate::node::Node;
+use crate::node::handle::NodeHandle;
 
 /// Collects the node's own figures, under Cortex's and Prometheus's names.
 #[derive(Debug)]
-pub struct NodeCollector(pub Arc<Node>);
+pub struct NodeCollector(pub Arc<NodeHandle>);
 
 impl Collector for NodeCollector {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-        let stats = self.0.stats();
+        // Before the node is there it has no figures.
+        let Ok(node) = self.0.get() else { return Ok(()) };
+        let stats = node.stats();
         let gauges = [
             ("cortex_ingester_memory_series", "Series in memory", stats.memory_series),
             ("cortex_ingester_memory_users", "Tenants with series in memory", stats.memory_tenants),

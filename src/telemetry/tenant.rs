@@ -125,7 +125,7 @@ pub struct TenantCounters {
 
 impl TenantCounters {
     /// Counts samples that were discarded.
-    pub fn discard_samples(&self, reason: &'static str, count: u64) {
+    pub fn discard_samples(&self, reason: Cow<'static, str>, count: u64) {
         self.discard(&self.families.discarded_samples, reason, count);
     }
 
@@ -139,9 +139,9 @@ impl TenantCounters {
         self.discard(&self.families.discarded_metadata, reason, count);
     }
 
-    fn discard(&self, family: &ByReasonAndUser, reason: &'static str, count: u64) {
+    fn discard(&self, family: &ByReasonAndUser, reason: impl Into<Cow<'static, str>>, count: u64) {
         if count > 0 {
-            let labels = [("reason", Cow::Borrowed(reason)), ("user", self.user.clone())];
+            let labels = [("reason", reason.into()), ("user", self.user.clone())];
             family.get_or_create(&labels).inc_by(count);
         }
     }

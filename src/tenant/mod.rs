@@ -9,6 +9,7 @@
 pub mod canonical;
 pub mod header;
 pub mod limits;
+pub mod metadata;
 pub mod rate;
 pub mod registry;
 

@@ -181,13 +181,17 @@ fn what_is_left_out_of_a_form_is_only_an_error_where_prometheus_says_so() {
 fn statistics_are_shown_to_those_who_ask() {
     let server = Server::start();
     let get = |stats: &str| server.get(&format!("/api/v1/query?query=1%2B1&time=1&stats={stats}")).json();
+    let parts = ["queryPreparationTime", "innerEvalTime", "resultSortTime"];
     assert_eq!(get("")["data"].get("stats"), None);
     for asked in ["true", "all", "1"] {
         let answer = get(asked);
         let timings = &answer["data"]["stats"]["timings"];
-        for name in ["evalTotalTime", "execQueueTime", "execTotalTime"] {
-            assert!(timings[name].as_f64().is_some_and(|seconds| seconds >= 0.0), "{asked}: {answer}");
-        }
+        let seconds = |name: &str| timings[name].as_f64().unwrap_or_else(|| panic!("no {name}: {answer}"));
+        assert!(seconds("queryPreparationTime") > 0.0 && seconds("innerEvalTime") > 0.0, "{answer}");
+        // The parts are measured one after the other, within the whole.
+        assert!(parts.map(seconds).iter().sum::<f64>() <= seconds("evalTotalTime") + 1e-9, "{answer}");
+        let total = seconds("execQueueTime") + seconds("evalTotalTime");
+        assert!((seconds("execTotalTime") - total).abs() < 1e-9, "{answer}");
         let samples = &answer["data"]["stats"]["samples"];
         assert_eq!(
             (samples["totalQueryableSamples"].as_u64(), samples["peakSamples"].is_u64()),

@@ -66,6 +66,38 @@ fn an_answer_longer_than_the_memory_it_takes_arrives_whole() {
 }
 
 #[test]
+fn a_listing_of_many_series_takes_little_memory() {
+    const LISTED: usize = 20_000;
+    let server = Server::start();
+    if memory_bytes(&server, "VmRSS").is_none() {
+        assert!(std::env::var_os("GYRE_REQUIRE_ALL").is_none(), "skipped: no /proc here");
+        return println!("skipped: no /proc here");
+    }
+    let t_ms = std::time::UNIX_EPOCH.elapsed().expect("the clock is set").as_millis() as i64;
+    let long = "x".repeat(2000);
+    for from in (0..LISTED).step_by(1000) {
+        let written = (from..from + 1000)
+            .map(|i| series(&[("__name__", "m"), ("i", &i.to_string()), ("same", &long)], &[(t_ms, 1.0)]));
+        assert_eq!(server.write(written.collect()).status, 200);
+    }
+    let before = memory_bytes(&server, "VmHWM").expect("it was there before");
+    // Some of them, to the limit, then all.
+    let cut = server.get("/api/v1/series?match[]=m&limit=700").json();
+    assert_eq!(cut["data"].as_array().map(Vec::len), Some(700));
+    assert_eq!(cut["warnings"], serde_json::json!(["results truncated due to limit"]));
+    let all = server.get(&format!("/api/v1/series?match[]=m&limit={LISTED}"));
+    let grown = memory_bytes(&server, "VmHWM").expect("it was there before") - before;
+    assert!(all.body.len() > LISTED * long.len());
+    let all = all.json();
+    let listed = all["data"].as_array().expect("a list");
+    let numbers: std::collections::BTreeSet<_> =
+        listed.iter().map(|labels| labels["i"].to_string()).collect();
+    assert_eq!((listed.len(), numbers.len(), all.get("warnings")), (LISTED, LISTED, None));
+    assert!(grown < LISTED * long.len() / 3, "{grown} bytes more for a listing of {}", LISTED * long.len());
+    println!("{} bytes of text, peak memory grew by {grown}", LISTED * long.len());
+}
+
+#[test]
 fn a_compressed_long_answer_arrives_whole_too() {
     for encoding in ["gzip", "zstd"] {
         let server = Server::start();

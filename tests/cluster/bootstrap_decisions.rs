@@ -24,6 +24,7 @@ struct Scene {
     bucket: Bucket,
     documents: Vec<EpochDocument>,
     peers: Vec<Peer>,
+    strangers: Vec<String>,
     since_start: Duration,
     serving: bool,
     checked_for: Option<Epoch>,
@@ -44,6 +45,7 @@ impl Scene {
             bucket: Bucket::Of(OURS),
             documents: Vec::new(),
             peers: Vec::new(),
+            strangers: Vec::new(),
             since_start: Duration::ZERO,
             serving: false,
             checked_for: None,
@@ -60,7 +62,7 @@ impl Scene {
             chain: &Chain::new(self.documents.clone()).expect("no gap"),
             is_chain_checked: true,
             checked_for: self.checked_for,
-            view: &View { peers: self.peers.clone(), garbled: Vec::new() },
+            view: &View { peers: self.peers.clone(), strangers: self.strangers.clone(), ..View::default() },
             since_start: self.since_start,
             serving: self.serving,
         })
@@ -339,6 +341,27 @@ fn two_runs_of_one_data_directory_at_two_addresses_are_refused() {
 }
 
 #[test]
+fn a_copy_of_a_running_data_directory_is_refused_when_the_original_does_not_die() {
+    let mut scene = with_members(vec![member("a", 1), member("b", 2)]);
+    let mut earlier = ready("a", 1);
+    (earlier.generation, earlier.alive) = (4, false);
+    scene.peers = vec![ready("b", 2), earlier];
+    // At its own address that is this node before it was started again.
+    assert_eq!(scene.decide(), Step::Serve(vec![]));
+    // At another one it may be heard of next.
+    scene.peers[1].rpc = "moved:9010".to_owned();
+    assert_eq!(scene.decide(), Step::Wait(Waiting::Others));
+    scene.since_start = LISTEN_MAX;
+    assert_eq!(scene.decide(), Step::Serve(vec![]));
+    scene.peers[1].alive = true;
+    assert_eq!(scene.decide(), Step::Wait(Waiting::EarlierRun { rpc: "moved:9010".to_owned() }));
+    scene.since_start = DUPLICATE_AFTER;
+    assert!(scene.refused().contains("moved:9010 is node a on a copy of this data directory"));
+    scene.serving = true;
+    assert!(matches!(scene.decide(), Step::Serve(_)));
+}
+
+#[test]
 fn strangers_of_other_clusters_are_shown_to_members_and_stop_newcomers() {
     let mut scene = with_members(vec![member("a", 1), member("b", 2)]);
     let stranger = peer(member("z", 9), Some(THEIRS.cluster));
@@ -348,4 +371,25 @@ fn strangers_of_other_clusters_are_shown_to_members_and_stop_newcomers() {
     assert_eq!(scene.decide(), Step::Serve(vec![alarm.clone()]));
     scene.documents = vec![first(1, vec![member("b", 2), member("c", 3)])];
     assert_eq!(scene.refusal(), Refusal::Told(alarm));
+}
+
+#[test]
+fn a_node_with_another_secret_than_all_others_does_not_start() {
+    for documents in [vec![], vec![first(1, vec![member("a", 1), member("b", 2)])]] {
+        let mut scene = Scene { documents, strangers: vec!["b at b:9010".to_owned()], ..Scene::new() };
+        // Somebody with the right one may be heard of next.
+        assert_eq!(scene.decide(), Step::Wait(Waiting::Others));
+        scene.since_start = LISTEN_MAX;
+        let said = scene.refused();
+        assert!(said.starts_with("the others, b at b:9010 for one, know another secret"), "{said}");
+        // One that serves knows better, and so does one that others agree with.
+        scene.serving = true;
+        assert!(!matches!(scene.decide(), Step::Refuse(_)));
+        scene.serving = false;
+        scene.peers = vec![ready("c", 3)];
+        assert!(!matches!(scene.decide(), Step::Refuse(_)));
+    }
+    let mut scene = with_members(vec![member("a", 1), member("b", 2)]);
+    (scene.peers, scene.strangers) = (vec![ready("b", 2)], vec!["z at z:9010".to_owned()]);
+    assert_eq!(scene.decide(), Step::Serve(vec![Alarm::OtherSecret { who: "z at z:9010".to_owned() }]));
 }

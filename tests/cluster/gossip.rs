@@ -11,17 +11,19 @@ use gyre::cluster::epochs::EpochStore;
 use gyre::cluster::local::LocalCopies;
 use gyre::cluster::membership::gossip::{Gossip, GossipConfig};
 use gyre::cluster::membership::{Membership, View};
-use gyre::cluster::start::{Joining, Parts, Published, run};
+use gyre::cluster::run::join;
+use gyre::cluster::start::{Joining, Parts};
 use gyre::cluster::store::Bucket;
+use gyre::cluster::{ClusterState, LiveCluster};
 use gyre::env::OsEnv;
-use gyre_ring::{Incarnation, NodeId, ShardCount};
+use gyre_ring::{Incarnation, NodeId, Replica, ShardCount};
 use gyre_tsdb::disk::OsDisk;
 use object_store::memory::InMemory;
 use tempfile::TempDir;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::scene::member;
+use crate::scene::{calls, member};
 
 const INTERVAL: Duration = Duration::from_millis(50);
 
@@ -31,7 +33,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// A node that gossips and joins.
 struct Node {
     gossip: Arc<Gossip>,
-    published: watch::Receiver<Published>,
+    live: watch::Receiver<Option<LiveCluster>>,
     running: JoinHandle<()>,
     _data: Arc<TempDir>,
 }
@@ -59,6 +61,7 @@ impl Node {
             member: member.clone(),
             generation,
             rpc: rpc.clone(),
+            secret: calls(member.replica()).local.secret.clone(),
             listen: address,
             advertise: address,
             seeds: seeds.to_vec(),
@@ -74,29 +77,43 @@ impl Node {
             local,
             env: OsEnv::shared(),
         };
-        let joining = Joining::open(parts).unwrap();
-        let (sender, published) = watch::channel(Published::default());
+        let mut joining = Joining::open(parts).unwrap();
+        let calls = calls(joining.own());
+        let (sender, live) = watch::channel(None);
         let membership = gossip.clone();
         let running = tokio::spawn(async move {
-            // Nobody sends documents here: the bucket is never away.
-            let (_, mut told) = mpsc::channel(1);
-            let error = run(joining, membership.as_ref(), &mut told, &sender).await;
-            panic!("stopped: {error}");
+            let waiting = watch::Sender::default();
+            join(&mut joining, membership.as_ref(), &waiting).await.unwrap();
+            let live = LiveCluster::start(joining, membership, calls);
+            live.recovered().await;
+            sender.send_replace(Some(live));
+            sender.closed().await;
         });
-        Node { gossip, published, running, _data: data }
+        Node { gossip, live, running, _data: data }
     }
 
     /// Waits until the node serves and its newest document is as wanted.
     async fn until_members(&mut self, wanted: impl Fn(&[(String, Incarnation)]) -> bool) {
-        let serves = |published: &Published| {
-            published.state.as_ref().is_some_and(|state| {
-                let newest = state.chain.newest().expect("a member has a document");
-                let members = newest.members.iter().map(|m| (m.node.to_string(), m.incarnation));
-                wanted(&members.collect::<Vec<_>>())
-            })
+        let serves = |state: &Arc<ClusterState>| {
+            let members = state.newest().members.iter().map(|m| (m.node.to_string(), m.incarnation));
+            wanted(&members.collect::<Vec<_>>())
         };
-        let waited = tokio::time::timeout(PATIENCE, self.published.wait_for(serves)).await;
-        waited.expect("in time").expect("it runs");
+        let waited = tokio::time::timeout(PATIENCE, async {
+            let mut states = self.live.wait_for(Option::is_some).await?.as_ref().map(LiveCluster::changes);
+            states.as_mut().expect("it is there").wait_for(serves).await.map(drop)
+        });
+        waited.await.expect("in time").expect("it runs");
+    }
+
+    /// Waits until the node can call another one, and takes it to be alive.
+    async fn until_reachable(&self, replica: &Replica) {
+        let mut views = self.gossip.views();
+        let reaches = |_: &Arc<View>| {
+            let live = self.live.borrow();
+            let live = live.as_ref().expect("it is a member");
+            live.is_alive(replica) && live.peer(replica).is_some_and(|peer| peer.replica() == replica)
+        };
+        tokio::time::timeout(PATIENCE, views.wait_for(reaches)).await.expect("in time").expect("it gossips");
     }
 
     /// Waits until the node's view is as wanted.
@@ -153,7 +170,7 @@ fn three_nodes_find_each_other_and_a_wiped_one_comes_back() {
             extra_liveness_predicate: None,
             protocol_version: ProtocolVersion::V1,
         };
-        let facts = [("rpc", "?"), ("zone", "?"), ("weight", "?"), ("roles", "?")];
+        let facts = [("rpc", "?"), ("zone", "?"), ("weight", "?"), ("roles", "?"), ("signature", "?")];
         let facts = facts.map(|(key, value)| (key.to_owned(), value.repeat(9_000))).to_vec();
         let stranger = spawn_chitchat(stranger, facts, &UdpTransport).await.unwrap();
         nodes[0].until_view(|view| view.garbled.iter().any(|(who, _)| who.contains("../stranger"))).await;
@@ -168,6 +185,10 @@ fn three_nodes_find_each_other_and_a_wiped_one_comes_back() {
         };
         for node in &mut nodes {
             node.until_members(with_new_disk).await;
+        }
+        let replica = |node: usize| nodes[node].live.borrow().as_ref().map(|live| live.own().clone());
+        for (from, to) in [(0, 1), (0, 2), (2, 0)] {
+            nodes[from].until_reachable(&replica(to).expect("it is a member")).await;
         }
         nodes[0]
             .until_view(|view| {

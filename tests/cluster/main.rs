@@ -10,4 +10,5 @@ mod bootstrap_decisions;
 mod epoch_store;
 mod gossip;
 mod joining;
+mod live;
 mod local_copies;

@@ -1,13 +1,54 @@
 //! Members, documents and clocks for tests.
 
+use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use gyre::cluster::Calls;
+use gyre::cluster::bootstrap::Own;
+use gyre::cluster::epochs::EpochStore;
+use gyre::cluster::local::LocalCopies;
 use gyre::cluster::membership::Peer;
+use gyre::cluster::start::Parts;
+use gyre::cluster::store::Bucket;
 use gyre::env::Env;
+use gyre::rpc::{self, LocalNode, PeerConfig, RpcMetrics, Secret, Versions};
 use gyre_ring::{
-    BootId, ClusterId, EpochDocument, Incarnation, Member, NodeId, Proposer, Role, ShardCount, Weight, Zone,
+    BootId, ClusterId, EpochDocument, Incarnation, Member, NodeId, Proposer, Replica, Role, ShardCount,
+    Weight, Zone,
 };
+use gyre_tsdb::disk::{Disk, SimDisk};
+use tokio::runtime::Handle;
+
+/// Where a data directory is on a disk of a test.
+pub const DATA: &str = "/data";
+
+/// Runs a test on this thread.
+pub fn run<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
+}
+
+/// A disk with an empty data directory.
+pub fn disk() -> SimDisk {
+    let disk = SimDisk::default();
+    disk.create_dir_all(Path::new(DATA)).unwrap();
+    disk.sync_dir(Path::new("/")).unwrap();
+    disk
+}
+
+/// What a node is made of.
+pub fn parts(own: &Own, disk: &SimDisk, bucket: Bucket, env: Arc<TestEnv>, alone: bool) -> Parts {
+    Parts {
+        own: own.clone(),
+        alone,
+        replication_factor: 3,
+        shards_per_tenant: ShardCount::new(4).unwrap(),
+        store: EpochStore::new(bucket),
+        local: LocalCopies::open(Arc::new(disk.clone()), Path::new(DATA)).unwrap(),
+        env,
+    }
+}
 
 /// A member with all roles and a zone of its own.
 pub fn member(node: &str, incarnation: u128) -> Member {
@@ -43,6 +84,18 @@ pub fn peer(member: Member, cluster: Option<ClusterId>) -> Peer {
         newest_epoch: None,
         alive: true,
     }
+}
+
+/// How a node calls others, on the test's own runtime.
+pub fn calls(name: Replica) -> Calls {
+    let local = LocalNode {
+        cluster: rpc::ClusterId::new("test").expect("a name"),
+        name,
+        secret: Secret::new(b"0123456789abcdef").expect("long enough"),
+        versions: Versions::OURS,
+    };
+    let (config, io, metrics) = (PeerConfig::default(), Handle::current(), RpcMetrics::default());
+    Calls { local: Arc::new(local), config, io, metrics }
 }
 
 /// A clock that a test sets, and numbers that follow from a seed.

@@ -14,9 +14,11 @@ mod language;
 mod target;
 
 use std::fs;
+use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use bench::server::{Gyre, ManagedFolder, Product, Server, clean_up_on_signals};
+use bench::server::{Gyre, GyreCluster, ManagedFolder, Product, Server, clean_up_on_signals};
 use gyre_promql::testkit::{FileReport, run_script};
 
 use language::LanguageTarget;
@@ -34,20 +36,39 @@ limits: {out_of_order_time_window: 100y, enforce_metric_name: false}
 /// Where the scripts are unless the variable says otherwise.
 const CORPUS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/promqltest");
 
-fn start(folder: &ManagedFolder) -> bench::Result<Server> {
-    clean_up_on_signals()?;
+fn config(folder: &ManagedFolder) -> PathBuf {
     let config = folder.path().join("gyre.yaml");
     fs::write(&config, CONFIG).expect("the folder is writable");
-    let gyre = Gyre::committing(env!("CARGO_BIN_EXE_gyre").into()).with_config(config);
+    config
+}
+
+fn start(folder: &ManagedFolder) -> bench::Result<Server> {
+    clean_up_on_signals()?;
+    let gyre = Gyre::committing(env!("CARGO_BIN_EXE_gyre").into()).with_config(config(folder));
     let product: Arc<dyn Product> = Arc::new(gyre);
     Server::start(&product, folder.path())
 }
 
 #[test]
 fn the_program_passes_prometheus_scripts() -> bench::Result<()> {
-    let Some(scripts) = corpus::scripts(CORPUS) else { return Ok(()) };
     let folder = ManagedFolder::create_in(&std::env::temp_dir())?;
     let server = start(&folder)?;
+    passes(&[server.address])
+}
+
+#[test]
+fn three_nodes_pass_prometheus_scripts_as_one() -> bench::Result<()> {
+    clean_up_on_signals()?;
+    let folder = ManagedFolder::create_in(&std::env::temp_dir())?;
+    let gyre = GyreCluster::new(env!("CARGO_BIN_EXE_gyre").into())?.with_config(config(&folder));
+    let product: Arc<dyn Product> = Arc::new(gyre);
+    let server = Server::start(&product, folder.path())?;
+    let nodes = [vec![server.address], product.companion_addresses()].concat();
+    passes(&nodes)
+}
+
+fn passes(nodes: &[SocketAddr]) -> bench::Result<()> {
+    let Some(scripts) = corpus::scripts(CORPUS) else { return Ok(()) };
     let mut total = FileReport::default();
     let mut wrong = Vec::new();
     println!("| script | evals | passed | queries |");
@@ -57,7 +78,7 @@ fn the_program_passes_prometheus_scripts() -> bench::Result<()> {
             println!("| {name} | not run: {reason} | | |");
             continue;
         }
-        let mut target = HttpTarget::new(&server, &name);
+        let mut target = HttpTarget::new(nodes.to_vec(), &name);
         let report = run_script(&script, &mut target).unwrap_or_else(|error| panic!("{name}: {error}"));
         println!("| {name} | {} | {} | {} |", report.evals, report.passed, report.queries);
         let failures = report.failures.iter();

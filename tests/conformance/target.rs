@@ -1,7 +1,8 @@
 //! A running server as what a script runs against.
 
+use std::net::SocketAddr;
+
 use bench::http::Connection;
-use bench::server::Server;
 use gyre_promql::histogram::{Buckets, CounterReset, FloatHistogram};
 use gyre_promql::testkit::{Evaluated, LoadedSeries, Target};
 use gyre_promql::value::SampleValue;
@@ -10,19 +11,21 @@ use prost::Message;
 use crate::answer;
 use crate::remote_write::{BucketSpan, Count, Histogram, Label, Sample, TimeSeries, WriteRequest, ZeroCount};
 
-/// A server, seen by one tenant after the other: each `clear` moves on to a new one, which has no series.
-pub struct HttpTarget<'s> {
-    server: &'s Server,
+/// The nodes of a cluster, or a single one, seen by one tenant after the other: each `clear` moves on to a new one, which
+/// has no series. What is written through one node is asked of the next.
+pub struct HttpTarget {
+    nodes: Vec<SocketAddr>,
     name: String,
     clears: usize,
-    connection: Connection,
+    writes: Connection,
+    questions: Connection,
 }
 
-impl<'s> HttpTarget<'s> {
+impl HttpTarget {
     /// Tenants of this target are called after `name`.
-    pub fn new(server: &'s Server, name: &str) -> Self {
-        let mut target =
-            Self { server, name: name.to_owned(), clears: 0, connection: Connection::new(server.address) };
+    pub fn new(nodes: Vec<SocketAddr>, name: &str) -> Self {
+        let [writes, questions] = [0, 0].map(|node: usize| Connection::new(nodes[node]));
+        let mut target = Self { nodes, name: name.to_owned(), clears: 0, writes, questions };
         target.next_tenant();
         target
     }
@@ -30,17 +33,18 @@ impl<'s> HttpTarget<'s> {
     fn next_tenant(&mut self) {
         self.clears += 1;
         let tenant = format!("{}-{}", self.name, self.clears);
-        self.connection = Connection::new(self.server.address).with_tenant(&tenant);
+        let node = |turn: usize| Connection::new(self.nodes[turn % self.nodes.len()]).with_tenant(&tenant);
+        (self.writes, self.questions) = (node(self.clears), node(self.clears + 1));
     }
 
     fn ask(&mut self, endpoint: &str, parameters: &[(&str, &str)]) -> Result<Evaluated, String> {
         let path = format!("/prometheus/api/v1/{endpoint}");
-        let answer = self.connection.post_form(&path, parameters).map_err(|error| error.to_string())?;
+        let answer = self.questions.post_form(&path, parameters).map_err(|error| error.to_string())?;
         answer::read(&answer.body)
     }
 }
 
-impl Target for HttpTarget<'_> {
+impl Target for HttpTarget {
     fn clear(&mut self) -> Result<(), String> {
         self.next_tenant();
         Ok(())
@@ -55,7 +59,7 @@ impl Target for HttpTarget<'_> {
         let body = snap::raw::Encoder::new()
             .compress_vec(&request.encode_to_vec())
             .map_err(|error| error.to_string())?;
-        let answer = self.connection.post_remote_write("/api/v1/push", &body);
+        let answer = self.writes.post_remote_write("/api/v1/push", &body);
         answer.and_then(|answer| answer.into_text()).map(drop).map_err(|error| error.to_string())
     }
 

@@ -94,3 +94,19 @@ fn an_empty_or_foreign_file_among_the_logs_does_not_keep_the_node_from_starting(
     assert_eq!(node.stored().len_at(9), node::SERIES);
     assert_eq!(node.push(10), 200);
 }
+
+#[test]
+fn what_is_acknowledged_after_an_idle_run_has_emptied_the_log_survives_a_crash() {
+    let mut node = Node::start();
+    assert_eq!(node.push(0), 200);
+    node.terminate();
+    // A run without a write: its snapshot is the second that covers the log, so all of the log may go.
+    node.relaunch();
+    node.terminate();
+    node.relaunch();
+    assert_eq!(node.push(1), 200);
+    node.kill();
+    node.relaunch();
+    let stored = node.stored();
+    assert_eq!([0, 1].map(|step| stored.len_at(step)), [node::SERIES; 2]);
+}

@@ -103,7 +103,7 @@ impl Node {
                 panic!("the node ended with {status}: {:?}", self.log_lines());
             }
             // A connection alone proves nothing: one to a free port of this machine may be to itself.
-            if Connection::new(self.address).get("/metrics", &[]).is_ok() {
+            if Connection::new(self.address).get("/", &[]).is_ok_and(|answer| answer.status == 200) {
                 return;
             }
             std::thread::yield_now();

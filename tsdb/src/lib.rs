@@ -12,5 +12,9 @@ pub mod snapshot;
 mod varint;
 pub mod wal;
 
-pub use head::{Appended, CreateError, Decoded, Head, HeadSize, ReadError, SeriesBatch, WalBase};
+pub use head::winner;
+pub use head::{
+    Appended, Applied, CreateError, Decoded, Head, HeadSize, NotABatch, ReadError, SeriesBatch, SeriesData,
+    WalBase,
+};
 pub use index::{IndexFull, Matcher, SeriesRef};

@@ -8,9 +8,10 @@ mod common;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use common::{Content, LANE, SNAPSHOTS, Shard, remember};
+use common::{Content, LANE, SNAPSHOTS, STREAM, Shard, remember};
 use gyre_tsdb::disk::{Disk, SimDisk};
 use gyre_tsdb::histogram::{CUSTOM_BUCKETS_SCHEMA, CounterReset, Histogram, Kind, Side, Span};
+use gyre_tsdb::wal::StreamId;
 use gyre_tsdb::{Decoded, Matcher, SeriesBatch};
 use proptest::prelude::*;
 
@@ -80,6 +81,27 @@ fn a_log_written_by_hand_is_read_as_documented() {
     ]
     .into();
     assert_eq!(shard.content(), expected);
+}
+
+#[test]
+fn an_empty_batch_and_a_seal_written_by_hand_are_read_as_documented() {
+    let mut empty = vec![3]; // stream 3
+    empty.extend(BOOT);
+    empty.extend([9, 1, 0]); // batch 9, frame 1, no new series, no runs
+    let header = b"GYREWAL\0\x01\0\0\0".to_vec();
+    let stream = [&[3][..], b"tenant/0-of-1@1"].concat();
+    let start = |records: &[Vec<u8>]| {
+        let disk = SimDisk::default();
+        put_file(&disk, "wal/0/0000000001.wal", &[header.clone(), records.concat()].concat());
+        Shard::start(&disk, 1 << 20)
+    };
+    let shard = start(&[record(1, &[]), record(2, &stream), record(3, &empty), record(5, &[3])]);
+    assert_eq!((&shard.report.damage[..], &shard.report.torn), (&[][..], &None));
+    assert_eq!((shard.batches, shard.sealed), ([9].into(), true));
+    assert_eq!(shard.report.batches, 1, "a seal is no batch");
+    // A seal of a stream that the file has not named seals nothing.
+    let shard = start(&[record(1, &[]), record(2, &stream), record(5, &[4]), record(1, &[])]);
+    assert_eq!((shard.report.damage.len(), shard.sealed), (1, false));
 }
 
 #[test]
@@ -277,8 +299,34 @@ fn a_version_of_the_future_is_damage_with_a_place_not_garbage() {
     assert_eq!(shard.content(), Content::new());
 }
 
-/// A log and a snapshot with all that can be in them.
-fn filled() -> (SimDisk, Content) {
+#[test]
+fn records_that_are_as_they_were_written_are_never_cut_off_as_torn() {
+    let header = b"GYREWAL\0\x01\0\0\0".to_vec();
+    let stream = [&[0][..], b"tenant/0-of-1@1"].concat();
+    let batch = [&[0][..], &BOOT, &[1, 1, 0]].concat();
+    let mut lost_name = record(2, &stream);
+    lost_name[14] ^= 1;
+    for (records, damaged_bytes) in [
+        // The last record is of a type of the future.
+        (vec![record(1, &[]), record(2, &stream), record(99, b"news")], vec![17]),
+        // The last record is of a stream whose name was lost.
+        (
+            vec![record(1, &[]), lost_name.clone(), record(1, &[]), record(3, &batch)],
+            vec![lost_name.len() as u64, batch.len() as u64 + 13],
+        ),
+    ] {
+        let file = [header.clone(), records.concat()].concat();
+        let disk = SimDisk::default();
+        put_file(&disk, "wal/0/0000000001.wal", &file);
+        let shard = Shard::start(&disk, 1 << 20);
+        assert_eq!(shard.report.torn, None);
+        assert_eq!(shard.report.damage.iter().map(|d| d.bytes).collect::<Vec<_>>(), damaged_bytes);
+        assert_eq!(disk.read(Path::new("wal/0/0000000001.wal")).unwrap(), file);
+    }
+}
+
+/// A log and a snapshot with all that can be in them; whether the log ends with a seal.
+fn filled(sealed: bool) -> (SimDisk, Content) {
     let disk = SimDisk::default();
     let mut shard = Shard::start(&disk, 2000);
     let mut sent = Content::new();
@@ -299,6 +347,11 @@ fn filled() -> (SimDisk, Content) {
             shard.snapshot(|_| {});
         }
     }
+    shard.append(&[]);
+    if sealed {
+        shard.encoder.seal(StreamId(0), STREAM);
+    }
+    shard.commit().unwrap();
     (disk, sent)
 }
 
@@ -307,8 +360,9 @@ proptest! {
     #[test]
     fn files_changed_at_random_never_panic_and_never_make_up_a_sample(
         changes in proptest::collection::vec((any::<prop::sample::Index>(), any::<prop::sample::Index>(), 0u8..4, any::<u8>()), 1..6),
+        sealed in any::<bool>(),
     ) {
-        let (disk, sent) = filled();
+        let (disk, sent) = filled(sealed);
         let mut files = disk.list(Path::new(LANE)).unwrap();
         files.extend(disk.list(Path::new(SNAPSHOTS)).unwrap());
         for (file, at, kind, byte) in changes {
@@ -326,7 +380,10 @@ proptest! {
                 }
             }).unwrap();
         }
-        let content = Shard::start(&disk, 2000).content();
+        let shard = Shard::start(&disk, 2000);
+        prop_assert!(sealed || !shard.sealed, "a seal is made up");
+        prop_assert_eq!(shard.batches.range(62..).next(), None, "61 batches were written");
+        let content = shard.content();
         for (name, samples) in &content {
             for (t, v) in samples {
                 prop_assert_eq!(sent.get(name).and_then(|s| s.get(t)), Some(v), "phantom in {} at {}", name, t);

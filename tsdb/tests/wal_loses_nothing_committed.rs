@@ -4,12 +4,13 @@
 
 mod common;
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
-use common::{Content, LANE, SNAPSHOTS, Shard, remember};
+use common::{Content, LANE, SNAPSHOTS, STREAM, Shard, remember};
 use gyre_tsdb::disk::{Disk, SimDisk, SimFaults};
 use gyre_tsdb::histogram::STALE_NAN;
-use gyre_tsdb::wal::WalError;
+use gyre_tsdb::wal::{StreamId, WalError};
 use proptest::prelude::*;
 
 type Samples = Vec<(String, i64, u64)>;
@@ -79,7 +80,14 @@ proptest! {
                 prop_assert_eq!(&shard.report.damage, &[]);
             }
         }
+        let sealed = snapshots % 2 == 1;
+        if sealed {
+            shard.encoder.seal(StreamId(0), STREAM);
+            shard.commit().unwrap();
+        }
         let shard = Shard::start(&disk, file_bytes);
+        let held: BTreeSet<u64> = (1..=batches.len() as u64).collect();
+        prop_assert_eq!((&shard.batches, shard.sealed), (&held, sealed), "empty batches are held too");
         model.retain(|_, samples| !samples.is_empty());
         prop_assert_eq!(shard.content(), model);
         prop_assert_eq!((shard.lost, &shard.report.torn), (0, &None));
@@ -244,6 +252,26 @@ fn damage_to_the_batch_that_made_the_series_loses_them_but_no_others_and_is_coun
     assert_eq!(shard.content(), expected);
     assert_eq!(shard.lost, 5, "the samples of the second scrape name series that nobody knows");
     assert_eq!(shard.report.damage.len(), 1);
+}
+
+#[test]
+fn a_seal_survives_a_crash_once_it_is_committed_and_is_nothing_before() {
+    let disk = SimDisk::default();
+    let mut shard = Shard::start(&disk, 1 << 20);
+    shard.append(&scrape(0, 3));
+    shard.commit().unwrap();
+    shard.encoder.seal(StreamId(0), STREAM);
+    let mut pieces = shard.encoder.take(Vec::new());
+    disk.set_faults(SimFaults { sync_fails: true, ..SimFaults::default() });
+    shard.writer.write(&mut pieces).unwrap_err();
+    disk.set_faults(SimFaults::default());
+    disk.crash(|_, unsynced| unsynced - 1);
+    let mut shard = Shard::start(&disk, 1 << 20);
+    assert_eq!((shard.sealed, shard.report.torn.is_some(), &shard.report.damage[..]), (false, true, &[][..]));
+    shard.encoder.seal(StreamId(0), STREAM);
+    shard.commit().unwrap();
+    disk.crash(|_, _| 0);
+    assert!(Shard::start(&disk, 1 << 20).sealed);
 }
 
 #[test]

@@ -69,7 +69,7 @@ pub struct Outcome {
 /// Runs one server through one stream. `folder` holds its data folder meanwhile.
 pub fn run(product: &Arc<dyn Product>, stream: &Stream, folder: &Path) -> Result<Outcome> {
     let mut server = Server::start(product, folder)?;
-    let process = server.process();
+    let process = server.processes();
     process.wait_quiescent(QUIET, QUIET_LIMIT)?;
     let idle_rss = process.rss_anon_bytes()?;
     let idle_written = process.written_bytes()?;

@@ -52,14 +52,16 @@ fn points_differ(expected: &[Point], found: &[Point], relative_tolerance: f64) -
     })
 }
 
-fn values_equal(expected: f64, found: f64, relative_tolerance: f64) -> bool {
+/// Whether two values are as good as equal; any NaN is equal to any other.
+pub fn values_equal(expected: f64, found: f64, relative_tolerance: f64) -> bool {
     if expected.is_nan() || found.is_nan() {
         return expected.is_nan() && found.is_nan();
     }
     expected == found || (expected - found).abs() <= relative_tolerance * expected.abs().max(found.abs())
 }
 
-fn show(labels: &Labels) -> String {
+/// A label set as a selector.
+pub fn show(labels: &Labels) -> String {
     let pairs: Vec<String> = labels.iter().map(|(name, value)| format!("{name}={value:?}")).collect();
     format!("{{{}}}", pairs.join(","))
 }

@@ -60,11 +60,11 @@ pub fn run(
         let server = Server::start(product, folder)?;
         sender::send(&stream, &server, Part::Main)?;
         server.flush(&mut server.connect())?;
-        server.process().wait_quiescent(QUIET, QUIET_LIMIT)?;
-        let before_bytes = server.process().rss_anon_bytes()?;
+        server.processes().wait_quiescent(QUIET, QUIET_LIMIT)?;
+        let before_bytes = server.processes().rss_anon_bytes()?;
         let begun = std::time::Instant::now();
         let (peak_bytes, answer) =
-            server.process().rss_anon_peak_during(POLL, || call.send(&server, &mut server.connect()));
+            server.processes().rss_anon_peak_during(POLL, || call.send(&server, &mut server.connect()));
         answer?;
         Ok(Peak { server: product.name().to_owned(), before_bytes, peak_bytes, wall: begun.elapsed() })
     };

@@ -20,20 +20,25 @@ pub struct Query {
     pub name: &'static str,
     /// What is sent.
     pub call: Call,
+    /// Of a `topk`: how many, and of what.
+    pub top: Option<(usize, Call)>,
 }
 
 /// The mix, ending at `end_ms`, which must be odd so that no sample is on the edge of a range.
 pub fn mix(end_ms: i64) -> Vec<Query> {
     let start_ms = end_ms - SPAN_MS;
-    let instant = |name, expr: &str| Query { name, call: Call::Instant { expr: expr.into(), at_ms: end_ms } };
-    let range = |name, expr: &str| Query {
-        name,
-        call: Call::Range {
-            expr: expr.into(),
-            start_ms: start_ms + BEGIN_AFTER_MS,
-            end_ms,
-            step_ms: MINUTE_MS,
-        },
+    let query = |name, call| Query { name, call, top: None };
+    let instant = |name, expr: &str| query(name, Call::Instant { expr: expr.into(), at_ms: end_ms });
+    let over_range = |expr: &str| Call::Range {
+        expr: expr.into(),
+        start_ms: start_ms + BEGIN_AFTER_MS,
+        end_ms,
+        step_ms: MINUTE_MS,
+    };
+    let range = |name, expr: &str| query(name, over_range(expr));
+    let top_range = |name, k: usize, of: &str| Query {
+        top: Some((k, over_range(of))),
+        ..range(name, &format!("topk({k}, {of})"))
     };
     vec![
         instant("instant: one pod", r#"process_resident_memory_bytes{instance="10.0.0.1:4191"}"#),
@@ -56,7 +61,7 @@ pub fn mix(end_ms: i64) -> Vec<Query> {
             "range: p50 of one namespace",
             r#"histogram_quantile(0.5, sum by (le) (rate(response_latency_ms_bucket{namespace="emojivoto"}[5m])))"#,
         ),
-        range("range: topk of rates", "topk(10, sum by (pod) (rate(tcp_read_bytes_total[5m])))"),
+        top_range("range: topk of rates", 10, "sum by (pod) (rate(tcp_read_bytes_total[5m]))"),
         range(
             "range: max_over_time",
             "max by (namespace) (max_over_time(process_resident_memory_bytes[30m]))",
@@ -72,18 +77,13 @@ pub fn mix(end_ms: i64) -> Vec<Query> {
         ),
         range("range: arithmetic", "response_latency_ms_sum / response_latency_ms_count"),
         instant("instant: subquery", "max_over_time(sum(rate(response_total[5m]))[3h:1m])"),
-        Query {
-            name: "label values: pods",
-            call: Call::LabelValues {
-                label: "pod".into(),
-                matching: "request_total".into(),
-                start_ms,
-                end_ms,
-            },
-        },
-        Query {
-            name: "series of one namespace",
-            call: Call::Series { matching: r#"{namespace="search"}"#.into(), start_ms, end_ms },
-        },
+        query(
+            "label values: pods",
+            Call::LabelValues { label: "pod".into(), matching: "request_total".into(), start_ms, end_ms },
+        ),
+        query(
+            "series of one namespace",
+            Call::Series { matching: r#"{namespace="search"}"#.into(), start_ms, end_ms },
+        ),
     ]
 }

@@ -7,11 +7,13 @@ pub mod api;
 pub mod compare;
 pub mod memory;
 pub mod mix;
+pub mod ties;
 
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use self::ties::Ranking;
 use crate::error::{Error, Result};
 use crate::sender::{self, Part};
 use crate::server::{Product, Server};
@@ -48,13 +50,22 @@ pub struct Row {
     pub timings: Vec<std::result::Result<Timing, String>>,
 }
 
-/// Loads the servers and runs the mix `rounds` times.
+/// What of the mix is asked, and how often.
+#[derive(Debug, Clone)]
+pub struct Asked {
+    /// Part of the names of the queries; empty for all.
+    pub names_with: String,
+    /// How often each is asked.
+    pub rounds: usize,
+}
+
+/// Loads the servers and runs the mix.
 pub fn run(
     products: &[Arc<dyn Product>],
     scale: f64,
     seed: u64,
     lanes: usize,
-    rounds: usize,
+    asked: &Asked,
     folder: &Path,
 ) -> Result<Vec<Row>> {
     let series = ((SERIES as f64 * scale).round() as usize).max(1);
@@ -74,11 +85,12 @@ pub fn run(
     eprintln!("waiting for background work");
     std::thread::sleep(COMPACTION_SETTLE);
     for server in &servers {
-        server.process().wait_quiescent(QUIET, QUIET_LIMIT)?;
+        server.processes().wait_quiescent(QUIET, QUIET_LIMIT)?;
     }
 
-    let queries = mix::mix((shape.end_ms - END_BEFORE_MS) | 1);
-    queries.iter().map(|query| measure(query, &servers, rounds)).collect()
+    let mut queries = mix::mix((shape.end_ms - END_BEFORE_MS) | 1);
+    queries.retain(|query| query.name.contains(&asked.names_with));
+    queries.iter().map(|query| measure(query, &servers, asked.rounds)).collect()
 }
 
 fn measure(query: &mix::Query, servers: &[Server], rounds: usize) -> Result<Row> {
@@ -89,16 +101,13 @@ fn measure(query: &mix::Query, servers: &[Server], rounds: usize) -> Result<Row>
         .zip(&mut connections)
         .map(|(server, connection)| query.call.send(server, connection))
         .collect();
-    let reference = servers
-        .iter()
-        .position(|server| server.product.name() == "prometheus")
-        .and_then(|index| answers[index].as_deref().ok())
-        .map(api::parse)
-        .transpose()?;
+    let reference_index = servers.iter().position(|server| server.product.name() == "prometheus");
+    let reference =
+        reference_index.and_then(|index| answers[index].as_deref().ok()).map(api::parse).transpose()?;
 
     let mut walls = vec![Vec::new(); servers.len()];
     let cpu_seconds =
-        || servers.iter().map(|server| server.process().cpu_seconds()).collect::<Result<Vec<f64>>>();
+        || servers.iter().map(|server| server.processes().cpu_seconds()).collect::<Result<Vec<f64>>>();
     // Over all rounds at once: the kernel counts threads that have ended in steps of 10 ms only.
     let cpu_before = cpu_seconds()?;
     for _ in 0..rounds.max(1) {
@@ -120,9 +129,24 @@ fn measure(query: &mix::Query, servers: &[Server], rounds: usize) -> Result<Row>
             Err(error @ Error::Answer { .. }) => Err(error.to_string()),
             Err(error) => return Err(error),
             Ok(body) => {
-                let difference = reference.as_ref().map(|reference| {
-                    Ok(compare::difference(reference, &api::parse(&body)?, compare::RELATIVE_TOLERANCE))
-                });
+                let difference =
+                    reference_index.zip(reference.as_ref()).map(|(reference_index, reference)| {
+                        let found = api::parse(&body)?;
+                        let difference = compare::difference(reference, &found, compare::RELATIVE_TOLERANCE);
+                        let (Some(difference), Some(top)) = (&difference, &query.top) else {
+                            return Ok(difference);
+                        };
+                        let mut ask = |index: usize| top.1.ask(&servers[index], &mut connections[index]);
+                        let expected = Ranking { top: reference.clone(), of: ask(reference_index)? };
+                        let found = Ranking { top: found, of: ask(index)? };
+                        Ok(explained_by_ties(
+                            servers[index].product.name(),
+                            difference,
+                            top.0,
+                            &expected,
+                            &found,
+                        ))
+                    });
                 walls[index].sort_unstable();
                 Ok(Timing {
                     wall: walls[index][walls[index].len() / 2],
@@ -136,4 +160,22 @@ fn measure(query: &mix::Query, servers: &[Server], rounds: usize) -> Result<Row>
         });
     }
     Ok(Row { query: query.name, timings })
+}
+
+/// What is left of a difference between two `topk(k, ..)` once ties are taken for equal. Shows them.
+fn explained_by_ties(
+    server: &str,
+    difference: &str,
+    k: usize,
+    expected: &Ranking,
+    found: &Ranking,
+) -> Option<String> {
+    match ties::ties(k, expected, found) {
+        Ok(ties) => {
+            let ties = ties.join("; ");
+            eprintln!("{server}: {difference}, but only for ties (prometheus's value first): {ties}");
+            None
+        }
+        Err(difference) => Some(difference),
+    }
 }

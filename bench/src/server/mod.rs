@@ -5,6 +5,7 @@
 
 mod child;
 mod gyre;
+mod gyre_cluster;
 mod prometheus;
 mod victoria_metrics;
 
@@ -18,12 +19,13 @@ use std::time::{Duration, Instant};
 
 pub use child::{ManagedChild, ManagedFolder, clean_up_on_signals, free_port};
 pub use gyre::Gyre;
+pub use gyre_cluster::GyreCluster;
 pub use prometheus::Prometheus;
 pub use victoria_metrics::VictoriaMetrics;
 
 use crate::error::{Error, Result};
 use crate::http::{Answer, Connection};
-use crate::process::{Process, path_bytes};
+use crate::process::{Processes, path_bytes};
 
 /// Longest start-up, replay included.
 const READY_LIMIT: Duration = Duration::from_secs(300);
@@ -42,6 +44,14 @@ pub trait Product: std::fmt::Debug + Send + Sync {
     fn fsync_policy(&self) -> &str;
     /// The command line for a data folder and an address; may write a configuration into the folder.
     fn command(&self, data_dir: &Path, address: SocketAddr) -> Result<Command>;
+    /// The command lines of further processes without which the first one is not ready.
+    fn companions(&self, _data_dir: &Path) -> Result<Vec<Command>> {
+        Ok(Vec::new())
+    }
+    /// Where these say that they are ready.
+    fn companion_addresses(&self) -> Vec<SocketAddr> {
+        Vec::new()
+    }
     /// Answers 200 when the server is ready.
     fn ready_path(&self) -> &str;
     /// Takes remote write 1.0.
@@ -73,6 +83,7 @@ pub struct Server {
     pub address: SocketAddr,
     // Before the folder: the process must be gone when its folder is removed.
     child: ManagedChild,
+    companions: Vec<ManagedChild>,
     folder: ManagedFolder,
 }
 
@@ -90,8 +101,12 @@ impl Server {
         }
         let folder = ManagedFolder::create_in(parent)?;
         fs::create_dir(folder.path().join("data")).map_err(Error::io("creating the data folder"))?;
-        let child = launch(product.as_ref(), folder.path(), address)?;
-        let server = Server { product: Arc::clone(product), address, child, folder };
+        let data_dir = folder.path().join("data");
+        let child = launch(product.as_ref(), folder.path(), product.command(&data_dir, address)?)?;
+        let companions = product.companions(&data_dir)?;
+        let launch = |command| launch(product.as_ref(), folder.path(), command);
+        let companions = companions.into_iter().map(launch).collect::<Result<_>>()?;
+        let server = Server { product: Arc::clone(product), address, child, companions, folder };
         server.wait_ready()?;
         Ok(server)
     }
@@ -101,9 +116,10 @@ impl Server {
         self.folder.path().join("data")
     }
 
-    /// The process, to read its usage by.
-    pub fn process(&self) -> Process {
-        self.child.process
+    /// All its processes, to read their usage by.
+    pub fn processes(&self) -> Processes {
+        let all = std::iter::once(&self.child).chain(&self.companions);
+        Processes(all.map(|child| child.process).collect())
     }
 
     /// A new connection to it.
@@ -111,34 +127,42 @@ impl Server {
         Connection::new(self.address)
     }
 
-    /// `kill -9`.
+    /// `kill -9` of the process that is written to.
     pub fn kill(&self) -> Result<()> {
         self.child.kill()
     }
 
-    /// Starts it again on the same data and address, without waiting.
+    /// Starts that process again on the same data and address, without waiting.
     pub fn relaunch(&mut self) -> Result<()> {
-        self.child = launch(self.product.as_ref(), self.folder.path(), self.address)?;
+        let command = self.product.command(&self.data_dir(), self.address)?;
+        self.child = launch(self.product.as_ref(), self.folder.path(), command)?;
         Ok(())
     }
 
     /// Waits until it says that it is ready.
     pub fn wait_ready(&self) -> Result<()> {
         let give_up = Instant::now() + READY_LIMIT;
-        let mut connection = self.connect().with_timeout(Duration::from_secs(5));
+        let addresses = std::iter::once(self.address).chain(self.product.companion_addresses());
+        let mut waiting: Vec<Connection> =
+            addresses.map(|address| Connection::new(address).with_timeout(Duration::from_secs(5))).collect();
         while Instant::now() < give_up {
             self.check_running()?;
-            match connection.get(self.product.ready_path(), &[]) {
-                Ok(answer) if answer.status == 200 => return Ok(()),
-                _ => thread::sleep(Duration::from_millis(5)),
+            let is_ready = |connection: &mut Connection| {
+                connection.get(self.product.ready_path(), &[]).is_ok_and(|answer| answer.status == 200)
+            };
+            waiting.retain_mut(|connection| !is_ready(connection));
+            if waiting.is_empty() {
+                return Ok(());
             }
+            thread::sleep(Duration::from_millis(5));
         }
         Err(self.failure(&format!("not ready after {READY_LIMIT:?}")))
     }
 
     /// An error with the end of its log if the process has ended.
     pub fn check_running(&self) -> Result<()> {
-        match self.child.exited() {
+        let exited = std::iter::once(&self.child).chain(&self.companions).find_map(ManagedChild::exited);
+        match exited {
             Some(status) => Err(self.failure(&format!("ended with {status}"))),
             None => Ok(()),
         }
@@ -184,14 +208,13 @@ impl Server {
     }
 }
 
-fn launch(product: &dyn Product, folder: &Path, address: SocketAddr) -> Result<ManagedChild> {
+fn launch(product: &dyn Product, folder: &Path, mut command: Command) -> Result<ManagedChild> {
     let log = OpenOptions::new()
         .create(true)
         .append(true)
         .open(folder.join("log"))
         .map_err(Error::io(format!("opening the log of {}", product.name())))?;
     let log_again = log.try_clone().map_err(Error::io("opening the log twice"))?;
-    let mut command = product.command(&folder.join("data"), address)?;
     command.stdin(Stdio::null()).stdout(log).stderr(log_again);
     ManagedChild::spawn(product.name(), &mut command)
 }

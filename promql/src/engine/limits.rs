@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::{QueryError, QueryStats};
-use crate::exec::SampleCounts;
+use crate::exec::{Parked, SampleCounts};
 
 /// Lets someone else end a query: it fails with `canceled` soon after.
 #[derive(Clone, Debug, Default)]
@@ -39,8 +39,11 @@ pub(crate) struct Tracker {
     bytes_peak: AtomicU64,
     pub samples_read: AtomicU64,
     pub series_read: AtomicU64,
+    sorting_ns: AtomicU64,
     /// Samples looked at, if somebody asked.
     pub counts: Option<SampleCounts>,
+    /// Results before their turn. They count as held, and make room for what must be.
+    pub parked: Parked,
 }
 
 impl Tracker {
@@ -57,7 +60,9 @@ impl Tracker {
             bytes_peak: zero(),
             samples_read: zero(),
             series_read: zero(),
+            sorting_ns: zero(),
             counts: None,
+            parked: Parked::default(),
         }
     }
 
@@ -74,16 +79,22 @@ impl Tracker {
 
     /// Counts samples and bytes that come to be held; pair with [`Tracker::release`].
     pub fn reserve(&self, samples: u64, bytes: u64) -> Result<(), QueryError> {
-        let held = self.samples.fetch_add(samples, Ordering::Relaxed) + samples;
-        self.samples_peak.fetch_max(held, Ordering::Relaxed);
-        let held_bytes = self.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
-        self.bytes_peak.fetch_max(held_bytes, Ordering::Relaxed);
+        let mut held = self.samples.fetch_add(samples, Ordering::Relaxed) + samples;
+        let mut held_bytes = self.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        if held > self.samples_max || held_bytes > self.bytes_max {
+            let (samples, bytes) = self.parked.clear();
+            self.release(samples, bytes);
+            held = held.saturating_sub(samples);
+            held_bytes = held_bytes.saturating_sub(bytes);
+        }
         if held > self.samples_max {
             return Err(too_many_samples());
         }
         if held_bytes > self.bytes_max {
             return Err(self.too_many_bytes());
         }
+        self.samples_peak.fetch_max(held, Ordering::Relaxed);
+        self.bytes_peak.fetch_max(held_bytes, Ordering::Relaxed);
         Ok(())
     }
 
@@ -106,7 +117,13 @@ impl Tracker {
         self.bytes.fetch_sub(bytes, Ordering::Relaxed);
     }
 
-    /// What the query took so far.
+    /// Counts time in which the result was sorted.
+    pub fn count_sorting(&self, time: Duration) {
+        let ns = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        self.sorting_ns.fetch_add(ns, Ordering::Relaxed);
+    }
+
+    /// What the query took so far, but for the times that only its caller knows.
     pub fn stats(&self) -> QueryStats {
         QueryStats {
             series_read: self.series_read.load(Ordering::Relaxed),
@@ -114,6 +131,9 @@ impl Tracker {
             samples_peak: self.samples_peak(),
             bytes_peak: self.bytes_peak(),
             samples_per_step: self.counts.as_ref().map(SampleCounts::snapshot).unwrap_or_default(),
+            preparation: Duration::ZERO,
+            evaluation: Duration::ZERO,
+            sorting: Duration::from_nanos(self.sorting_ns.load(Ordering::Relaxed)),
         }
     }
 

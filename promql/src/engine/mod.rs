@@ -113,6 +113,12 @@ pub struct QueryStats {
     pub bytes_peak: u64,
     /// Samples that each step looked at, as Prometheus counts them; empty unless asked for.
     pub samples_per_step: Vec<u64>,
+    /// Time for parsing and planning.
+    pub preparation: Duration,
+    /// Time for everything after that but sorting the result.
+    pub evaluation: Duration,
+    /// Time for sorting the result.
+    pub sorting: Duration,
 }
 
 /// When a query is evaluated.
@@ -219,6 +225,7 @@ impl Engine {
         times: Times,
         options: &QueryOptions,
     ) -> Result<QueryResult, QueryError> {
+        let begun = Instant::now();
         let parsed;
         let expr = match query {
             Query::Text(text) => {
@@ -232,9 +239,14 @@ impl Engine {
         tracker.counts = options.count_samples.then(|| SampleCounts::new(times.grid.steps));
         tracker.check()?;
         let lookback_ms = milliseconds(options.lookback_delta.unwrap_or(self.options.lookback_delta));
-        let executor = Executor::new(storage, &self.options, &tracker, lookback_ms);
+        let mut executor = Executor::new(storage, &self.options, &tracker, lookback_ms);
+        executor.share_scans(&plan, times.grid);
+        let preparation = begun.elapsed();
         let (value, annotations) = executor.run(&plan, times.grid, times.is_range, Context::default())?;
-        Ok(QueryResult { value, annotations, stats: tracker.stats() })
+        let mut stats = tracker.stats();
+        stats.preparation = preparation;
+        stats.evaluation = begun.elapsed().saturating_sub(preparation + stats.sorting);
+        Ok(QueryResult { value, annotations, stats })
     }
 
     /// Watches limits and time of a query that begins now.

@@ -7,10 +7,7 @@
 use std::sync::{Mutex, PoisonError};
 
 use super::grid::Counted;
-use super::pipeline::{Reader, Worker};
 use super::row::Row;
-use super::rows::SeriesRow;
-use crate::engine::QueryError;
 use crate::storage::SampleBuffer;
 
 /// Samples looked at, by step of the query.
@@ -22,12 +19,23 @@ impl SampleCounts {
         Self(Mutex::new(vec![0; steps]))
     }
 
+    /// Number of steps.
+    pub fn steps(&self) -> usize {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
     pub fn snapshot(&self) -> Vec<u64> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     pub fn restore(&self, counts: Vec<u64>) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = counts;
+    }
+
+    /// Adds what was counted apart.
+    pub fn absorb(&self, counts: &[u64]) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.iter_mut().zip(counts).for_each(|(all, count)| *all += count);
     }
 
     /// Adds what the steps of a (sub)query looked at.
@@ -41,27 +49,6 @@ impl SampleCounts {
             }
             Counted::Not => {}
         }
-    }
-}
-
-/// Counts what another reader reads.
-pub(super) struct CountingReader<'c, R> {
-    pub reader: R,
-    pub counted: Counted,
-    pub counts: &'c SampleCounts,
-}
-
-impl<R: Reader> Reader for CountingReader<'_, R> {
-    fn time_range_ms(&self) -> (i64, i64) {
-        self.reader.time_range_ms()
-    }
-
-    fn read(&self, series: &mut SeriesRow, worker: &mut Worker<'_>) -> Result<(), QueryError> {
-        self.reader.read(series, worker)?;
-        let mut counts = vec![0; series.row.steps()];
-        self.reader.count(&series.row, &worker.buffer, &mut counts);
-        self.counts.add(self.counted, &counts);
-        Ok(())
     }
 }
 

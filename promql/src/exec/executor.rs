@@ -3,21 +3,22 @@
 use std::collections::HashSet;
 
 use super::aggregate::aggregate;
-use super::count::{CountingReader, SampleCounts};
+use super::count::SampleCounts;
 use super::finish::{FloatBesideHistogram, merge_same_labels};
 use super::functions::{DropName, MapStage};
 use super::grid::Grid;
-use super::pipeline::{Failure, Guard, Pipeline, Sink, Source, Stage, Worker};
+use super::pipeline::{Computes, Failure, Guard, Pipeline, Scan, Sink, Source, Stage, Worker};
 use super::range::{RangeReader, RangeStage, RowFunction};
 use super::relabel::RelabelStage;
 use super::row::Row;
 use super::rows::{Collect, Rows, SeriesRow};
 use super::select::{InstantReader, SmoothedReader, TimeOf, TimesReader};
+use super::share::Group;
 use crate::annotations::Annotations;
 use crate::engine::{EngineOptions, QueryError, Tracker};
 use crate::labels::{Labels, METRIC_NAME_LABEL};
 use crate::plan::{MapOp, RangeSource, Selector, VectorPlan};
-use crate::storage::{LabelMatcher, SelectHints, SelectRequest, Storage};
+use crate::storage::{LabelMatcher, SelectHints, Storage};
 use crate::syntax::MatchOp;
 use crate::syntax::ast::ExtendedRange;
 
@@ -29,9 +30,12 @@ pub(crate) struct Executor<'a> {
     pub lookback_ms: i64,
     /// Series that were computed elsewhere, by number.
     pub given: Vec<Vec<SeriesRow>>,
+    /// Parts of the plan that take the same series.
+    pub(super) groups: Vec<Group<'a>>,
 }
 
 /// Hashes of the label sets that passed a guard, sorted, and whether it fails the query if two are the same.
+#[derive(Debug)]
 pub(crate) struct GuardHashes {
     pub fails: bool,
     pub hashes: Vec<u128>,
@@ -62,7 +66,7 @@ pub(crate) struct Context {
     pub unfit: bool,
 }
 
-fn address<T>(plan: &T) -> usize {
+pub(super) fn address<T>(plan: &T) -> usize {
     std::ptr::from_ref(plan).addr()
 }
 
@@ -73,7 +77,7 @@ impl<'a> Executor<'a> {
         tracker: &'a Tracker,
         lookback_ms: i64,
     ) -> Self {
-        Self { storage, options, tracker, lookback_ms, given: Vec::new() }
+        Self { storage, options, tracker, lookback_ms, given: Vec::new(), groups: Vec::new() }
     }
 
     /// The series of a plan, held.
@@ -83,6 +87,9 @@ impl<'a> Executor<'a> {
         grid: Grid,
         context: &mut Context,
     ) -> Result<Rows<'p>, QueryError> {
+        if let Some(rows) = self.parked(plan, grid, context) {
+            return Ok(rows);
+        }
         let sinks = self.stream(plan, grid, context, &|| Collect::new(self.tracker))?;
         Ok(Collect::merge(sinks, self.tracker))
     }
@@ -95,21 +102,29 @@ impl<'a> Executor<'a> {
         context: &mut Context,
         make: &(dyn Fn() -> S + Sync),
     ) -> Result<Vec<S>, QueryError> {
+        let mut guests = self.guests_of(plan, grid);
         loop {
             let counted = self.tracker.counts.as_ref().map(SampleCounts::snapshot);
-            let outcome =
-                self.pipeline(plan, grid, context).and_then(|pipeline| self.drive(pipeline, context, make));
+            let guests = std::mem::take(&mut guests);
+            let outcome = if guests.is_empty() {
+                let pipeline = self.pipeline(plan, grid, context);
+                pipeline.and_then(|pipeline| self.drive(pipeline, context, make)).map(Some)
+            } else {
+                self.stream_with_guests(plan, grid, context, make, &guests)
+            };
             match outcome {
-                Ok(sinks) => return Ok(sinks),
+                Ok(Some(sinks)) => return Ok(sinks),
+                Ok(None) => {
+                    self.tracker.check()?;
+                    self.restore_counts(counted);
+                }
                 Err(Failure::Query(error)) => return Err(error),
                 Err(Failure::Duplicates(_)) if context.exported.is_some() => {
                     context.unfit = true;
                     return Err(QueryError::internal("series must be merged on the way".to_owned()));
                 }
                 Err(Failure::Duplicates(operator)) => {
-                    if let (Some(counts), Some(counted)) = (&self.tracker.counts, counted) {
-                        counts.restore(counted);
-                    }
+                    self.restore_counts(counted);
                     if !context.held.insert(operator) {
                         return Err(QueryError::internal(
                             "series with the same labels after merging".to_owned(),
@@ -117,6 +132,12 @@ impl<'a> Executor<'a> {
                     }
                 }
             }
+        }
+    }
+
+    fn restore_counts(&self, counted: Option<Vec<u64>>) {
+        if let (Some(counts), Some(counted)) = (&self.tracker.counts, counted) {
+            counts.restore(counted);
         }
     }
 
@@ -134,11 +155,12 @@ impl<'a> Executor<'a> {
         let rows = match plan {
             VectorPlan::Select(selector) => {
                 let lookback_ms = self.lookback_ms;
-                return if selector.extended == Some(ExtendedRange::Smoothed) {
-                    self.scan(selector, 0, grid, SmoothedReader { selector, grid, lookback_ms })
+                let computes = Some(Computes::Current(selector, grid));
+                return Ok(if selector.extended == Some(ExtendedRange::Smoothed) {
+                    self.scan(selector, 0, grid, SmoothedReader { selector, grid, lookback_ms }, computes)
                 } else {
-                    self.scan(selector, 0, grid, InstantReader { selector, grid, lookback_ms })
-                };
+                    self.scan(selector, 0, grid, InstantReader { selector, grid, lookback_ms }, computes)
+                });
             }
             VectorPlan::SelectTimes { selector, start } => {
                 if *start && !self.options.use_start_timestamps {
@@ -146,7 +168,7 @@ impl<'a> Executor<'a> {
                 }
                 let of = if *start { TimeOf::Start } else { TimeOf::Sample };
                 let reader = TimesReader { selector, grid, lookback_ms: self.lookback_ms, of };
-                let pipeline = self.scan(selector, 0, grid, reader)?;
+                let pipeline = self.scan(selector, 0, grid, reader, None);
                 return self.dropping_name(pipeline, plan, context);
             }
             VectorPlan::Range(call) => {
@@ -155,7 +177,8 @@ impl<'a> Executor<'a> {
                 let pipeline = match &call.source {
                     RangeSource::Selector(range) => {
                         let reader = RangeReader::new(range, grid, self.lookback_ms, function);
-                        self.scan(&range.selector, range.range_ms, grid, reader)?
+                        let computes = Some(Computes::Range(call, grid));
+                        self.scan(&range.selector, range.range_ms, grid, reader, computes)
                     }
                     RangeSource::Subquery(subquery) => {
                         let inner = subquery.grid(&grid);
@@ -231,8 +254,8 @@ impl<'a> Executor<'a> {
         range_ms: i64,
         grid: Grid,
         reader: impl super::pipeline::Reader + 'p,
-    ) -> Result<Pipeline<'p>, Failure> {
-        let (mint_ms, maxt_ms) = reader.time_range_ms();
+        computes: Option<Computes<'p>>,
+    ) -> Pipeline<'p> {
         let hints = SelectHints {
             step_ms: grid.step_ms,
             range_ms,
@@ -241,13 +264,8 @@ impl<'a> Executor<'a> {
             by: selector.hint_by,
             histogram_stats: selector.histogram_stats,
         };
-        let request = SelectRequest { matchers: &selector.matchers, mint_ms, maxt_ms, hints };
-        let set = self.storage.select(&request).map_err(QueryError::from)?;
-        let reader: Box<dyn super::pipeline::Reader + 'p> = match self.tracker.counts.as_ref() {
-            Some(counts) => Box::new(CountingReader { reader, counted: grid.counted, counts }),
-            None => Box::new(reader),
-        };
-        Ok(Pipeline::new(Source::Storage { set, reader }))
+        let (matchers, counted) = (&selector.matchers, grid.counted);
+        Pipeline::new(Source::Scan(Scan { matchers, hints, reader: Box::new(reader), counted, computes }))
     }
 
     /// Whether an operator over the series of a selector drops a metric name that is the same for all of them, so that

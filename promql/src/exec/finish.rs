@@ -1,6 +1,7 @@
 //! From rows to the result of a query.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::executor::{Context, Executor};
 use super::grid::{Counted, Grid};
@@ -44,13 +45,13 @@ impl Executor<'_> {
             Plan::Vector(plan) => {
                 let rows = self.rows(plan, grid, &mut context)?;
                 let rows = self.finished(rows)?;
-                if is_range { Value::Matrix(matrix(rows, grid)?) } else { Value::Vector(vector(rows, grid)) }
+                if is_range { self.matrix(rows, grid)? } else { Value::Vector(vector(rows, grid)) }
             }
             Plan::Matrix(RangeSource::Selector(range)) => self.raw_samples(range, grid, &mut context)?,
             Plan::Matrix(RangeSource::Subquery(subquery)) => {
                 let inner = Grid { counted: Counted::AtEach(1), ..subquery.grid(&grid) };
                 let rows = self.rows(&subquery.input, inner, &mut context)?;
-                Value::Matrix(matrix(self.finished(rows)?, inner)?)
+                self.matrix(self.finished(rows)?, inner)?
             }
         };
         self.tracker.check()?;
@@ -78,16 +79,26 @@ impl Executor<'_> {
         context: &mut Context,
     ) -> Result<Value, QueryError> {
         let reader = RawReader { executor: self, range, grid };
-        let pipeline = self.scan(&range.selector, range.range_ms, grid, reader);
-        let sinks = pipeline
-            .and_then(|pipeline| self.drive(pipeline, context, &RawSamples::default))
-            .map_err(|failure| match failure {
-                super::pipeline::Failure::Query(error) => error,
-                super::pipeline::Failure::Duplicates(_) => QueryError::same_labelset(),
-            })?;
+        let pipeline = self.scan(&range.selector, range.range_ms, grid, reader, None);
+        let sinks = self.drive(pipeline, context, &RawSamples::default).map_err(|failure| match failure {
+            super::pipeline::Failure::Query(error) => error,
+            super::pipeline::Failure::Duplicates(_) => QueryError::same_labelset(),
+        })?;
         let series: Vec<Series> = sinks.into_iter().flat_map(|sink| sink.series).collect();
+        Ok(Value::Matrix(self.in_order(series)?))
+    }
+
+    fn matrix(&self, rows: Rows<'_>, grid: Grid) -> Result<Value, QueryError> {
+        let series = rows.series.into_iter().map(|series| Series::on_grid(series.labels, grid, series.row));
+        Ok(Value::Matrix(self.in_order(series.collect())?))
+    }
+
+    /// The series of a result, sorted by labels.
+    fn in_order(&self, series: Vec<Series>) -> Result<Vec<Series>, QueryError> {
+        let begun = Instant::now();
         let series = sorted(series, &mut Pace::new(self.tracker), |a, b| a.labels.cmp(&b.labels))?;
-        Ok(Value::Matrix(series))
+        self.tracker.count_sorting(begun.elapsed());
+        Ok(series)
     }
 }
 
@@ -143,13 +154,6 @@ fn vector(rows: Rows<'_>, grid: Grid) -> Vec<Sample> {
         Some(Sample { labels: series.labels, timestamp_ms: grid.start_ms, value })
     });
     samples.collect()
-}
-
-fn matrix(rows: Rows<'_>, grid: Grid) -> Result<Vec<Series>, QueryError> {
-    let mut pace = rows.pace();
-    let series: Vec<Series> =
-        rows.series.into_iter().map(|series| Series::on_grid(series.labels, grid, series.row)).collect();
-    sorted(series, &mut pace, |a, b| a.labels.cmp(&b.labels))
 }
 
 /// Leaves the samples in the worker's buffer, for [`RawSamples`].

@@ -93,13 +93,11 @@ impl Executor<'_> {
         let reader =
             TimesReader { selector: &selector, grid, lookback_ms: self.lookback_ms, of: TimeOf::InfoSample };
         let make = || Collect::new(self.tracker);
-        let sinks = self
-            .scan(&selector, 0, grid, reader)
-            .and_then(|pipeline| self.drive(pipeline, context, &make))
-            .map_err(|failure| match failure {
-                Failure::Query(error) => error,
-                Failure::Duplicates(_) => QueryError::same_labelset(),
-            })?;
+        let pipeline = self.scan(&selector, 0, grid, reader, None);
+        let sinks = self.drive(pipeline, context, &make).map_err(|failure| match failure {
+            Failure::Query(error) => error,
+            Failure::Duplicates(_) => QueryError::same_labelset(),
+        })?;
         let mut by_name = InfoSeries::new();
         for series in Collect::merge(sinks, self.tracker).series {
             let name = series.labels.metric_name().to_owned();

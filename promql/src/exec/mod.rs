@@ -13,7 +13,11 @@
 mod aggregate;
 mod binary;
 mod bitmap;
+mod branch;
+mod consumers;
 mod count;
+mod drive;
+
 mod elementwise;
 mod executor;
 mod finish;
@@ -23,6 +27,8 @@ mod grouping;
 mod histogram_functions;
 mod info;
 mod math;
+mod parked;
+mod pass;
 mod pipeline;
 mod range;
 mod relabel;
@@ -31,18 +37,22 @@ mod rows;
 mod scalar;
 mod select;
 mod sets;
+mod share;
 mod ship;
 mod sort;
 mod time;
 
 pub(crate) use aggregate::{merge_groups, put_groups};
 pub(crate) use bitmap::Bitmap;
+pub(crate) use consumers::Consumer;
 pub(crate) use count::SampleCounts;
 pub(crate) use executor::{Context, Executor, GuardHashes};
 pub use grid::{Counted, Grid};
 pub(crate) use histogram_functions::almost_equal;
 pub(crate) use info::info_matchers;
 pub(crate) use math::{go_max, go_min, scalar_binary};
+pub(crate) use parked::Parked;
 pub use row::Row;
 pub(crate) use rows::SeriesRow;
+
 pub(crate) use time::civil_time;

@@ -1,22 +1,18 @@
-//! Pushing series through operators.
+//! What series are pushed through.
 //!
-//! A [`Pipeline`] is a source of series and the stages each series passes. [`Executor::drive`] runs it: workers take
+//! A [`Pipeline`] is a source of series and the stages each series passes. [`drive`](super::drive) runs it: workers take
 //! batches from the source, push each series through all stages and into a sink of their own. The caller merges the
 //! sinks.
 
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
-
-use super::executor::{Context, Executor, GuardHashes};
+use super::count::SampleCounts;
+use super::grid::{Counted, Grid};
 use super::row::Row;
 use super::rows::{Rows, SeriesRow};
 use crate::annotations::Annotations;
 use crate::engine::{Pace, QueryError, Tracker};
-use crate::labels::Labels;
-use crate::storage::{SERIES_PER_BATCH, SampleBuffer, SeriesBatch, SeriesSet};
-
-/// What labels and calls of a series cost, in units of [`Pace`].
-const UNITS_PER_SERIES: u64 = 200;
+use crate::plan::{RangeCall, Selector};
+use crate::storage::{LabelMatcher, SampleBuffer, SelectHints};
+use crate::syntax::Span;
 
 /// What a worker has to itself.
 pub(crate) struct Worker<'t> {
@@ -28,16 +24,19 @@ pub(crate) struct Worker<'t> {
     pub buffer: SampleBuffer,
     /// For a stage that makes a new row of the old one.
     pub spare: Row,
+    /// Where to count the samples that are looked at, if anybody asks.
+    pub counts: Option<&'t SampleCounts>,
     /// Hashes of the label sets that passed each guard.
-    guards: Vec<Vec<u128>>,
+    pub(super) guards: Vec<Vec<u128>>,
     /// A series lost more than its metric name by [`Step::DropOneName`].
-    saw_type_or_unit: bool,
+    pub(super) saw_type_or_unit: bool,
 }
 
 impl<'t> Worker<'t> {
-    fn new(tracker: &'t Tracker, guards: usize) -> Self {
+    pub(super) fn new(tracker: &'t Tracker, counts: Option<&'t SampleCounts>, guards: usize) -> Self {
         Self {
             tracker,
+            counts,
             pace: Pace::new(tracker),
             annotations: Annotations::default(),
             buffer: SampleBuffer::default(),
@@ -85,11 +84,48 @@ pub(crate) trait Sink: Send {
 
 /// Where a pipeline's series come from.
 pub(crate) enum Source<'p> {
-    Storage { set: Box<dyn SeriesSet<'p> + 'p>, reader: Box<dyn Reader + 'p> },
+    Scan(Scan<'p>),
     Rows(Rows<'p>),
 }
 
-enum Step<'p> {
+/// Series of a storage, and how to make rows of them.
+pub(crate) struct Scan<'p> {
+    pub matchers: &'p [LabelMatcher],
+    pub hints: SelectHints<'p>,
+    pub reader: Box<dyn Reader + 'p>,
+    /// Which steps of the query the samples count for.
+    pub counted: Counted,
+    /// What the reader computes, to be told apart from others.
+    pub computes: Option<Computes<'p>>,
+}
+
+/// What a row is made of samples by: two readers that compute the same need do it only once.
+#[derive(Clone, Copy)]
+pub(crate) enum Computes<'p> {
+    Current(&'p Selector, Grid),
+    Range(&'p RangeCall, Grid),
+}
+
+impl Computes<'_> {
+    /// Whether the rows are the same, of the same series.
+    pub fn same(self, other: Self) -> bool {
+        match (self, other) {
+            (Self::Current(a, grid), Self::Current(b, other)) => grid == other && a.same_samples(b),
+            (Self::Range(a, grid), Self::Range(b, other)) => grid == other && a.same_values(b),
+            _ => false,
+        }
+    }
+
+    /// Where annotations of the rows point.
+    pub fn span(self) -> Span {
+        match self {
+            Self::Current(selector, _) => selector.span,
+            Self::Range(call, _) => call.span,
+        }
+    }
+}
+
+pub(super) enum Step<'p> {
     Stage(Box<dyn Stage + 'p>),
     /// Label sets must be unique from here on.
     Guard(usize),
@@ -99,11 +135,11 @@ enum Step<'p> {
 
 /// A source and what happens to each series.
 pub(crate) struct Pipeline<'p> {
-    source: Source<'p>,
-    steps: Vec<Step<'p>>,
-    guards: Vec<Guard>,
+    pub(super) source: Source<'p>,
+    pub(super) steps: Vec<Step<'p>>,
+    pub(super) guards: Vec<Guard>,
     /// The operator that drops a name by [`Step::DropOneName`].
-    drops_one_name: Option<usize>,
+    pub(super) drops_one_name: Option<usize>,
 }
 
 /// What to do if an operator gave two series the same labels.
@@ -154,263 +190,5 @@ impl<'p> Pipeline<'p> {
         self.steps.push(Step::Guard(self.guards.len()));
         self.guards.push(guard);
         self
-    }
-}
-
-/// Series taken from a source at once.
-enum Chunk<'p> {
-    Batch { batch: Box<dyn SeriesBatch + 'p>, first_order: u64 },
-    Rows(Vec<SeriesRow>),
-}
-
-enum Feed<'p> {
-    Storage { set: Box<dyn SeriesSet<'p> + 'p>, batches: u64 },
-    Rows(std::vec::IntoIter<SeriesRow>),
-}
-
-impl<'p> Feed<'p> {
-    fn next(&mut self) -> Result<Option<Chunk<'p>>, QueryError> {
-        match self {
-            Self::Storage { set, batches } => {
-                let Some(batch) = set.next_batch()? else { return Ok(None) };
-                let first_order = *batches << 24;
-                *batches += 1;
-                Ok(Some(Chunk::Batch { batch, first_order }))
-            }
-            Self::Rows(rows) => {
-                let chunk: Vec<SeriesRow> = rows.take(SERIES_PER_BATCH).collect();
-                Ok((!chunk.is_empty()).then_some(Chunk::Rows(chunk)))
-            }
-        }
-    }
-}
-
-impl<'a> Executor<'a> {
-    /// Runs a pipeline into sinks made by `make`; returns those of all workers.
-    pub fn drive<S: Sink>(
-        &self,
-        pipeline: Pipeline<'_>,
-        context: &mut Context,
-        make: &(dyn Fn() -> S + Sync),
-    ) -> Result<Vec<S>, Failure> {
-        let Pipeline { source, steps, guards, drops_one_name } = pipeline;
-        let tracker = self.tracker;
-        let mut reservation = None;
-        let (mut feed, reader) = match source {
-            Source::Storage { set, reader } => (Feed::Storage { set, batches: 0 }, Some(reader)),
-            Source::Rows(rows) => {
-                reservation = Some(rows.reservation);
-                let mut series = rows.series;
-                for (order, series) in (0..).zip(&mut series) {
-                    series.order = order;
-                }
-                (Feed::Rows(series.into_iter()), None)
-            }
-        };
-        let run = Run {
-            steps: &steps,
-            reader: reader.as_deref(),
-            tracker,
-            names_matter: names_matter(&steps, &make()),
-        };
-
-        // Threads are worth it from two chunks on.
-        let mut chunks = Vec::new();
-        while chunks.len() < 2 {
-            match feed.next()? {
-                Some(chunk) => chunks.push(chunk),
-                None => break,
-            }
-        }
-        let worker_count = if chunks.len() < 2 { 1 } else { self.options.workers.count() };
-        chunks.reverse();
-        let mut outcomes = if worker_count == 1 {
-            let mut sink = make();
-            let mut worker = Worker::new(tracker, guards.len());
-            while let Some(chunk) = chunks.pop().map_or_else(|| feed.next(), |chunk| Ok(Some(chunk)))? {
-                run.chunk(chunk, &mut sink, &mut worker)?;
-            }
-            vec![(sink, worker)]
-        } else {
-            let queue = Mutex::new((chunks, &mut feed));
-            let outcomes = Mutex::new(Vec::new());
-            let failure = Mutex::new(None);
-            let stop = AtomicBool::new(false);
-            self.options.workers.run(worker_count, &|number| {
-                let mut sink = make();
-                let mut worker = Worker::new(tracker, guards.len());
-                let result = (|| {
-                    while !stop.load(Ordering::Relaxed) {
-                        let chunk = {
-                            let mut queue = lock(&queue);
-                            let queued = queue.0.pop();
-                            match queued {
-                                Some(chunk) => Some(chunk),
-                                None => queue.1.next()?,
-                            }
-                        };
-                        let Some(chunk) = chunk else { break };
-                        run.chunk(chunk, &mut sink, &mut worker)?;
-                    }
-                    Ok::<(), QueryError>(())
-                })();
-                match result {
-                    Ok(()) => lock(&outcomes).push((number, sink, worker)),
-                    Err(error) => {
-                        stop.store(true, Ordering::Relaxed);
-                        lock(&failure).get_or_insert(error);
-                    }
-                }
-            });
-            if let Some(error) = failure.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner) {
-                return Err(error.into());
-            }
-            let mut outcomes = outcomes.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
-            outcomes.sort_by_key(|(number, ..)| *number);
-            outcomes.into_iter().map(|(_, sink, worker)| (sink, worker)).collect()
-        };
-        if let Feed::Storage { set, .. } = &mut feed {
-            for message in set.warnings() {
-                context
-                    .annotations
-                    .add(crate::annotations::Annotation::Storage { message }, Default::default());
-            }
-        }
-        drop(reservation);
-        if let Some(operator) = drops_one_name
-            && outcomes.iter().any(|(_, worker)| worker.saw_type_or_unit)
-        {
-            return Err(Failure::Duplicates(operator));
-        }
-        check_guards(&guards, &mut outcomes, context)?;
-        let mut sinks = Vec::with_capacity(outcomes.len());
-        for (sink, worker) in outcomes {
-            context.annotations.merge(worker.annotations);
-            sinks.push(sink);
-        }
-        Ok(sinks)
-    }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    // A worker that panicked takes the whole query down with it, so the state behind the lock is never used again.
-    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
-}
-
-fn check_guards<S>(
-    guards: &[Guard],
-    outcomes: &mut [(S, Worker<'_>)],
-    context: &mut Context,
-) -> Result<(), Failure> {
-    for (at, guard) in guards.iter().enumerate() {
-        let mut hashes: Vec<u128> = Vec::new();
-        for (_, worker) in outcomes.iter_mut() {
-            hashes.append(&mut worker.guards[at]);
-        }
-        hashes.sort_unstable();
-        if hashes.windows(2).any(|pair| pair[0] == pair[1]) {
-            return Err(match guard {
-                Guard::Fail => Failure::Query(QueryError::same_labelset()),
-                Guard::Merge(operator) => Failure::Duplicates(*operator),
-            });
-        }
-        if let Some(exported) = &mut context.exported {
-            exported.push(GuardHashes { fails: matches!(guard, Guard::Fail), hashes });
-        }
-    }
-    Ok(())
-}
-
-/// What all workers of a pipeline share.
-struct Run<'r, 'p> {
-    steps: &'r [Step<'p>],
-    reader: Option<&'r (dyn Reader + 'p)>,
-    tracker: &'r Tracker,
-    /// Something looks at labels after a metric name was dropped.
-    names_matter: bool,
-}
-
-/// Whether anything looks at metric names that [`Step::DropOneName`] drops. If not, they need not be dropped: making
-/// label sets is a good part of what a series costs.
-fn names_matter(steps: &[Step<'_>], sink: &impl Sink) -> bool {
-    let after = steps.iter().skip_while(|step| !matches!(step, Step::DropOneName));
-    sink.sees_metric_name()
-        || after.into_iter().any(|step| match step {
-            Step::Stage(stage) => stage.sees_labels(),
-            Step::Guard(_) => true,
-            Step::DropOneName => false,
-        })
-}
-
-impl Run<'_, '_> {
-    fn chunk<S: Sink>(
-        &self,
-        chunk: Chunk<'_>,
-        sink: &mut S,
-        worker: &mut Worker<'_>,
-    ) -> Result<(), QueryError> {
-        match chunk {
-            Chunk::Rows(rows) => {
-                for mut series in rows {
-                    worker.pace.spend(UNITS_PER_SERIES + series.row.steps() as u64)?;
-                    self.push(&mut series, sink, worker)?;
-                }
-            }
-            Chunk::Batch { mut batch, first_order } => {
-                let Some(reader) = self.reader else { return Ok(()) };
-                let (mint_ms, maxt_ms) = reader.time_range_ms();
-                let mut series = SeriesRow::new(Labels::empty(), Row::default());
-                let mut samples_read = 0;
-                for at in 0..batch.len() {
-                    worker.buffer.clear();
-                    batch.read(at, mint_ms, maxt_ms, &mut worker.buffer)?;
-                    let samples = worker.buffer.floats.len() + worker.buffer.histograms.len();
-                    worker.pace.spend(UNITS_PER_SERIES + samples as u64)?;
-                    if samples == 0 {
-                        continue;
-                    }
-                    samples_read += samples as u64;
-                    series.labels = batch.labels(at);
-                    series.drop_name = false;
-                    series.order = first_order + at as u64;
-                    reader.read(&mut series, worker)?;
-                    self.push(&mut series, sink, worker)?;
-                }
-                self.tracker.samples_read.fetch_add(samples_read, Ordering::Relaxed);
-                self.tracker.series_read.fetch_add(batch.len() as u64, Ordering::Relaxed);
-            }
-        }
-        Ok(())
-    }
-
-    fn push<S: Sink>(
-        &self,
-        series: &mut SeriesRow,
-        sink: &mut S,
-        worker: &mut Worker<'_>,
-    ) -> Result<(), QueryError> {
-        if series.row.is_empty() {
-            return Ok(());
-        }
-        for step in self.steps {
-            match step {
-                Step::Stage(stage) => {
-                    stage.apply(series, worker)?;
-                    if series.row.is_empty() {
-                        return Ok(());
-                    }
-                }
-                Step::DropOneName => {
-                    worker.saw_type_or_unit |= series.labels.has_type_or_unit();
-                    // What is said about histograms names them.
-                    if self.names_matter || !series.row.histograms().is_empty() {
-                        series.labels = series.labels.without_metadata();
-                    }
-                    series.drop_name = true;
-                }
-                Step::Guard(at) => worker.guards[*at].push(series.labels.hash128()),
-            }
-        }
-        sink.consume(series, worker)
     }
 }

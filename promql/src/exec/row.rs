@@ -46,6 +46,13 @@ impl Row {
         self.histograms.clear();
     }
 
+    /// Makes it the same as `other`, in the memory it has.
+    pub(crate) fn copy_from(&mut self, other: &Self) {
+        self.values.clone_from(&other.values);
+        self.present.clone_from(&other.present);
+        self.histograms.clone_from(&other.histograms);
+    }
+
     /// Number of steps.
     pub fn steps(&self) -> usize {
         self.values.len()
@@ -54,6 +61,11 @@ impl Row {
     /// The float lane; only lanes that are present mean anything.
     pub fn values(&self) -> &[f64] {
         &self.values
+    }
+
+    /// The float lane; only lanes that are present mean anything.
+    pub(crate) fn into_values(self) -> Vec<f64> {
+        self.values
     }
 
     /// The float lane, to be changed in place.

@@ -82,6 +82,16 @@ impl<'t> Reservation<'t> {
         self.add(row.size_in_samples() as u64, row.size_bytes() as u64)
     }
 
+    /// What it counts, which nobody does any more: to be given to [`Reservation::of_kept`], or released.
+    pub fn keep(mut self) -> (u64, u64) {
+        (std::mem::take(&mut self.samples), std::mem::take(&mut self.bytes))
+    }
+
+    /// Counts what [`Reservation::keep`] left.
+    pub fn of_kept(tracker: &'t Tracker, samples: u64, bytes: u64) -> Self {
+        Self { tracker, samples, bytes }
+    }
+
     /// Counts what another did, which counts nothing any more.
     pub fn absorb(&mut self, mut other: Self) {
         self.samples += std::mem::take(&mut other.samples);

@@ -4,8 +4,11 @@ use super::executor::{Context, Executor};
 use super::grid::Grid;
 use super::math::{go_max, go_min, scalar_binary};
 use super::pipeline::{Sink, Worker};
-use super::rows::SeriesRow;
+use super::row::Row;
+use super::rows::{Rows, SeriesRow};
+use super::share::{Guest, guest};
 use crate::engine::{Pace, QueryError};
+use crate::labels::Labels;
 use crate::plan::ScalarPlan;
 
 /// The values of a scalar.
@@ -106,6 +109,12 @@ impl Executor<'_> {
                 lhs.combine(rhs, pace, if *max { go_max } else { go_min })?
             }
             ScalarPlan::FromVector(input) => {
+                if let Some(rows) = self.parked(input, grid, context) {
+                    let series = rows.series.into_iter().next();
+                    return Ok(ScalarValues::PerStep(
+                        series.map_or_else(Vec::new, |series| series.row.into_values()),
+                    ));
+                }
                 let sinks = self.stream(input, grid, context, &|| OnlyFloat::new(grid.steps))?;
                 ScalarValues::PerStep(OnlyFloat::merge(sinks, grid.steps))
             }
@@ -113,6 +122,19 @@ impl Executor<'_> {
                 ScalarValues::Constant(self.scalar(input, grid.first_only(), context)?.at(0))
             }
         })
+    }
+}
+
+impl Executor<'_> {
+    /// The values of a scalar made of series that another consumer reads, as a row.
+    pub(super) fn scalar_guest<'p>(&'p self, grid: Grid) -> Box<dyn Guest<'p> + 'p> {
+        guest(
+            move || OnlyFloat::new(grid.steps),
+            move |sinks, _| {
+                let row = Row::full(OnlyFloat::merge(sinks, grid.steps));
+                Rows::new(self.tracker, vec![SeriesRow::new(Labels::empty(), row)])
+            },
+        )
     }
 }
 

@@ -9,6 +9,7 @@ use super::grouping::Groups;
 use super::pipeline::{Sink, Worker};
 use super::row::Row;
 use super::rows::{Rows, SeriesRow};
+use super::share::{Guest, guest};
 use crate::engine::{Pace, QueryError};
 use crate::plan::{Absent, SetOperation};
 use crate::syntax::BinaryOp;
@@ -111,7 +112,20 @@ impl Executor<'_> {
         grid: Grid,
         context: &mut Context,
     ) -> Result<Rows<'p>, QueryError> {
+        if let Some(rows) = self.parked(&plan.input, grid, context) {
+            return Ok(rows);
+        }
         let sinks = self.stream(&plan.input, grid, context, &|| AnyPresent(Bitmap::new(grid.steps)))?;
+        self.missing(plan, grid, sinks)
+    }
+
+    /// The same of series that another consumer reads.
+    pub(super) fn absent_guest<'p>(&'p self, plan: &'p Absent, grid: Grid) -> Box<dyn Guest<'p> + 'p> {
+        guest(move || AnyPresent(Bitmap::new(grid.steps)), move |sinks, _| self.missing(plan, grid, sinks))
+    }
+
+    /// The series that is there where none of all workers is.
+    fn missing(&self, plan: &Absent, grid: Grid, sinks: Vec<AnyPresent>) -> Result<Rows<'_>, QueryError> {
         let mut present = Bitmap::new(grid.steps);
         for sink in sinks {
             present.union(&sink.0);

@@ -1,11 +1,12 @@
 //! Reading samples as they are stored, to send them elsewhere.
 
 use super::executor::{Context, Executor};
-use super::pipeline::{Failure, Pipeline, Reader, Sink, Source, Worker};
+use super::grid::Counted;
+use super::pipeline::{Failure, Pipeline, Reader, Scan, Sink, Source, Worker};
 use super::rows::SeriesRow;
 use crate::engine::QueryError;
 use crate::labels::Labels;
-use crate::storage::{LabelMatcher, SampleBuffer, SelectHints, SelectRequest};
+use crate::storage::{LabelMatcher, SampleBuffer, SelectHints};
 
 impl Executor<'_> {
     /// The samples of the series that satisfy all matchers, in a range of time with both ends.
@@ -15,14 +16,20 @@ impl Executor<'_> {
         (mint_ms, maxt_ms): (i64, i64),
         context: &mut Context,
     ) -> Result<Vec<(Labels, SampleBuffer)>, QueryError> {
-        let request = SelectRequest { matchers, mint_ms, maxt_ms, hints: SelectHints::default() };
-        let set = self.storage.select(&request)?;
-        let reader = Box::new(AsStored { mint_ms, maxt_ms });
-        let pipeline = Pipeline::new(Source::Storage { set, reader });
-        let sinks = self.drive(pipeline, context, &Samples::default).map_err(|failure| match failure {
-            Failure::Query(error) => error,
-            Failure::Duplicates(_) => QueryError::same_labelset(),
-        })?;
+        let scan = Scan {
+            matchers,
+            hints: SelectHints::default(),
+            reader: Box::new(AsStored { mint_ms, maxt_ms }),
+            counted: Counted::Not,
+            computes: None,
+        };
+        let sinks =
+            self.drive(Pipeline::new(Source::Scan(scan)), context, &Samples::default).map_err(|failure| {
+                match failure {
+                    Failure::Query(error) => error,
+                    Failure::Duplicates(_) => QueryError::same_labelset(),
+                }
+            })?;
         Ok(sinks.into_iter().flat_map(|sink| sink.0).collect())
     }
 }

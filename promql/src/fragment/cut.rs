@@ -74,7 +74,7 @@ impl Cutter {
             *plan = VectorPlan::Nothing;
             return Ok(());
         }
-        if self.style == Style::Computed && is_apart(plan) {
+        if self.style == Style::Computed && plan.is_apart() {
             let whole = self.take(plan);
             self.cuts.push(Cut { grid, work: Work::Rows(whole) });
             return Ok(());
@@ -134,8 +134,8 @@ impl Cutter {
         use AggregateOp as A;
         let VectorPlan::Aggregate(aggregate) = plan else { return Ok(()) };
         let apart = self.style == Style::Computed
-            && is_apart(&aggregate.input)
-            && aggregate.param.as_ref().is_none_or(needs_no_data);
+            && aggregate.input.is_apart()
+            && aggregate.param.as_ref().is_none_or(ScalarPlan::needs_no_data);
         match aggregate.op {
             A::Sum | A::Avg | A::Count | A::Group | A::Min | A::Max if apart => {
                 if let VectorPlan::Aggregate(aggregate) = self.take(plan) {
@@ -238,51 +238,5 @@ impl Cutter {
         if !self.cuts.iter().any(same) {
             self.cuts.push(wanted);
         }
-    }
-}
-
-/// Whether the series of a plan come from storage, each from one of it alone, and do not meet.
-fn is_apart(plan: &VectorPlan) -> bool {
-    match plan {
-        VectorPlan::Select(_) | VectorPlan::SelectTimes { .. } => true,
-        VectorPlan::Range(call) => {
-            call.params.iter().all(needs_no_data)
-                && match &call.source {
-                    RangeSource::Selector(_) => true,
-                    RangeSource::Subquery(subquery) => is_apart(&subquery.input),
-                }
-        }
-        VectorPlan::Map(call) => {
-            let apart = match &call.op {
-                MapOp::Function { params, .. } => params.iter().all(needs_no_data),
-                MapOp::Scalar { scalar, .. } => needs_no_data(scalar),
-                MapOp::HistogramFunction(_) | MapOp::Timestamp | MapOp::Negate => true,
-            };
-            apart && is_apart(&call.input)
-        }
-        VectorPlan::Relabel(relabel) => is_apart(&relabel.input),
-        VectorPlan::StepInvariant(input) => is_apart(input),
-        VectorPlan::FromScalar(_)
-        | VectorPlan::DateOfTime(_)
-        | VectorPlan::Aggregate(_)
-        | VectorPlan::Binary(_)
-        | VectorPlan::Set(_)
-        | VectorPlan::Histogram(_)
-        | VectorPlan::Absent(_)
-        | VectorPlan::Sort(_)
-        | VectorPlan::Info(_)
-        | VectorPlan::Nothing
-        | VectorPlan::Given(_) => false,
-    }
-}
-
-fn needs_no_data(plan: &ScalarPlan) -> bool {
-    match plan {
-        ScalarPlan::Constant(_) | ScalarPlan::Time => true,
-        ScalarPlan::Binary { lhs, rhs, .. } | ScalarPlan::MinMax { lhs, rhs, .. } => {
-            needs_no_data(lhs) && needs_no_data(rhs)
-        }
-        ScalarPlan::Negate(input) | ScalarPlan::StepInvariant(input) => needs_no_data(input),
-        ScalarPlan::FromVector(_) => false,
     }
 }

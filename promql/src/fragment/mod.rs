@@ -6,14 +6,16 @@
 //! carries them; `docs/format/partial.md` describes them.
 //!
 //! `sum by (job) (rate(x[5m])) / on (job) group_left y` has two fragments: the sums, which come as unfinished groups,
-//! and `y`, whose series come as rows. The division is done where they are merged. Where the parts cannot be told
+//! and `y`, whose series come as rows. The division is done where they are merged. Parts that take the same series are
+//! one fragment ([`bundle`](self::bundle)), so that each place reads them once. Where the parts cannot be told
 //! apart before all is seen (two series, in different places, become one by a change of labels), merging asks for the
 //! samples instead and computes everything itself, so the answer is always that of a single engine.
 //!
-//! A fragment names the query and the number of a cut, not an expression of its own: everybody cuts the same way
+//! A fragment names the query and the number of a bundle of cuts, not an expression of its own: everybody cuts the same way
 //! ([`cut`](self::cut)), and positions in annotations stay those of the query. So the format's version also changes with
 //! the planner.
 
+mod bundle;
 mod cut;
 mod notes;
 mod request;
@@ -26,6 +28,7 @@ pub use request::{Fragment, QueryTimes};
 pub use result::PartialResult;
 pub use wire::WireError;
 
+use self::bundle::{bundles, consumer};
 use self::cut::{Cut, Style, Work, cut};
 use self::result::Part;
 use self::shipped::{Selection, ShippedStorage};
@@ -41,6 +44,8 @@ use crate::storage::Storage;
 pub struct Split {
     request: Fragment,
     cuts: Vec<Cut>,
+    /// Which cuts, by number, make up each fragment.
+    bundles: Vec<Vec<usize>>,
     /// What is left to compute.
     rest: Plan,
 }
@@ -48,13 +53,16 @@ pub struct Split {
 impl Split {
     /// The fragments, each to be evaluated in every place.
     pub fn fragments(&self) -> Vec<Fragment> {
-        (0..self.cuts.len()).map(|number| Fragment { number, ..self.request.clone() }).collect()
+        (0..self.bundles.len()).map(|number| Fragment { number, ..self.request.clone() }).collect()
     }
 }
 
 impl std::fmt::Debug for Split {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Split").field("request", &self.request).field("fragments", &self.cuts.len()).finish()
+        f.debug_struct("Split")
+            .field("request", &self.request)
+            .field("fragments", &self.bundles.len())
+            .finish()
     }
 }
 
@@ -77,7 +85,8 @@ impl Engine {
     fn split_as(&self, request: Fragment) -> Result<Split, QueryError> {
         let (mut rest, grid) = request.plan()?;
         let cuts = cut(&mut rest, grid, request.lookback_ms, request.style)?;
-        Ok(Split { request, cuts, rest })
+        let bundles = bundles(&cuts, &request.settings(self.options()), request.lookback_ms);
+        Ok(Split { request, cuts, bundles, rest })
     }
 
     /// Computes a fragment over the series of one place.
@@ -90,19 +99,25 @@ impl Engine {
         let settings = fragment.settings(self.options());
         let number = fragment.number;
         let split = self.split_as(fragment.clone())?;
-        let Some(Cut { grid, work }) = split.cuts.into_iter().nth(number) else {
+        let Some(bundle) = split.bundles.get(number) else {
             return Err(QueryError::bad_data(format!("the query has no fragment {number}")));
         };
         let tracker = self.tracker(options);
         tracker.check()?;
-        let executor = Executor::new(storage, &settings, &tracker, fragment.lookback_ms);
-        let mut context = Context::of_fragment();
-        let mut body = Writer::default();
-        match compute(&executor, &work, grid, &mut context, &mut body) {
-            Ok(()) => Ok(PartialResult::new(&context, body)),
-            Err(_) if context.unfit => Ok(PartialResult::unfit()),
-            Err(error) => Err(error),
+        let cuts: Vec<&Cut> = bundle.iter().map(|&cut| &split.cuts[cut]).collect();
+        let mut executor = Executor::new(storage, &settings, &tracker, fragment.lookback_ms);
+        executor.share_among(cuts.iter().filter_map(|cut| consumer(cut)).collect());
+        let mut result = PartialResult::whole();
+        for cut in cuts {
+            let mut context = Context::of_fragment();
+            let mut body = Writer::default();
+            match compute(&executor, &cut.work, cut.grid, &mut context, &mut body) {
+                Ok(()) => result.push(&context, &body),
+                Err(_) if context.unfit => return Ok(PartialResult::unfit()),
+                Err(error) => return Err(error),
+            }
         }
+        Ok(result)
     }
 
     /// Makes the answer out of the partial results of all places, for each fragment in order.
@@ -112,8 +127,8 @@ impl Engine {
         parts: &[Vec<PartialResult>],
         options: &QueryOptions,
     ) -> Result<Merged, QueryError> {
-        if parts.len() != split.cuts.len() {
-            let (given, wanted) = (parts.len(), split.cuts.len());
+        if parts.len() != split.bundles.len() {
+            let (given, wanted) = (parts.len(), split.bundles.len());
             return Err(QueryError::internal(format!(
                 "partial results of {given} fragments, not of {wanted}"
             )));
@@ -123,7 +138,17 @@ impl Engine {
         let mut merging = Merging { annotations: Annotations::default(), tracker: &tracker };
         let mut given: Vec<Vec<SeriesRow>> = Vec::new();
         let mut shipped = ShippedStorage::default();
-        for (cut, parts) in split.cuts.iter().zip(parts) {
+        let mut of_cuts: Vec<Vec<Part<'_>>> = split.cuts.iter().map(|_| Vec::new()).collect();
+        for (bundle, results) in split.bundles.iter().zip(parts) {
+            for result in results {
+                let Some(parts) = result.read(bundle.len())? else {
+                    let request = Fragment { style: Style::Samples, ..split.request.clone() };
+                    return Ok(Merged::Again(self.split_as(request)?));
+                };
+                bundle.iter().zip(parts).for_each(|(&cut, part)| of_cuts[cut].push(part));
+            }
+        }
+        for (cut, parts) in split.cuts.iter().zip(of_cuts) {
             tracker.check()?;
             let Some(bodies) = merging.heads(parts)? else {
                 let request = Fragment { style: Style::Samples, ..split.request.clone() };
@@ -149,6 +174,7 @@ impl Engine {
         executor.given = given;
         let context = Context::with(merging.annotations);
         let (grid, is_range) = (split.request.grid(), split.request.is_range());
+        executor.share_scans(&split.rest, grid);
         let (value, annotations) = executor.run(&split.rest, grid, is_range, context)?;
         Ok(Merged::Result(QueryResult { value, annotations, stats: tracker.stats() }))
     }
@@ -187,15 +213,12 @@ struct Merging<'t> {
 }
 
 impl Merging<'_> {
-    /// The contents of one fragment's partial results; `None` if they cannot be merged.
-    fn heads<'b>(&mut self, parts: &'b [PartialResult]) -> Result<Option<Vec<Reader<'b>>>, QueryError> {
+    /// The contents of what all places give for one cut; `None` if they cannot be merged.
+    fn heads<'b>(&mut self, parts: Vec<Part<'b>>) -> Result<Option<Vec<Reader<'b>>>, QueryError> {
         let mut bodies = Vec::with_capacity(parts.len());
         let mut guards: Vec<(bool, Vec<u128>)> = Vec::new();
-        for (at, part) in parts.iter().enumerate() {
-            let Part { unfit, annotations, guards: own, body } = part.read()?;
-            if unfit {
-                return Ok(None);
-            }
+        for (at, part) in parts.into_iter().enumerate() {
+            let Part { annotations, guards: own, body } = part;
             self.annotations.merge(annotations);
             if at == 0 {
                 guards = own.into_iter().map(|guard| (guard.fails, guard.hashes)).collect();

@@ -8,7 +8,7 @@ use crate::exec::{Context, GuardHashes};
 /// The first bytes of a partial result.
 const MAGIC: [u8; 4] = *b"GYPR";
 /// Changes with the format and with the way that plans are cut.
-pub(super) const VERSION: u8 = 1;
+pub(super) const VERSION: u8 = 2;
 
 const WHOLE: u8 = 0;
 const UNFIT: u8 = 1;
@@ -17,10 +17,8 @@ const UNFIT: u8 = 1;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PartialResult(Vec<u8>);
 
-/// A partial result that was looked into.
+/// What a partial result has for one cut.
 pub(super) struct Part<'b> {
-    /// It cannot be merged: the samples are needed.
-    pub unfit: bool,
     pub annotations: Annotations,
     pub guards: Vec<GuardHashes>,
     /// Rows, groups or samples.
@@ -54,12 +52,19 @@ impl PartialResult {
         out
     }
 
+    /// It cannot be merged: the samples are needed.
     pub(super) fn unfit() -> Self {
         Self(Self::begin(UNFIT).0)
     }
 
-    pub(super) fn new(context: &Context, body: Writer) -> Self {
-        let mut out = Self::begin(WHOLE);
+    /// Without any cut yet.
+    pub(super) fn whole() -> Self {
+        Self(Self::begin(WHOLE).0)
+    }
+
+    /// Adds what the next cut gives.
+    pub(super) fn push(&mut self, context: &Context, body: &Writer) {
+        let mut out = Writer(std::mem::take(&mut self.0));
         put_annotations(&mut out, &context.annotations);
         let guards = context.exported.as_deref().unwrap_or_default();
         out.length(guards.len());
@@ -68,11 +73,13 @@ impl PartialResult {
             out.length(guard.hashes.len());
             guard.hashes.iter().for_each(|hash| out.0.extend_from_slice(&hash.to_le_bytes()));
         }
+        out.length(body.0.len());
         out.0.extend_from_slice(&body.0);
-        Self(out.0)
+        self.0 = out.0;
     }
 
-    pub(super) fn read(&self) -> Result<Part<'_>, WireError> {
+    /// What it has for each of so many cuts; `None` if it cannot be merged.
+    pub(super) fn read(&self, cuts: usize) -> Result<Option<Vec<Part<'_>>>, WireError> {
         let mut from = Reader(&self.0);
         from.take(MAGIC.len() + 1)?;
         let unfit = match from.u8()? {
@@ -80,20 +87,22 @@ impl PartialResult {
             UNFIT => true,
             _ => return Err(WireError("is of an unknown kind")),
         };
-        let mut part = Part { unfit, annotations: Annotations::default(), guards: Vec::new(), body: from };
-        if unfit {
-            from.end()?;
-            return Ok(part);
+        let mut parts = Vec::new();
+        for _ in 0..if unfit { 0 } else { cuts } {
+            let annotations = take_annotations(&mut from)?;
+            let mut guards = Vec::new();
+            for _ in 0..from.count(2)? {
+                let fails = from.bool()?;
+                let count = from.count(16)?;
+                let hashes = from.take(16 * count)?.chunks_exact(16);
+                let hashes =
+                    hashes.filter_map(|bytes| bytes.try_into().ok()).map(u128::from_le_bytes).collect();
+                guards.push(GuardHashes { fails, hashes });
+            }
+            let length = from.count(1)?;
+            parts.push(Part { annotations, guards, body: Reader(from.take(length)?) });
         }
-        part.annotations = take_annotations(&mut from)?;
-        for _ in 0..from.count(2)? {
-            let fails = from.bool()?;
-            let count = from.count(16)?;
-            let hashes = from.take(16 * count)?.chunks_exact(16);
-            let hashes = hashes.filter_map(|bytes| bytes.try_into().ok()).map(u128::from_le_bytes).collect();
-            part.guards.push(GuardHashes { fails, hashes });
-        }
-        part.body = from;
-        Ok(part)
+        from.end()?;
+        Ok((!unfit).then_some(parts))
     }
 }

@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 pub use build::{PlanContext, plan};
 pub(crate) use call::depends_on_evaluation_time;
+pub(crate) use selector::has_matchers;
 pub use selector::{RangeSelector, Selector};
 
 use crate::exec::{Counted, Grid};
@@ -92,6 +93,43 @@ pub enum VectorPlan {
     Given(usize),
 }
 
+impl VectorPlan {
+    /// Whether the series of a plan come from storage, each from one of it alone, and do not meet.
+    pub fn is_apart(&self) -> bool {
+        match self {
+            Self::Select(_) | Self::SelectTimes { .. } => true,
+            Self::Range(call) => {
+                call.params.iter().all(ScalarPlan::needs_no_data)
+                    && match &call.source {
+                        RangeSource::Selector(_) => true,
+                        RangeSource::Subquery(subquery) => subquery.input.is_apart(),
+                    }
+            }
+            Self::Map(call) => {
+                let apart = match &call.op {
+                    MapOp::Function { params, .. } => params.iter().all(ScalarPlan::needs_no_data),
+                    MapOp::Scalar { scalar, .. } => scalar.needs_no_data(),
+                    MapOp::HistogramFunction(_) | MapOp::Timestamp | MapOp::Negate => true,
+                };
+                apart && call.input.is_apart()
+            }
+            Self::Relabel(relabel) => relabel.input.is_apart(),
+            Self::StepInvariant(input) => input.is_apart(),
+            Self::FromScalar(_)
+            | Self::DateOfTime(_)
+            | Self::Aggregate(_)
+            | Self::Binary(_)
+            | Self::Set(_)
+            | Self::Histogram(_)
+            | Self::Absent(_)
+            | Self::Sort(_)
+            | Self::Info(_)
+            | Self::Nothing
+            | Self::Given(_) => false,
+        }
+    }
+}
+
 /// Where windows of samples come from.
 #[derive(Clone, Debug)]
 pub enum RangeSource {
@@ -142,6 +180,21 @@ pub struct RangeCall {
     pub params: Vec<ScalarPlan>,
     /// Where annotations point: the first argument.
     pub span: Span,
+}
+
+impl RangeCall {
+    /// Whether another one gives the same values, of stored samples and wherever it stands.
+    pub fn same_values(&self, other: &Self) -> bool {
+        let (RangeSource::Selector(a), RangeSource::Selector(b)) = (&self.source, &other.source) else {
+            return false;
+        };
+        let params = self.params.iter().zip(&other.params);
+        self.func == other.func
+            && a.range_ms == b.range_ms
+            && a.selector.same_samples(&b.selector)
+            && self.params.len() == other.params.len()
+            && params.into_iter().all(|(a, b)| a.same_values(b))
+    }
 }
 
 /// A function of single samples.

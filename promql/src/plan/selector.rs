@@ -38,6 +38,16 @@ pub struct RangeSelector {
 }
 
 impl Selector {
+    /// Whether another one sees the same samples, wherever it stands.
+    pub fn same_samples(&self, other: &Self) -> bool {
+        let key = |selector: &Self| {
+            (selector.offset_ms, selector.at_ms, selector.extended, selector.histogram_stats)
+        };
+        has_matchers(&self.matchers, &other.matchers)
+            && has_matchers(&other.matchers, &self.matchers)
+            && key(self) == key(other)
+    }
+
     /// The time a step looks at, milliseconds.
     #[inline]
     pub fn reference_ms(&self, grid: &Grid, step: usize) -> i64 {
@@ -48,4 +58,9 @@ impl Selector {
     pub fn reference_range_ms(&self, grid: &Grid) -> (i64, i64) {
         (self.reference_ms(grid, 0), self.reference_ms(grid, grid.steps.saturating_sub(1)))
     }
+}
+
+/// Whether matchers have all of some others among them.
+pub(crate) fn has_matchers(all: &[LabelMatcher], some: &[LabelMatcher]) -> bool {
+    some.iter().all(|matcher| all.contains(matcher))
 }

@@ -5,6 +5,8 @@
 //! (parentheses, unary plus, durations as durations), so that a tree prints as Prometheus prints it. Equality
 //! includes the spans.
 
+use smallvec::SmallVec;
+
 use super::duration::DurationValue;
 use super::functions::{Function, ValueType};
 use super::label_name::LabelName;
@@ -186,7 +188,7 @@ pub struct VectorSelector {
     /// Whether a metric name was written before the braces. It is the last of `matchers`.
     pub named: bool,
     /// In the order written; the name, if given before the braces, comes last.
-    pub matchers: Vec<Matcher>,
+    pub matchers: Matchers,
     /// Shift into the past; 0 if there is none.
     pub offset: DurationValue,
     /// The `@` modifier.
@@ -196,6 +198,9 @@ pub struct VectorSelector {
     /// Name, braces and modifiers.
     pub span: Span,
 }
+
+/// The matchers of a selector. Few have more than are kept in place.
+pub type Matchers = SmallVec<[Matcher; 4]>;
 
 /// The time a selector or subquery is pinned to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -272,6 +277,21 @@ impl Expr {
             Self::Matrix(_) | Self::Number(_) | Self::String(_) | Self::Vector(_) => (None, None, &[]),
         };
         first.into_iter().chain(second).chain(rest)
+    }
+}
+
+/// Selects everything, at no place of a query.
+impl Default for VectorSelector {
+    #[inline]
+    fn default() -> Self {
+        Self {
+            named: false,
+            matchers: Matchers::new(),
+            offset: DurationValue::ZERO,
+            at: None,
+            extended: None,
+            span: Span::default(),
+        }
     }
 }
 

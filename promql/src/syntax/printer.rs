@@ -266,7 +266,7 @@ fn is_plain_label(label: &str) -> bool {
 fn write_labels(out: Out<'_>, labels: &[LabelName]) -> fmt::Result {
     out.write_str(" (")?;
     write_separated(out, labels, ", ", |out, label| {
-        let reads_as_label = classify_word(label.as_bytes(), true).is_none_or(TokenKind::is_grouping_label);
+        let reads_as_label = classify_word(label.as_bytes()).is_none_or(TokenKind::is_grouping_label);
         if is_plain_label(label) && reads_as_label {
             out.write_str(label)
         } else {

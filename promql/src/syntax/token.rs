@@ -158,102 +158,93 @@ fn quote_shortened(text: &str) -> String {
     format!("{}...", quote(&text.as_bytes()[..end]))
 }
 
-/// The token kind of a word that is no name: keywords in any case, `inf` and `nan`.
-pub(super) fn classify_word(word: &[u8], has_upper_case: bool) -> Option<TokenKind> {
+/// The words that are no names, in lower case. They are recognised in any case.
+static KEYWORDS: [(&str, TokenKind); 39] = {
     use AggregateOp as Agg;
     use TokenKind::{Aggregate, Keyword as Key, Operator, Preprocessor as Pre};
 
-    // No keyword is longer.
-    const LONGEST: usize = "count_values".len();
-    let mut buffer = [0_u8; LONGEST];
-    let mut lower = word;
-    if has_upper_case {
-        let copy = buffer.get_mut(..word.len())?;
-        copy.copy_from_slice(word);
-        copy.make_ascii_lowercase();
-        lower = copy;
+    [
+        ("and", Operator(BinaryOp::And)),
+        ("atan2", Operator(BinaryOp::Atan2)),
+        ("or", Operator(BinaryOp::Or)),
+        ("unless", Operator(BinaryOp::Unless)),
+        ("avg", Aggregate(Agg::Avg)),
+        ("bottomk", Aggregate(Agg::Bottomk)),
+        ("count", Aggregate(Agg::Count)),
+        ("count_values", Aggregate(Agg::CountValues)),
+        ("group", Aggregate(Agg::Group)),
+        ("limit_ratio", Aggregate(Agg::LimitRatio)),
+        ("limitk", Aggregate(Agg::Limitk)),
+        ("max", Aggregate(Agg::Max)),
+        ("min", Aggregate(Agg::Min)),
+        ("quantile", Aggregate(Agg::Quantile)),
+        ("stddev", Aggregate(Agg::Stddev)),
+        ("stdvar", Aggregate(Agg::Stdvar)),
+        ("sum", Aggregate(Agg::Sum)),
+        ("topk", Aggregate(Agg::Topk)),
+        ("anchored", Key(Keyword::Anchored)),
+        ("bool", Key(Keyword::Bool)),
+        ("by", Key(Keyword::By)),
+        ("fill", Key(Keyword::Fill)),
+        ("fill_left", Key(Keyword::FillLeft)),
+        ("fill_right", Key(Keyword::FillRight)),
+        ("group_left", Key(Keyword::GroupLeft)),
+        ("group_right", Key(Keyword::GroupRight)),
+        ("ignoring", Key(Keyword::Ignoring)),
+        ("offset", Key(Keyword::Offset)),
+        ("on", Key(Keyword::On)),
+        ("smoothed", Key(Keyword::Smoothed)),
+        ("without", Key(Keyword::Without)),
+        ("end", Pre(Preprocessor::End)),
+        ("max_of", Pre(Preprocessor::MaxOf)),
+        ("min_of", Pre(Preprocessor::MinOf)),
+        ("range", Pre(Preprocessor::Range)),
+        ("start", Pre(Preprocessor::Start)),
+        ("step", Pre(Preprocessor::Step)),
+        ("inf", TokenKind::Number),
+        ("nan", TokenKind::Number),
+    ]
+};
+
+/// A number below 128 that differs between any two keywords: a perfect hash, its factors found by trying. `word` has
+/// two bytes at least.
+const fn keyword_place(word: &[u8]) -> usize {
+    // The same for both cases of a letter.
+    const fn folded(byte: u8) -> usize {
+        (byte | 0x20) as usize
     }
-    // By length first: most words are names, and this spares them most comparisons.
-    Some(match lower.len() {
-        2 => match lower {
-            b"or" => Operator(BinaryOp::Or),
-            b"by" => Key(Keyword::By),
-            b"on" => Key(Keyword::On),
-            _ => return None,
-        },
-        3 => match lower {
-            b"and" => Operator(BinaryOp::And),
-            b"sum" => Aggregate(Agg::Sum),
-            b"avg" => Aggregate(Agg::Avg),
-            b"min" => Aggregate(Agg::Min),
-            b"max" => Aggregate(Agg::Max),
-            b"end" => Pre(Preprocessor::End),
-            b"inf" => TokenKind::Number,
-            b"nan" => TokenKind::Number,
-            _ => return None,
-        },
-        4 => match lower {
-            b"topk" => Aggregate(Agg::Topk),
-            b"fill" => Key(Keyword::Fill),
-            b"bool" => Key(Keyword::Bool),
-            b"step" => Pre(Preprocessor::Step),
-            _ => return None,
-        },
-        5 => match lower {
-            b"atan2" => Operator(BinaryOp::Atan2),
-            b"count" => Aggregate(Agg::Count),
-            b"group" => Aggregate(Agg::Group),
-            b"start" => Pre(Preprocessor::Start),
-            b"range" => Pre(Preprocessor::Range),
-            _ => return None,
-        },
-        6 => match lower {
-            b"unless" => Operator(BinaryOp::Unless),
-            b"stddev" => Aggregate(Agg::Stddev),
-            b"stdvar" => Aggregate(Agg::Stdvar),
-            b"limitk" => Aggregate(Agg::Limitk),
-            b"offset" => Key(Keyword::Offset),
-            b"max_of" => Pre(Preprocessor::MaxOf),
-            b"min_of" => Pre(Preprocessor::MinOf),
-            _ => return None,
-        },
-        7 => match lower {
-            b"bottomk" => Aggregate(Agg::Bottomk),
-            b"without" => Key(Keyword::Without),
-            _ => return None,
-        },
-        8 => match lower {
-            b"quantile" => Aggregate(Agg::Quantile),
-            b"smoothed" => Key(Keyword::Smoothed),
-            b"anchored" => Key(Keyword::Anchored),
-            b"ignoring" => Key(Keyword::Ignoring),
-            _ => return None,
-        },
-        9 => match lower {
-            b"fill_left" => Key(Keyword::FillLeft),
-            _ => return None,
-        },
-        10 => match lower {
-            b"group_left" => Key(Keyword::GroupLeft),
-            b"fill_right" => Key(Keyword::FillRight),
-            _ => return None,
-        },
-        11 => match lower {
-            b"limit_ratio" => Aggregate(Agg::LimitRatio),
-            b"group_right" => Key(Keyword::GroupRight),
-            _ => return None,
-        },
-        12 => match lower {
-            b"count_values" => Aggregate(Agg::CountValues),
-            _ => return None,
-        },
-        _ => return None,
-    })
+    let sum =
+        word.len() * 21 + folded(word[0]) * 7 + folded(word[1]) * 43 + folded(word[word.len() - 1]) * 25;
+    sum % 128
+}
+
+/// Which of [`KEYWORDS`] has a place; its length for none.
+static KEYWORD_AT: [u8; 128] = {
+    let mut table = [KEYWORDS.len() as u8; 128];
+    let mut index = 0;
+    while index < KEYWORDS.len() {
+        let place = keyword_place(KEYWORDS[index].0.as_bytes());
+        assert!(table[place] as usize == KEYWORDS.len(), "two keywords share a place");
+        table[place] = index as u8;
+        index += 1;
+    }
+    table
+};
+
+/// The token kind of a word that is no name: keywords in any case, `inf` and `nan`.
+#[inline]
+pub(super) fn classify_word(word: &[u8]) -> Option<TokenKind> {
+    if word.len() < 2 {
+        return None;
+    }
+    let (keyword, kind) = KEYWORDS.get(usize::from(KEYWORD_AT[keyword_place(word)]))?;
+    let keyword = keyword.as_bytes();
+    (word == keyword || word.eq_ignore_ascii_case(keyword)).then_some(*kind)
 }
 
 /// The words allowed in a duration expression.
 pub(super) fn duration_word(word: &str) -> Option<TokenKind> {
-    match classify_word(word.as_bytes(), true)? {
+    match classify_word(word.as_bytes())? {
         kind @ TokenKind::Preprocessor(
             Preprocessor::Step | Preprocessor::Range | Preprocessor::MaxOf | Preprocessor::MinOf,
         ) => Some(kind),

@@ -1,17 +1,19 @@
-//! The naive evaluator's functions of instant vectors, and aggregations.
+//! The naive evaluator's functions of instant vectors.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use gyre_promql::syntax::ast::{AggregateExpr, Call, Expr};
-use gyre_promql::syntax::{AggregateOp, DurationValue, Function};
+use gyre_promql::syntax::ast::{Call, Expr, VectorSelector};
+use gyre_promql::syntax::{DurationValue, Function};
 
-use crate::data::{LabelMap, Series};
+use crate::classic_histograms;
+use crate::data::LabelMap;
 use crate::histogram::Histogram;
 use crate::histogram_functions;
-use crate::naive::{Evaluated, Naive, Sample, Val, Value, absent_labels, clamp, newest, set, unique};
+use crate::naive::{
+    Evaluated, Naive, Sample, Val, Value, absent_labels, clamp, newest, set, unique, unique_of_a_kind,
+};
 use crate::over_time;
-use crate::windows;
 
 /// Buckets of classic histograms.
 type Classic = BTreeMap<LabelMap, Vec<(f64, f64)>>;
@@ -23,14 +25,15 @@ fn text_of(expr: &Expr) -> String {
     }
 }
 
-/// Where the hash of the labels lies between 0 and 1. The hash is over names and values with their lengths before them.
-fn share_of_hashes(labels: &LabelMap) -> f64 {
-    let mut bytes = Vec::new();
-    for text in labels.iter().flat_map(|(name, value)| [name, value]) {
-        bytes.push(u8::try_from(text.len()).expect("labels here are short"));
-        bytes.extend_from_slice(text.as_bytes());
+/// The selector that is all of an expression, or what a range function looks at.
+fn selector_of(expr: &Expr) -> Option<&VectorSelector> {
+    match expr {
+        Expr::Paren(paren) => selector_of(&paren.expr),
+        Expr::Vector(selector) => Some(selector),
+        Expr::Matrix(matrix) => Some(&matrix.selector),
+        Expr::Call(call) => call.args.first().and_then(selector_of),
+        _ => None,
     }
-    xxhash_rust::xxh64::xxh64(&bytes, 0) as f64 / u64::MAX as f64
 }
 
 impl Naive<'_> {
@@ -134,26 +137,8 @@ impl Naive<'_> {
             // No series here says when its counter started.
             F::StartTimestamp => Value::Vector(Vec::new()),
             F::Info => {
-                let infos = self.data.iter().filter(|series| series.labels["__name__"] == "target_info");
-                let mut samples = self.vector(arg(0), time)?;
-                for sample in &mut samples {
-                    let same = |info: &&Series| {
-                        ["job", "instance"].iter().all(|name| {
-                            let get = |labels: &LabelMap| labels.get(*name).cloned().unwrap_or_default();
-                            get(&info.labels) == get(&sample.labels)
-                        })
-                    };
-                    if !sample.labels.contains_key("job") {
-                        continue;
-                    }
-                    let info = infos.clone().filter(same).find(|info| newest(&info.samples, time).is_some());
-                    for (name, value) in info.iter().flat_map(|info| &info.labels) {
-                        if name != "__name__" {
-                            sample.labels.entry(name.clone()).or_insert(value.clone());
-                        }
-                    }
-                }
-                Value::Vector(samples)
+                let wanted = call.args.get(1).and_then(selector_of);
+                Value::Vector(self.with_info(arg(0), wanted, time)?)
             }
             F::SortByLabel | F::SortByLabelDesc => Value::Vector(self.vector(arg(0), time)?),
             F::HistogramCount => self.of_histograms(arg(0), time, |histogram| histogram.count)?,
@@ -171,7 +156,7 @@ impl Naive<'_> {
                 self.quantiles(
                     &classic,
                     &native,
-                    |buckets| over_time::bucket_fraction(lower, upper, buckets),
+                    |buckets| classic_histograms::bucket_fraction(lower, upper, buckets),
                     |histogram| histogram_functions::fraction(lower, upper, histogram),
                 )?
             }
@@ -184,7 +169,7 @@ impl Naive<'_> {
                     let value = self.quantiles(
                         &classic,
                         &native,
-                        |buckets| over_time::bucket_quantile(q, buckets),
+                        |buckets| classic_histograms::bucket_quantile(q, buckets),
                         |histogram| histogram_functions::quantile(q, histogram),
                     )?;
                     let Value::Vector(mut samples) = value else { continue };
@@ -212,7 +197,7 @@ impl Naive<'_> {
                     sample
                 });
                 let relabelled: Vec<Sample> = relabelled.collect();
-                unique(&relabelled)?;
+                unique_of_a_kind(&relabelled)?;
                 Value::Vector(relabelled)
             }
             F::LabelJoin => {
@@ -225,7 +210,7 @@ impl Naive<'_> {
                     sample
                 });
                 let joined: Vec<Sample> = joined.collect();
-                unique(&joined)?;
+                unique_of_a_kind(&joined)?;
                 Value::Vector(joined)
             }
             F::HistogramQuantile => {
@@ -235,7 +220,7 @@ impl Naive<'_> {
                 self.quantiles(
                     &classic,
                     &native,
-                    |buckets| over_time::bucket_quantile(q, buckets),
+                    |buckets| classic_histograms::bucket_quantile(q, buckets),
                     |histogram| histogram_functions::quantile(q, histogram),
                 )?
             }
@@ -255,6 +240,38 @@ impl Naive<'_> {
     }
 
     /// Applies a function to each histogram, drops numbers and the name.
+    /// Adds the labels of `target_info`, or those that `wanted` names; it must satisfy `wanted`, or may be missing if nothing
+    /// at all does.
+    fn with_info(&self, base: &Expr, wanted: Option<&VectorSelector>, time: i64) -> Evaluated<Vec<Sample>> {
+        let reference =
+            selector_of(base).map_or(time, |base| self.pinned(base.at, time) - self.ms(&base.offset));
+        let matches = |labels: &LabelMap| wanted.is_none_or(|wanted| self.satisfies(labels, wanted));
+        let names: Vec<String> = wanted.map_or_else(Vec::new, |wanted| {
+            wanted.matchers.iter().map(|matcher| matcher.name.to_str_lossy().into_owned()).collect()
+        });
+        let mut results = Vec::new();
+        for mut sample in self.vector(base, time)? {
+            let found = self.data.iter().find(|info| {
+                info.labels["__name__"] == "target_info"
+                    && sample.labels.contains_key("job")
+                    && info.labels.get("job") == sample.labels.get("job")
+                    && info.labels.get("instance") == sample.labels.get("instance")
+                    && matches(&info.labels)
+                    && newest(&info.samples, reference).is_some()
+            });
+            if found.is_none() && !matches(&LabelMap::new()) {
+                continue;
+            }
+            for (name, value) in found.iter().flat_map(|info| &info.labels) {
+                if name != "__name__" && (names.is_empty() || names.contains(name)) {
+                    sample.labels.entry(name.clone()).or_insert(value.clone());
+                }
+            }
+            results.push(sample);
+        }
+        Ok(results)
+    }
+
     fn of_histograms(&self, arg: &Expr, time: i64, value: impl Fn(&Histogram) -> f64) -> Evaluated<Value> {
         let samples = self.vector(arg, time)?;
         self.mapped(samples, |sample| match sample {
@@ -307,136 +324,5 @@ impl Naive<'_> {
             results.push(Sample { labels: labels.clone(), value, drop_name: true });
         }
         self.mapped_floats(results, Some)
-    }
-
-    pub fn aggregate(&self, aggregate: &AggregateExpr, time: i64) -> Evaluated<Vec<Sample>> {
-        use AggregateOp as A;
-        let samples = self.vector(&aggregate.expr, time)?;
-        let key = |labels: &LabelMap| -> LabelMap {
-            let listed = |name: &String| aggregate.grouping.iter().any(|label| **label == **name);
-            let kept = labels.iter().filter(|(name, _)| {
-                if aggregate.without { !listed(name) && *name != "__name__" } else { listed(name) }
-            });
-            kept.map(|(name, value)| (name.clone(), value.clone())).collect()
-        };
-        let param = match &aggregate.param {
-            Some(Expr::String(_)) | None => 0.0,
-            Some(param) => self.scalar(param, time)?,
-        };
-        if aggregate.op == A::CountValues {
-            let Some(Expr::String(label)) = &aggregate.param else { return Err("no label".to_owned()) };
-            let label = label.value.to_str_lossy().into_owned();
-            let mut counts: BTreeMap<LabelMap, f64> = BTreeMap::new();
-            for sample in samples {
-                let mut labels = sample.labels.clone();
-                let text = match &sample.value {
-                    Val::Histogram(histogram) => histogram.text(),
-                    Val::Float(f64::INFINITY) => "+Inf".to_owned(),
-                    Val::Float(f64::NEG_INFINITY) => "-Inf".to_owned(),
-                    Val::Float(value) => value.to_string(),
-                };
-                labels.insert(label.clone(), text.clone());
-                let mut group = key(&labels);
-                if !aggregate.without {
-                    group.insert(label.clone(), text);
-                }
-                *counts.entry(group).or_default() += 1.0;
-            }
-            let counted = counts.into_iter().map(|(labels, value)| Sample {
-                labels,
-                value: Val::Float(value),
-                drop_name: false,
-            });
-            return Ok(counted.collect());
-        }
-        // Groups in the order of their first sample.
-        let mut groups: Vec<(LabelMap, Vec<Sample>)> = Vec::new();
-        for sample in samples {
-            let labels = key(&sample.labels);
-            match groups.iter_mut().find(|(known, _)| *known == labels) {
-                Some((_, members)) => members.push(sample),
-                None => groups.push((labels, vec![sample])),
-            }
-        }
-        let mut results = Vec::new();
-        for (labels, mut members) in groups {
-            let all_drop_name = members.iter().any(|sample| sample.drop_name);
-            let size = if param < 1.0 { 0 } else { (param as usize).min(members.len()) };
-            let floats_only =
-                !matches!(aggregate.op, A::Sum | A::Avg | A::Count | A::Group | A::Limitk | A::LimitRatio);
-            let before = members.len();
-            if floats_only {
-                // With nothing to choose, not even histograms are looked at.
-                let looks = size > 0 || !matches!(aggregate.op, A::Topk | A::Bottomk);
-                members.retain(|sample| sample.value.float().is_some());
-                if looks && members.len() < before {
-                    self.notes.add("ignored in aggregation");
-                }
-            }
-            let drop_name = members.iter().any(|sample| sample.drop_name) || (!floats_only && all_drop_name);
-            let values: Vec<f64> = members.iter().filter_map(|sample| sample.value.float()).collect();
-            let value = match aggregate.op {
-                A::Topk | A::Bottomk => {
-                    let sign = if aggregate.op == A::Topk { -1.0 } else { 1.0 };
-                    let key = |sample: &Sample| sample.value.float().unwrap_or_default();
-                    members.sort_by(|a, b| {
-                        let (a, b) = (key(a), key(b));
-                        let order = (sign * a).partial_cmp(&(sign * b));
-                        a.is_nan().cmp(&b.is_nan()).then(order.unwrap_or(std::cmp::Ordering::Equal))
-                    });
-                    results.extend(members.into_iter().take(size));
-                    continue;
-                }
-                A::LimitRatio => {
-                    let ratio = param.clamp(-1.0, 1.0);
-                    results.extend(members.into_iter().filter(|sample| {
-                        let share = share_of_hashes(&sample.labels);
-                        if ratio >= 0.0 { share < ratio } else { share >= 1.0 + ratio }
-                    }));
-                    continue;
-                }
-                A::Limitk => {
-                    results.extend(members.into_iter().take(size));
-                    continue;
-                }
-                A::Count => Val::Float(members.len() as f64),
-                A::Group => Val::Float(1.0),
-                op if members.is_empty() || (values.is_empty() && floats_only) => {
-                    debug_assert!(op != A::Sum);
-                    continue;
-                }
-                A::Sum | A::Avg if values.len() < members.len() => {
-                    let Some(total) = self.sum_histograms(&members, aggregate.op == A::Avg) else { continue };
-                    total.into()
-                }
-                op => Val::Float(over_time::aggregate(op, &values, param)?),
-            };
-            results.push(Sample { labels, value, drop_name });
-        }
-        Ok(results)
-    }
-
-    fn sum_histograms(&self, members: &[Sample], mean: bool) -> Option<Histogram> {
-        let histograms: Vec<&Histogram> = members
-            .iter()
-            .filter_map(|sample| match &sample.value {
-                Val::Histogram(histogram) => Some(&**histogram),
-                Val::Float(_) => None,
-            })
-            .collect();
-        if histograms.len() < members.len() {
-            self.notes.add("mixed aggregation");
-            // How far the histograms were added before decides about these.
-            self.notes.forgives("counter reset collision");
-            self.notes.forgives("mismatched custom buckets");
-            self.notes.forgives("mixed exponential and custom");
-            return None;
-        }
-        let total = windows::sum(&histograms, mean, &self.notes, true);
-        if total.is_none() {
-            self.notes.add("mixed exponential and custom");
-            self.notes.forgives("counter reset collision");
-        }
-        total.map(Histogram::compacted)
     }
 }

@@ -45,14 +45,16 @@ pub fn generate(random: &mut Random) -> Vec<Series> {
         }
     }
     series.push(named(&[("__name__", "one")], counter(random, 3.0)));
-    for (job, value) in [("a", "1"), ("b", "2")] {
+    for (job, value, version) in [("a", "1", "v1"), ("b", "2", "v2")] {
         let samples = gauge(random);
         series.push(named(
-            &[("__name__", "target_info"), ("x", value), ("job", job), ("version", "v1")],
+            &[("__name__", "target_info"), ("x", value), ("job", job), ("version", version)],
             samples,
         ));
     }
-    series.push(named(&[("__name__", "j_total"), ("job", "c")], counter(random, 1.0)));
+    for job in ["a", "b", "c"] {
+        series.push(named(&[("__name__", "j_total"), ("job", job), ("y", "p")], counter(random, 1.0)));
+    }
     series.extend(histogram_data::generate(random));
     series.retain(|series| !series.samples.is_empty());
     series

@@ -1,5 +1,9 @@
 //! Random queries, valid by construction most of the time.
 
+use crate::choices::{
+    AGGREGATIONS, ARITHMETIC, COMPARISONS, DATE_FUNCTIONS, EXTENDED, FLOAT_FUNCTIONS, HISTOGRAM_FUNCTIONS,
+    RANGE_FUNCTIONS,
+};
 use crate::random::Random;
 
 /// Makes queries over the generated data.
@@ -9,78 +13,14 @@ pub struct Generator<'r> {
     pub has_steps: bool,
 }
 
-const RANGE_FUNCTIONS: &[&str] = &[
-    "rate",
-    "increase",
-    "delta",
-    "irate",
-    "idelta",
-    "sum_over_time",
-    "avg_over_time",
-    "count_over_time",
-    "min_over_time",
-    "max_over_time",
-    "last_over_time",
-    "first_over_time",
-    "present_over_time",
-    "stddev_over_time",
-    "stdvar_over_time",
-    "changes",
-    "resets",
-    "deriv",
-    "mad_over_time",
-    "ts_of_min_over_time",
-    "ts_of_max_over_time",
-    "ts_of_first_over_time",
-    "ts_of_last_over_time",
-    "absent_over_time",
-];
-const FLOAT_FUNCTIONS: &[&str] = &[
-    "abs",
-    "ceil",
-    "floor",
-    "exp",
-    "sqrt",
-    "ln",
-    "log2",
-    "log10",
-    "sgn",
-    "deg",
-    "rad",
-    "sort",
-    "sort_desc",
-    "timestamp",
-    "timestamp",
-    "sin",
-    "cos",
-    "tan",
-    "asin",
-    "acos",
-    "atan",
-    "sinh",
-    "cosh",
-    "tanh",
-    "asinh",
-    "acosh",
-    "atanh",
-];
-const DATE_FUNCTIONS: &[&str] =
-    &["minute", "hour", "day_of_week", "day_of_month", "day_of_year", "days_in_month", "month", "year"];
-const HISTOGRAM_FUNCTIONS: &[&str] =
-    &["histogram_count", "histogram_sum", "histogram_avg", "histogram_stddev", "histogram_stdvar"];
-const EXTENDED: &[&str] = &[
-    "rate({} anchored)",
-    "increase({} anchored)",
-    "delta({} anchored)",
-    "changes({} anchored)",
-    "resets({} anchored)",
-    "rate({} smoothed)",
-    "increase({} smoothed)",
-    "delta({} smoothed)",
-];
-const AGGREGATIONS: &[&str] = &["sum", "avg", "min", "max", "count", "group", "stddev", "stdvar"];
-const ARITHMETIC: &[&str] = &["+", "-", "*", "/", "%", "^", "atan2"];
-const COMPARISONS: &[&str] = &["==", "!=", "<", "<=", ">", ">="];
+/// Whether a query takes some series of several with the same values, so that the order of evaluation decides.
+pub fn breaks_ties(query: &str) -> bool {
+    let mut tops = query.split("topk").chain(query.split("bottomk")).skip(1);
+    tops.any(|rest| {
+        let start = rest.find(['1', '2', '3']);
+        start.is_some_and(|start| rest[..start].ends_with('(') && rest[start + 1..].starts_with(','))
+    })
+}
 
 impl Generator<'_> {
     /// An instant vector.
@@ -131,8 +71,13 @@ impl Generator<'_> {
                 call.replace("{}", &format!("{name}[{range}]{modifiers}"))
             }
             20 => match self.random.below(6) {
-                0 => "info(j_total)".to_owned(),
-                1 => format!("info(rate(j_total[{}]))", self.duration()),
+                0 => format!("info(j_total{}{})", self.modifiers(), self.info_labels()),
+                1 => format!(
+                    "info(rate(j_total[{}]{}){})",
+                    self.duration(),
+                    self.modifiers(),
+                    self.info_labels()
+                ),
                 2 => format!("sort_by_label({}, \"x\")", self.vector(inner)),
                 3 => format!("sort_by_label_desc({}, \"y\", \"x\")", self.vector(inner)),
                 4 => format!("start_timestamp({})", self.selector()),
@@ -151,6 +96,20 @@ impl Generator<'_> {
                 }
             }
         }
+    }
+
+    /// The second argument of `info`.
+    fn info_labels(&mut self) -> &'static str {
+        self.random.pick(&[
+            "",
+            "",
+            ", {version=\"v1\"}",
+            ", {version=~\"v1|v2\"}",
+            ", {version!=\"v1\"}",
+            ", {x=\"2\",version=~\".*\"}",
+            ", {version=\"\"}",
+            ", {y=\"p\"}",
+        ])
     }
 
     /// A vector that is likely to have histograms.
@@ -307,7 +266,12 @@ impl Generator<'_> {
             1 => format!("count_values{grouping} (\"v\", {})", self.selector()),
             // Which series are the first depends on the order of evaluation, which is known of selectors only.
             2 => format!("limitk{grouping} ({}, {})", self.random.below(4), self.selector()),
-            // Ties would be decided by the order of evaluation: whole sets only.
+            // Otherwise ties would be decided by the order of evaluation: whole sets only.
+            3 if self.random.one_in(3) => {
+                // Ties fall as the heap has it.
+                let (op, k) = (self.random.pick(&["topk", "bottomk"]), 1 + self.random.below(3));
+                format!("{op}{grouping} ({k}, {})", self.selector())
+            }
             3 => format!("topk{grouping} (100, {vector})"),
             4 => format!("bottomk{grouping} (100, {vector})"),
             _ => format!("{}{grouping} ({vector})", self.random.pick(AGGREGATIONS)),

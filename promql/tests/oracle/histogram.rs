@@ -8,8 +8,6 @@ use gyre_promql::histogram::{
     Buckets, CUSTOM_BUCKETS_SCHEMA, CounterReset, FloatHistogram, exponential_upper_bound,
 };
 
-use crate::over_time::Sum;
-
 pub type Counts = BTreeMap<i32, f64>;
 
 /// A native histogram as plain data. A bucket with count 0 exists.
@@ -144,7 +142,7 @@ impl Histogram {
     }
 
     /// The count of a zero bucket that reaches to `threshold`, or as far beyond as needed not to cut a bucket.
-    fn widened_zero(&self, mut threshold: f64) -> (f64, f64) {
+    pub fn widened_zero(&self, mut threshold: f64) -> (f64, f64) {
         loop {
             let mut zero = self.zero;
             let mut cut = None;
@@ -175,7 +173,7 @@ impl Histogram {
     }
 
     /// Brings the zero buckets of both to one width: that of `self` may grow. The zero count of `other` at that width.
-    fn reconcile_zero(&mut self, other: &Self) -> f64 {
+    pub fn reconcile_zero(&mut self, other: &Self) -> f64 {
         let (mut zero, mut threshold) = (other.zero, other.threshold);
         while threshold != self.threshold {
             if self.threshold > threshold {
@@ -193,7 +191,7 @@ impl Histogram {
         zero
     }
 
-    fn combine_hints(&mut self, other: &Self) -> bool {
+    pub fn combine_hints(&mut self, other: &Self) -> bool {
         use CounterReset as C;
         let (own, others) = (self.hint, other.hint);
         if own == others || own == C::Gauge {
@@ -205,31 +203,6 @@ impl Histogram {
         }
         self.hint = C::Unknown;
         own != C::Unknown && others != C::Unknown
-    }
-
-    /// `self + sign * other`; `None` if one has custom buckets and the other has not.
-    pub fn plus(&self, other: &Self, sign: f64) -> Option<(Self, Added)> {
-        let mut sum = HistogramSum::new(self);
-        let added = sum.prepare(other)?;
-        let aligned = sum.aligned(other, &sum.value);
-        let mut plain = sum.value;
-        if !plain.is_custom() {
-            plain.zero += sign * aligned.zero;
-        }
-        plain.count += sign * other.count;
-        plain.sum += sign * other.sum;
-        for (own, others) in
-            [(&mut plain.positive, &aligned.positive), (&mut plain.negative, &aligned.negative)]
-        {
-            for (&index, &count) in others {
-                let count = sign * count;
-                own.entry(index).and_modify(|total| *total += count).or_insert(count);
-            }
-        }
-        if added.reconciled {
-            plain.positive.retain(|_, count| *count != 0.0);
-        }
-        Some((plain, added))
     }
 
     /// As `count_values` writes it; for counts and bounds that print alike with and without an exponent.
@@ -304,7 +277,7 @@ impl Histogram {
         vanished(&self.positive, &before.positive) || vanished(&self.negative, &before.negative)
     }
 
-    fn with_bounds(&self, bounds: &[f64]) -> Self {
+    pub fn with_bounds(&self, bounds: &[f64]) -> Self {
         let mut mapped = Counts::new();
         for (&index, &count) in &self.positive {
             let upper = self.upper(index);
@@ -358,126 +331,6 @@ fn go(value: f64) -> String {
     }
 }
 
-fn shared_bounds(a: &[f64], b: &[f64]) -> Vec<f64> {
+pub fn shared_bounds(a: &[f64], b: &[f64]) -> Vec<f64> {
     a.iter().copied().filter(|bound| b.contains(bound)).collect()
-}
-
-/// A compensated sum of histograms.
-pub struct HistogramSum {
-    value: Histogram,
-    lost: Histogram,
-    /// Whether there is more than the first.
-    added: bool,
-}
-
-impl HistogramSum {
-    pub fn new(first: &Histogram) -> Self {
-        let lost =
-            Histogram { positive: Counts::new(), negative: Counts::new(), ..first.scaled(|_| 0.0, false) };
-        Self { value: first.clone(), lost, added: false }
-    }
-
-    /// Changes the layout to one that holds `other`, too. `None` if there is none.
-    fn prepare(&mut self, other: &Histogram) -> Option<Added> {
-        if self.value.is_custom() != other.is_custom() {
-            return None;
-        }
-        let collision = self.value.combine_hints(other);
-        let hint = self.value.hint;
-        let mut added = Added { collision, reconciled: false };
-        if self.value.is_custom() {
-            if self.value.bounds != other.bounds {
-                added.reconciled = true;
-                let bounds = shared_bounds(&self.value.bounds, &other.bounds);
-                self.value = self.value.with_bounds(&bounds);
-                self.lost = self.lost.with_bounds(&bounds);
-            }
-        } else {
-            // What was lost of buckets that the zero bucket swallows is swallowed with them.
-            let before = self.value.threshold;
-            self.value.reconcile_zero(other);
-            if self.value.threshold != before {
-                (self.lost.zero, _) = self.lost.widened_zero(self.value.threshold);
-                self.lost.threshold = self.value.threshold;
-                let (own, schema) = (self.value.threshold, self.value.schema);
-                let outside = |index: &i32| exponential_upper_bound(*index - 1, schema) >= own;
-                self.lost.positive.retain(|index, _| outside(index));
-                self.lost.negative.retain(|index, _| outside(index));
-            }
-            if other.schema < self.value.schema {
-                self.value = self.value.at_schema(other.schema);
-                self.lost = self.lost.at_schema(other.schema);
-            }
-        }
-        self.value.hint = hint;
-        Some(added)
-    }
-
-    /// `other` in the layout of `target`, which [`HistogramSum::prepare`] has made to fit.
-    fn aligned(&self, other: &Histogram, target: &Histogram) -> Histogram {
-        if other.is_custom() {
-            return if other.bounds == target.bounds {
-                other.clone()
-            } else {
-                other.with_bounds(&target.bounds)
-            };
-        }
-        let zero = if other.threshold == target.threshold {
-            other.zero
-        } else {
-            other.widened_zero(target.threshold).0
-        };
-        let mut aligned = other.at_schema(target.schema);
-        aligned.zero = zero;
-        let outside = |index: &i32| exponential_upper_bound(*index, target.schema) > target.threshold;
-        aligned.positive.retain(|index, _| outside(index));
-        aligned.negative.retain(|index, _| outside(index));
-        aligned
-    }
-
-    pub fn add(&mut self, other: &Histogram) -> Option<Added> {
-        let added = self.prepare(other)?;
-        let aligned = self.aligned(other, &self.value);
-        let inc = |total: &mut f64, lost: &mut f64, value: f64| {
-            let mut sum = Sum { total: *total, lost: *lost };
-            sum.add(value);
-            (*total, *lost) = (sum.total, sum.lost);
-        };
-        self.added = true;
-        let Self { value, lost, .. } = self;
-        inc(&mut value.zero, &mut lost.zero, aligned.zero);
-        inc(&mut value.count, &mut lost.count, other.count);
-        inc(&mut value.sum, &mut lost.sum, other.sum);
-        let sides = [
-            (&mut value.positive, &mut lost.positive, &aligned.positive),
-            (&mut value.negative, &mut lost.negative, &aligned.negative),
-        ];
-        for (value, lost, others) in sides {
-            for (&index, &count) in others {
-                inc(value.entry(index).or_insert(0.0), lost.entry(index).or_insert(0.0), count);
-            }
-        }
-        Some(added)
-    }
-
-    pub fn divided(&self, divisor: f64) -> Self {
-        Self { value: self.value.divided(divisor), lost: self.lost.divided(divisor), added: self.added }
-    }
-
-    pub fn total(self) -> Histogram {
-        let Self { mut value, lost, added } = self;
-        if !added {
-            // Adding nothing would turn -0 into 0.
-            return value;
-        }
-        value.zero += lost.zero;
-        value.count += lost.count;
-        value.sum += lost.sum;
-        for (value, lost) in [(&mut value.positive, &lost.positive), (&mut value.negative, &lost.negative)] {
-            for (index, lost) in lost {
-                *value.entry(*index).or_insert(0.0) += lost;
-            }
-        }
-        value
-    }
 }

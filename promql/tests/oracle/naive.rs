@@ -6,16 +6,14 @@
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
-use gyre_promql::histogram::CounterReset;
-use gyre_promql::syntax::ast::{AtModifier, Call, Expr, ExtendedRange, VectorSelector};
+use gyre_promql::syntax::ast::{AtModifier, Expr, VectorSelector};
 use gyre_promql::syntax::{
-    DurationExpr, DurationKind, DurationOp, DurationValue, Function, MatchOp, UnaryOp, ValueType,
+    DurationExpr, DurationKind, DurationOp, DurationValue, MatchOp, UnaryOp, ValueType,
 };
 
 use crate::data::{LabelMap, STALE, Series};
 use crate::histogram::Histogram;
 pub use crate::notes::Notes;
-use crate::windows;
 
 /// A number or a histogram.
 #[derive(Clone, Debug)]
@@ -78,9 +76,9 @@ pub struct Naive<'d> {
     pub notes: Notes,
 }
 
-const LOOKBACK_MS: i64 = 300_000;
-const DEFAULT_STEP_MS: i64 = 60_000;
-const SAME_LABELSET: &str = "vector cannot contain metrics with the same labelset";
+pub const LOOKBACK_MS: i64 = 300_000;
+pub const DEFAULT_STEP_MS: i64 = 60_000;
+pub const SAME_LABELSET: &str = "vector cannot contain metrics with the same labelset";
 
 /// Prometheus does not notice a float and a histogram of the same labels and time in the end; what it then gives is not
 /// worth comparing.
@@ -107,7 +105,7 @@ impl Naive<'_> {
 
     /// Fails where a function over a range gives two series the same labels, even if at different times: evaluation
     /// at a single time would not notice.
-    fn check(&self, expr: &Expr, times: &[i64]) -> Evaluated<()> {
+    pub fn check(&self, expr: &Expr, times: &[i64]) -> Evaluated<()> {
         if let Expr::Call(call) = expr
             && call.func.signature().args.contains(&ValueType::Matrix)
         {
@@ -160,7 +158,7 @@ impl Naive<'_> {
         }
     }
 
-    fn pinned(&self, at: Option<AtModifier>, time: i64) -> i64 {
+    pub fn pinned(&self, at: Option<AtModifier>, time: i64) -> i64 {
         match at {
             None => time,
             Some(AtModifier::TimestampMs(time)) => time,
@@ -169,29 +167,31 @@ impl Naive<'_> {
         }
     }
 
-    fn ms(&self, duration: &DurationValue) -> i64 {
+    pub fn ms(&self, duration: &DurationValue) -> i64 {
         match duration {
             DurationValue::FixedNs(ns) => ns / 1_000_000,
             DurationValue::Expr(expr) => (seconds(expr, self.step_ms) * 1e3) as i64,
         }
     }
 
-    fn matching(&self, selector: &VectorSelector) -> impl Iterator<Item = &Series> {
-        let matchers = selector.matchers.clone();
-        self.data.iter().filter(move |series| {
-            matchers.iter().all(|matcher| {
-                let name = matcher.name.to_str_lossy();
-                let value = series.labels.get(&*name).map_or("", String::as_str);
-                let wanted = matcher.value.to_str_lossy();
-                // Patterns here are alternatives of literals, or everything.
-                let in_pattern = || wanted == ".*" || wanted.split('|').any(|wanted| wanted == value);
-                match matcher.op {
-                    MatchOp::Equal => value == wanted,
-                    MatchOp::NotEqual => value != wanted,
-                    MatchOp::Regexp => in_pattern(),
-                    MatchOp::NotRegexp => !in_pattern(),
-                }
-            })
+    pub fn matching<'s>(&'s self, selector: &'s VectorSelector) -> impl Iterator<Item = &'s Series> {
+        self.data.iter().filter(move |series| self.satisfies(&series.labels, selector))
+    }
+
+    /// Whether labels satisfy the matchers of a selector.
+    pub fn satisfies(&self, labels: &LabelMap, selector: &VectorSelector) -> bool {
+        selector.matchers.iter().all(|matcher| {
+            let name = matcher.name.to_str_lossy();
+            let value = labels.get(&*name).map_or("", String::as_str);
+            let wanted = matcher.value.to_str_lossy();
+            // Patterns here are alternatives of literals, or everything.
+            let in_pattern = || wanted == ".*" || wanted.split('|').any(|wanted| wanted == value);
+            match matcher.op {
+                MatchOp::Equal => value == wanted,
+                MatchOp::NotEqual => value != wanted,
+                MatchOp::Regexp => in_pattern(),
+                MatchOp::NotRegexp => !in_pattern(),
+            }
         })
     }
 
@@ -213,113 +213,6 @@ impl Naive<'_> {
             }
         }
         samples
-    }
-
-    /// The windows of a range expression: per series, the samples of each time, and the bounds of each range.
-    fn windows(&self, expr: &Expr, times: &[i64]) -> Evaluated<(Vec<Windows>, i64)> {
-        match expr {
-            Expr::Paren(paren) => self.windows(&paren.expr, times),
-            Expr::Matrix(matrix) => {
-                let range = self.ms(&matrix.range);
-                let ends: Vec<i64> = times
-                    .iter()
-                    .map(|&time| self.pinned(matrix.selector.at, time) - self.ms(&matrix.selector.offset))
-                    .collect();
-                let extended = matrix.selector.extended;
-                let windows = self.matching(&matrix.selector).map(|series| {
-                    let labels = series.labels.clone();
-                    let sample = Sample { labels, value: Val::Float(0.0), drop_name: false };
-                    let window = |&end: &i64| extended_window(&series.samples, end, range, extended);
-                    (sample, ends.iter().map(window).collect())
-                });
-                Ok((windows.collect(), range))
-            }
-            Expr::Subquery(subquery) => {
-                let range = self.ms(&subquery.range);
-                let step = if subquery.step.is_zero() { DEFAULT_STEP_MS } else { self.ms(&subquery.step) };
-                let end_of = |time: i64| self.pinned(subquery.at, time) - self.ms(&subquery.offset);
-                let ends: Vec<i64> = times.iter().map(|&time| end_of(time)).collect();
-                // All multiples of the step inside any window.
-                let first = ends.iter().min().copied().unwrap_or(0) - range;
-                let last = ends.iter().max().copied().unwrap_or(0);
-                let mut inner: Vec<i64> = Vec::new();
-                let mut time = first / step * step - step;
-                while time <= last {
-                    if time > first {
-                        inner.push(time);
-                    }
-                    time += step;
-                }
-                self.check(&subquery.expr, &inner)?;
-                let values = if inner.is_empty() { Vec::new() } else { self.eval(&subquery.expr, &inner)? };
-                let mut all: Vec<(Sample, Vec<(i64, Val)>)> = Vec::new();
-                for (&time, value) in inner.iter().zip(values) {
-                    let Value::Vector(samples) = value else { continue };
-                    for sample in samples {
-                        // Samples of a subquery need not be neighbours, so that hints about them mean nothing.
-                        let point = (time, without_hint(&sample.value));
-                        match all.iter_mut().find(|(known, _)| known.labels == sample.labels) {
-                            Some((_, points)) => points.push(point),
-                            None => all.push((sample, vec![point])),
-                        }
-                    }
-                }
-                let windows = all.into_iter().map(|(sample, points)| {
-                    let windows = ends.iter().map(|&end| window(&points, end, range)).collect();
-                    (sample, windows)
-                });
-                Ok((windows.collect(), range))
-            }
-            _ => Err("not a range".to_owned()),
-        }
-    }
-
-    fn range_call(&self, call: &Call, times: &[i64]) -> Evaluated<Vec<Value>> {
-        let at = call.args.iter().position(|arg| arg.value_type() == ValueType::Matrix).unwrap_or(0);
-        let (series, range) = self.windows(&call.args[at], times)?;
-        let mut results: Vec<Vec<Sample>> = vec![Vec::new(); times.len()];
-        let keeps_name = matches!(call.func, Function::LastOverTime | Function::FirstOverTime);
-        let mut seen: BTreeSet<LabelMap> = BTreeSet::new();
-        for (mut sample, windows) in series {
-            if !keeps_name {
-                sample.drop_name = true;
-                if !self.delayed_name_removal {
-                    sample.labels = nameless(&sample.labels);
-                }
-            }
-            let mut any = false;
-            for (step, window) in windows.iter().enumerate() {
-                if window.samples.is_empty() {
-                    continue;
-                }
-                let mut params = Vec::new();
-                for (i, arg) in call.args.iter().enumerate() {
-                    if i != at {
-                        params.push(self.scalar(arg, times[step])?);
-                    }
-                }
-                let value = windows::value(call.func, window, range, times[step], &params, &self.notes)?;
-                if let Some(value) = value {
-                    any = true;
-                    results[step].push(Sample { value, ..sample.clone() });
-                }
-            }
-            if any && !self.delayed_name_removal && call.func != Function::AbsentOverTime {
-                // Series with the same labels are an error even if they never meet.
-                if !seen.insert(sample.labels.clone()) {
-                    return Err(SAME_LABELSET.to_owned());
-                }
-            }
-        }
-        if call.func == Function::AbsentOverTime {
-            let labels = absent_labels(&call.args[0]);
-            let absent = |samples: &Vec<Sample>| {
-                let sample = Sample { labels: labels.clone(), value: Val::Float(1.0), drop_name: true };
-                Value::Vector(if samples.is_empty() { vec![sample] } else { Vec::new() })
-            };
-            return Ok(results.iter().map(absent).collect());
-        }
-        Ok(results.into_iter().map(Value::Vector).collect())
     }
 
     /// Applies a function to each value and drops the name.
@@ -346,15 +239,6 @@ impl Naive<'_> {
     }
 }
 
-fn without_hint(value: &Val) -> Val {
-    match value {
-        Val::Histogram(histogram) if histogram.hint != CounterReset::Gauge => {
-            Histogram { hint: CounterReset::Unknown, ..(**histogram).clone() }.into()
-        }
-        other => other.clone(),
-    }
-}
-
 fn negated(value: &Val) -> Val {
     match value {
         Val::Float(value) => Val::Float(-value),
@@ -362,45 +246,10 @@ fn negated(value: &Val) -> Val {
     }
 }
 
-/// A series without value, and its windows.
-type Windows = (Sample, Vec<Window>);
-
-/// Samples of a window, and its bounds.
-pub struct Window {
-    pub samples: Vec<(i64, Val)>,
-    pub start: i64,
-    pub end: i64,
-    pub extended: Option<ExtendedRange>,
-}
-
-/// The floats of a window.
-pub struct FloatWindow {
-    pub samples: Vec<(i64, f64)>,
-    pub start: i64,
-    pub end: i64,
-}
-
 /// The sample that is current at a time.
 pub fn newest(samples: &[(i64, Val)], reference: i64) -> Option<&(i64, Val)> {
     let newest = samples.iter().rfind(|(time, _)| *time <= reference);
     newest.filter(|(time, value)| *time > reference - LOOKBACK_MS && !value.is_stale())
-}
-
-fn window(samples: &[(i64, Val)], end: i64, range: i64) -> Window {
-    let inside =
-        samples.iter().filter(|(time, value)| *time > end - range && *time <= end && !value.is_stale());
-    Window { samples: inside.cloned().collect(), start: end - range, end, extended: None }
-}
-
-/// With samples from before, and behind, as `anchored` and `smoothed` want them.
-fn extended_window(samples: &[(i64, Val)], end: i64, range: i64, extended: Option<ExtendedRange>) -> Window {
-    let (before, behind) = match extended {
-        None => (0, 0),
-        Some(ExtendedRange::Anchored) => (LOOKBACK_MS, 0),
-        Some(ExtendedRange::Smoothed) => (LOOKBACK_MS, LOOKBACK_MS),
-    };
-    let wide = window(samples, end + behind, range + before + behind);
-    Window { samples: wide.samples, start: end - range, end, extended }
 }
 
 /// Seconds of a duration expression.
@@ -447,7 +296,7 @@ pub fn unique(samples: &[Sample]) -> Evaluated<()> {
 }
 
 /// As [`unique`], but labels that a float and a histogram share are another failure.
-fn unique_of_a_kind(samples: &[Sample]) -> Evaluated<()> {
+pub fn unique_of_a_kind(samples: &[Sample]) -> Evaluated<()> {
     for floats in [true, false] {
         let of_kind = samples.iter().filter(|sample| sample.value.float().is_some() == floats);
         unique(&of_kind.cloned().collect::<Vec<_>>())?;

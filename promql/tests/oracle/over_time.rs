@@ -3,7 +3,8 @@
 use gyre_promql::syntax::ast::ExtendedRange;
 use gyre_promql::syntax::{AggregateOp, Function};
 
-use crate::naive::{FloatWindow, Window};
+use crate::dates::date;
+use crate::ranges::{FloatWindow, Window};
 
 /// Neumaier's sum, with the compensation dropped when the sum overflows.
 #[derive(Default)]
@@ -286,126 +287,6 @@ pub fn float_function(func: Function) -> Option<fn(f64) -> f64> {
         },
         _ => return None,
     })
-}
-
-/// The quantile of a classic histogram.
-pub fn bucket_quantile(q: f64, mut buckets: Vec<(f64, f64)>) -> f64 {
-    if q.is_nan() {
-        return f64::NAN;
-    }
-    if !(0.0..=1.0).contains(&q) {
-        return if q < 0.0 { f64::NEG_INFINITY } else { f64::INFINITY };
-    }
-    buckets.sort_by(|a, b| a.0.total_cmp(&b.0));
-    if buckets.last().is_none_or(|(bound, _)| *bound != f64::INFINITY) || buckets.len() < 2 {
-        return f64::NAN;
-    }
-    raise(&mut buckets);
-    let last = buckets.len() - 1;
-    let total = buckets[last].1;
-    if total == 0.0 {
-        return f64::NAN;
-    }
-    let rank = q * total;
-    let at = buckets[..last].iter().position(|(_, count)| *count >= rank).unwrap_or(last);
-    if at == last {
-        return buckets[last - 1].0;
-    }
-    if at == 0 && buckets[0].0 <= 0.0 {
-        return buckets[0].0;
-    }
-    let (low, below) = if at == 0 { (0.0, 0.0) } else { buckets[at - 1] };
-    let (high, upto) = buckets[at];
-    low + (high - low) * ((rank - below) / (upto - below))
-}
-
-/// The share of a classic histogram's observations between two values.
-pub fn bucket_fraction(lower: f64, upper: f64, mut buckets: Vec<(f64, f64)>) -> f64 {
-    buckets.sort_by(|a, b| a.0.total_cmp(&b.0));
-    if buckets.last().is_none_or(|(bound, _)| *bound != f64::INFINITY) {
-        return f64::NAN;
-    }
-    let total = buckets[buckets.len() - 1].1;
-    if total == 0.0 || lower.is_nan() || upper.is_nan() {
-        return f64::NAN;
-    }
-    if lower >= upper {
-        return 0.0;
-    }
-    let rank_of = |value: f64| {
-        let mut below = 0.0;
-        let mut low = if buckets[0].0 > 0.0 { 0.0 } else { f64::NEG_INFINITY };
-        for &(high, upto) in &buckets {
-            if low >= value {
-                return below;
-            }
-            if value < high {
-                return if low == f64::NEG_INFINITY {
-                    upto
-                } else {
-                    below + (upto - below) * (value - low) / (high - low)
-                };
-            }
-            below = upto;
-            low = high;
-        }
-        total
-    };
-    (rank_of(upper).min(total) - rank_of(lower).min(total)) / total
-}
-
-/// Makes counts rise from bucket to bucket.
-fn raise(buckets: &mut [(f64, f64)]) {
-    for i in 1..buckets.len() {
-        let (before, now) = (buckets[i - 1].1, buckets[i].1);
-        let same = (before - now).abs() / (before.abs() + now.abs()) < 1e-12;
-        if now < before || (now != before && same) {
-            buckets[i].1 = before;
-        }
-    }
-}
-
-/// A day, in the numbers the functions give.
-struct Date {
-    year: f64,
-    month: f64,
-    day: f64,
-    weekday: f64,
-    day_of_year: f64,
-    days_in_month: f64,
-}
-
-/// The day of a number of seconds since 1970: years and months are counted off one by one.
-fn date(seconds: f64) -> Date {
-    let mut left = (seconds as i64).div_euclid(86_400);
-    let weekday = (left + 4).rem_euclid(7);
-    let is_leap = |year: i64| (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
-    let length = |year: i64| if is_leap(year) { 366 } else { 365 };
-    let mut year = 1970;
-    while left < 0 {
-        year -= 1;
-        left += length(year);
-    }
-    while left >= length(year) {
-        left -= length(year);
-        year += 1;
-    }
-    let day_of_year = left + 1;
-    let february = if is_leap(year) { 29 } else { 28 };
-    let months = [31, february, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
-    let mut month = 0;
-    while left >= months[month] {
-        left -= months[month];
-        month += 1;
-    }
-    Date {
-        year: year as f64,
-        month: (month + 1) as f64,
-        day: (left + 1) as f64,
-        weekday: weekday as f64,
-        day_of_year: day_of_year as f64,
-        days_in_month: months[month] as f64,
-    }
 }
 
 /// A function of an `anchored` or `smoothed` range of floats.

@@ -5,9 +5,11 @@ use std::rc::Rc;
 use gyre_promql::histogram::CounterReset;
 use gyre_promql::syntax::Function;
 
-use crate::histogram::{Histogram, HistogramSum};
-use crate::naive::{Evaluated, FloatWindow, Notes, Val, Window};
+use crate::histogram::Histogram;
+use crate::histogram_sum::HistogramSum;
+use crate::naive::{Evaluated, Notes, Val};
 use crate::over_time;
+use crate::ranges::{FloatWindow, Window};
 
 type Point<'w> = &'w (i64, Val);
 

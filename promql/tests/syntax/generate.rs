@@ -1,7 +1,7 @@
 //! Well-typed random expressions, built from a string of bytes so that a failing case shrinks with its bytes.
 
 use gyre_promql::syntax::ast::{
-    AggregateExpr, AtModifier, BinaryExpr, Call, Cardinality, Expr, ExtendedRange, MatrixSelector,
+    AggregateExpr, AtModifier, BinaryExpr, Call, Cardinality, Expr, ExtendedRange, Matchers, MatrixSelector,
     NumberLiteral, ParenExpr, StringLiteral, SubqueryExpr, UnaryExpr, VectorMatching, VectorSelector,
 };
 use gyre_promql::syntax::{
@@ -162,7 +162,7 @@ fn label_list(choices: &mut Choices<'_>) -> Vec<LabelName> {
 
 fn selector(choices: &mut Choices<'_>) -> VectorSelector {
     let name = if choices.below(4) == 3 { "" } else { choices.pick(&NAMES) };
-    let mut matchers = Vec::new();
+    let mut matchers = Matchers::new();
     if name.is_empty() {
         // At least one matcher must not match the empty text.
         let name = choices.pick(&[METRIC_NAME_LABEL, "job", "a.b"]);
@@ -318,7 +318,7 @@ fn call(choices: &mut Choices<'_>, wanted: ValueType, depth: u32) -> Expr {
         let matcher = Matcher { op: MatchOp::Regexp, name: "k8s.cluster".into(), value: ".*".into() };
         *labels = Expr::Vector(Box::new(VectorSelector {
             named: false,
-            matchers: vec![matcher],
+            matchers: [matcher].into_iter().collect(),
             offset: DurationValue::ZERO,
             at: None,
             extended: None,

@@ -149,3 +149,136 @@ fn counter_reset(hint: i32) -> CounterReset {
         _ => CounterReset::Unknown,
     }
 }
+
+/// Appends the `Histogram` message of a histogram, which [`decode`] reads back.
+pub fn encode(t_ms: i64, histogram: &Histogram, out: &mut Vec<u8>) {
+    let Histogram { kind, positive, negative, .. } = histogram;
+    let put_count = |out: &mut Vec<u8>, integer: u32, float: u32, word: u64| match kind {
+        Kind::Integer => put_varint_field(out, integer, word),
+        Kind::Float => put_fixed_field(out, float, word),
+    };
+    put_count(out, 1, 2, histogram.count);
+    put_fixed_field(out, 3, histogram.sum);
+    put_varint_field(out, 4, zigzag(i64::from(histogram.schema)));
+    put_fixed_field(out, 5, histogram.zero_threshold.to_bits());
+    put_count(out, 6, 7, histogram.zero_count);
+    for (side, fields) in [(negative, [8, 9, 10]), (positive, [11, 12, 13])] {
+        put_side(out, side, *kind, fields);
+    }
+    let hint = match histogram.counter_reset {
+        CounterReset::Unknown => 0,
+        CounterReset::Reset => 1,
+        CounterReset::NotReset => 2,
+        CounterReset::Gauge => 3,
+    };
+    put_varint_field(out, 14, hint);
+    put_varint_field(out, 15, t_ms as u64);
+    put_packed(out, 16, &histogram.bounds, |packed, bound| packed.extend(bound.to_bits().to_le_bytes()));
+}
+
+fn put_side(out: &mut Vec<u8>, side: &Side, kind: Kind, [spans, deltas, counts]: [u32; 3]) {
+    for span in &side.spans {
+        let mut message = Vec::new();
+        put_varint_field(&mut message, 1, zigzag(i64::from(span.offset)));
+        put_varint_field(&mut message, 2, u64::from(span.length));
+        put_bytes_field(out, spans, &message);
+    }
+    match kind {
+        Kind::Float => {
+            put_packed(out, counts, &side.counts, |packed, count| packed.extend(count.to_le_bytes()))
+        }
+        Kind::Integer => {
+            let mut left = 0u64;
+            put_packed(out, deltas, &side.counts, |packed, count| {
+                put_varint(packed, zigzag(count.wrapping_sub(left) as i64));
+                left = *count;
+            });
+        }
+    }
+}
+
+fn put_packed<T>(out: &mut Vec<u8>, field: u32, values: &[T], mut put: impl FnMut(&mut Vec<u8>, &T)) {
+    if values.is_empty() {
+        return;
+    }
+    let mut packed = Vec::new();
+    values.iter().for_each(|value| put(&mut packed, value));
+    put_bytes_field(out, field, &packed);
+}
+
+fn put_bytes_field(out: &mut Vec<u8>, field: u32, bytes: &[u8]) {
+    put_varint(out, u64::from(field << 3 | WireType::Len.number()));
+    put_varint(out, bytes.len() as u64);
+    out.extend_from_slice(bytes);
+}
+
+fn put_varint_field(out: &mut Vec<u8>, field: u32, value: u64) {
+    put_varint(out, u64::from(field << 3 | WireType::Varint.number()));
+    put_varint(out, value);
+}
+
+fn put_fixed_field(out: &mut Vec<u8>, field: u32, word: u64) {
+    put_varint(out, u64::from(field << 3 | WireType::Fixed64.number()));
+    out.extend_from_slice(&word.to_le_bytes());
+}
+
+fn put_varint(out: &mut Vec<u8>, mut value: u64) {
+    while value >= 0x80 {
+        out.push(value as u8 | 0x80);
+        value >>= 7;
+    }
+    out.push(value as u8);
+}
+
+fn zigzag(value: i64) -> u64 {
+    (value << 1 ^ value >> 63) as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn side() -> impl Strategy<Value = Side> {
+        let span = (any::<i32>(), any::<u32>()).prop_map(|(offset, length)| Span { offset, length });
+        (vec(span, 0..4), vec(any::<u64>(), 0..6)).prop_map(|(spans, counts)| Side { spans, counts })
+    }
+
+    fn histogram() -> impl Strategy<Value = Histogram> {
+        let kind = prop_oneof![Just(Kind::Integer), Just(Kind::Float)];
+        let hint = prop_oneof![
+            Just(CounterReset::Unknown),
+            Just(CounterReset::Reset),
+            Just(CounterReset::NotReset),
+            Just(CounterReset::Gauge)
+        ];
+        let words = (any::<u64>(), any::<u64>(), any::<u64>());
+        // Not NaN, which equals nothing.
+        let bounds = vec(-1e300..1e300, 0..4);
+        (kind, hint, any::<i32>(), 0.0..1.0, words, side(), side(), bounds).prop_map(
+            |(kind, counter_reset, schema, zero_threshold, words, positive, negative, bounds)| Histogram {
+                kind,
+                counter_reset,
+                schema,
+                zero_threshold,
+                zero_count: words.0,
+                count: words.1,
+                sum: words.2,
+                positive,
+                negative,
+                bounds: bounds.into(),
+            },
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn a_histogram_comes_back_from_its_message(t_ms: i64, histogram in histogram()) {
+            let mut message = Vec::new();
+            encode(t_ms, &histogram, &mut message);
+            prop_assert_eq!(decode(&message).unwrap(), (t_ms, histogram));
+        }
+    }
+}

@@ -2,13 +2,14 @@
 //!
 //! - [`headers`](self): content type and encoding, or 415.
 //! - `body`: receives, bounded in bytes and time; [`inflight`] bounds all requests together.
-//! - [`snappy`], [`wire`], [`decode`]: from bytes to a [`WriteBatch`], in buffers of a [`pool`].
+//! - [`snappy`], [`wire`], [`decode`]: from bytes to a [`WriteBatch`] (`batch`), in buffers of a [`pool`].
 //! - [`histogram`]: one native histogram, where it is stored. `schema`: what is only validated while scanning.
 //! - `metadata`: limits on metric metadata.
 //!
 //! Status codes are Cortex's, because senders act on them: 4xx is never retried, so a request of which some samples
 //! are refused stores the others and answers 400 with the first reason; 5xx is retried until it succeeds.
 
+mod batch;
 mod body;
 pub mod decode;
 mod headers;
@@ -16,6 +17,7 @@ pub mod histogram;
 pub mod inflight;
 mod metadata;
 pub mod pool;
+mod rebuild;
 mod schema;
 pub mod snappy;
 pub mod wire;
@@ -31,6 +33,7 @@ use self::snappy::SnappyError;
 use super::response::text_error;
 use super::state::Api;
 use crate::node::WriteError;
+use crate::node::handle::Starting;
 use crate::tenant::registry::{RateLimited, Tenant, TenantError};
 
 /// What a refused write is told.
@@ -80,6 +83,12 @@ impl From<TenantError> for Refusal {
     }
 }
 
+impl From<Starting> for Refusal {
+    fn from(error: Starting) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, error)
+    }
+}
+
 impl From<RateLimited> for Refusal {
     fn from(error: RateLimited) -> Self {
         Self::new(StatusCode::TOO_MANY_REQUESTS, error)
@@ -109,9 +118,7 @@ async fn try_push(request: &HttpRequest, payload: web::Payload, api: &Api) -> Re
     let Some(tenant_id) = api.tenant_id(request) else {
         return Err(Refusal::new(StatusCode::UNAUTHORIZED, "no org id"));
     };
-    if api.is_draining() {
-        return Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "this node is shutting down"));
-    }
+    let node = api.node.get()?;
     let header = |name: HeaderName| match request.headers().get(name) {
         Some(value) => value.to_str().unwrap_or("an unreadable"),
         None => "",
@@ -125,8 +132,8 @@ async fn try_push(request: &HttpRequest, payload: web::Payload, api: &Api) -> Re
     count_incoming(&tenant, &batch);
     let samples = (batch.samples.len() + batch.histograms.len()) as u64;
     let metadata = batch.metadata.len() as u64;
-    if let Err(error) = tenant.admit(samples, metadata, api.node.monotonic_ns()) {
-        tenant.counters.discard_samples("rate_limited", samples);
+    if let Err(error) = tenant.admit(samples, metadata, node.monotonic_ns()) {
+        tenant.counters.discard_samples("rate_limited".into(), samples);
         tenant.counters.discard_metadata("rate_limited", metadata);
         return Err(error.into());
     }
@@ -136,13 +143,13 @@ async fn try_push(request: &HttpRequest, payload: web::Payload, api: &Api) -> Re
         tenant.counters.discard_metadata(reason, *count);
     }
     tenant.counters.received_metadata.inc_by(batch.metadata.len() as u64);
-    let outcome = api.node.write(&tenant.id, batch).await?;
+    let outcome = node.write(&tenant.id, batch).await?;
     let histograms = outcome.accepted_histograms;
     tenant.counters.received_samples.inc_by(outcome.accepted_samples - histograms);
     tenant.counters.received_histograms.inc_by(histograms);
     tenant.counters.reduced_histograms.inc_by(outcome.reduced_histograms);
-    for (reason, count) in &outcome.refused {
-        tenant.counters.discard_samples(reason, *count);
+    for (reason, count) in outcome.refused {
+        tenant.counters.discard_samples(reason, count);
     }
     for (reason, count) in &outcome.refused_metadata {
         tenant.counters.discard_metadata(reason, *count);

@@ -6,6 +6,7 @@ use actix_web::http::StatusCode;
 use super::json::envelope;
 use crate::api::response::{self, text_error};
 use crate::node::QueryError;
+use crate::node::handle::Starting;
 
 /// Why a request to the query API has no answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -42,6 +43,9 @@ pub enum ApiError {
         /// Bytes allowed.
         max: usize,
     },
+    /// The node is not there yet.
+    #[error(transparent)]
+    Starting(#[from] Starting),
     /// The node could not answer.
     #[error(transparent)]
     Query(#[from] QueryError),
@@ -59,13 +63,14 @@ impl ApiError {
             Self::InvalidParameter { .. } | Self::BadData(_) => ("bad_data", 400),
             Self::FormTooLarge { .. } => ("bad_data", 413),
             Self::FormSlow => ("bad_data", 408),
-            Self::TooMuchToSend { .. } => ("unavailable", 503),
+            Self::TooMuchToSend { .. } | Self::Starting(_) => ("unavailable", 503),
             Self::Query(error) => match error {
                 QueryError::Parse(_) | QueryError::BadData(_) => ("bad_data", 400),
                 QueryError::Execution(_) => ("execution", 422),
                 QueryError::Timeout(_) => ("timeout", 503),
                 QueryError::Canceled(_) => ("canceled", 499),
                 QueryError::Internal(_) => ("internal", 500),
+                QueryError::Unavailable(_) => ("unavailable", 503),
                 QueryError::TooManyRequests(_) => ("too_many_requests", 429),
             },
         }
@@ -76,8 +81,10 @@ impl ApiError {
         let (kind, status) = self.kind();
         let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         match self {
-            // Refused before the API is reached, in plain text, as Cortex's middleware does.
-            Self::NoTenant | Self::InvalidTenant(_) => text_error(status, &self.to_string()),
+            // Refused before the API is reached, in plain text, as Cortex's middleware and Prometheus's readiness do.
+            Self::NoTenant | Self::InvalidTenant(_) | Self::Starting(_) => {
+                text_error(status, &self.to_string())
+            }
             _ => response::json(status, envelope::error(kind, &self.to_string())),
         }
     }

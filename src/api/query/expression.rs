@@ -12,7 +12,7 @@ use super::params::step::{check_resolution, parse_duration_param_ns, parse_step_
 use super::params::time::{parse_optional_time_ms, parse_time_ms};
 use super::{respond, tenant_of};
 use crate::api::state::Api;
-use crate::node::{Answer, Evaluated, QueryError, QueryOptions, QueryRequest, QueryTimes, TRUNCATED};
+use crate::node::{Answer, Evaluated, QueryError, QueryOptions, QueryRequest, QueryTimes, cut};
 
 /// `query`
 pub(in crate::api) async fn instant(
@@ -47,12 +47,14 @@ async fn answer(
     let times = parse_times(&form, api)?;
     let options = parse_options(&form, api)?;
     let query = QueryRequest { expr: form.get("query").to_owned(), times, options };
-    let mut answer = api.node.query(&tenant, query).await.map_err(|error| match error {
+    let mut answer = api.node.get()?.query(&tenant, query).await.map_err(|error| match error {
         QueryError::Parse(problem) => ApiError::parameter("query", problem),
         other => other.into(),
     })?;
-    if limit.is_some_and(|limit| truncate(&mut answer.value.value, limit)) {
-        answer.warnings.push(TRUNCATED.to_owned());
+    match &mut answer.value.value {
+        Value::Vector(samples) => cut(samples, limit, &mut answer.warnings),
+        Value::Matrix(series) => cut(series, limit, &mut answer.warnings),
+        Value::Scalar { .. } | Value::String { .. } => {}
     }
     answer.warnings.extend(stats_warning(form.get("stats")));
     let mut behind = Vec::new();
@@ -66,7 +68,7 @@ async fn answer(
 }
 
 fn parse_instant(form: &Form, api: &Api) -> Result<QueryTimes, ApiError> {
-    let time_ms = parse_optional_time_ms("time", form.get("time"), api.node.now_ms())
+    let time_ms = parse_optional_time_ms("time", form.get("time"), api.node.get()?.now_ms())
         .map_err(|problem| ApiError::parameter("time", problem))?;
     Ok(QueryTimes::Instant { time_ms })
 }
@@ -103,24 +105,6 @@ fn parse_options(form: &Form, api: &Api) -> Result<QueryOptions, ApiError> {
         }
     };
     Ok(QueryOptions { timeout_ms, lookback_ms, count_samples: !form.get("stats").is_empty() })
-}
-
-/// Cuts a value to so many series; true if there were more.
-fn truncate(value: &mut Value, limit: usize) -> bool {
-    let length = match value {
-        Value::Vector(samples) => {
-            let length = samples.len();
-            samples.truncate(limit);
-            length
-        }
-        Value::Matrix(series) => {
-            let length = series.len();
-            series.truncate(limit);
-            length
-        }
-        Value::Scalar { .. } | Value::String { .. } => 0,
-    };
-    length > limit
 }
 
 fn stats_warning(stats: &str) -> Option<String> {

@@ -23,7 +23,7 @@ pub(in crate::api) async fn names(
         let tenant = tenant_of(&api, &request)?;
         let form = Form::read(&request, payload).await?;
         let selection = selection(&form)?;
-        Ok(api.node.label_names(&tenant, selection).await?)
+        Ok(api.node.get()?.label_names(&tenant, selection).await?)
     };
     respond_strings(answer.await)
 }
@@ -43,7 +43,7 @@ pub(in crate::api) async fn values(
         }
         let form = Form::read(&request, payload).await?;
         let selection = selection(&form)?;
-        Ok(api.node.label_values(&tenant, &name, selection).await?)
+        Ok(api.node.get()?.label_values(&tenant, &name, selection).await?)
     };
     respond_strings(answer.await)
 }

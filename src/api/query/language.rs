@@ -42,10 +42,15 @@ pub(in crate::api) async fn parse(
     }))
 }
 
-async fn parsed(request: &HttpRequest, payload: web::Payload, api: &Api) -> Result<Expr, ApiError> {
+/// The parameters. Nothing is asked of a tenant's data, but whoever asks must be one.
+async fn form_of(request: &HttpRequest, payload: web::Payload, api: &Api) -> Result<Form, ApiError> {
     tenant_of(api, request)?;
-    let form = Form::read(request, payload).await?;
-    parse_expr(form.get("query"), api.node.parser_options())
+    Form::read(request, payload).await
+}
+
+async fn parsed(request: &HttpRequest, payload: web::Payload, api: &Api) -> Result<Expr, ApiError> {
+    let form = form_of(request, payload, api).await?;
+    parse_expr(form.get("query"), api.node.get()?.parser_options())
         .map_err(|error| ApiError::parameter("query", error))
 }
 
@@ -65,8 +70,7 @@ pub(in crate::api) async fn exemplars(
 
 /// Checks the parameters of `query_exemplars`; true if the expression reads any series.
 async fn selects_series(request: &HttpRequest, payload: web::Payload, api: &Api) -> Result<bool, ApiError> {
-    tenant_of(api, request)?;
-    let form = Form::read(request, payload).await?;
+    let form = form_of(request, payload, api).await?;
     let time = |name: &'static str, default_ms: i64| {
         parse_optional_time_ms(name, form.get(name), default_ms)
             .map_err(|problem| ApiError::parameter(name, problem))
@@ -75,7 +79,7 @@ async fn selects_series(request: &HttpRequest, payload: web::Payload, api: &Api)
     if time("end", MAX_TIME_MS)? < start_ms {
         return Err(ApiError::BadData("end timestamp must not be before start timestamp".to_owned()));
     }
-    let expr = parse_expr(form.get("query"), api.node.parser_options())
+    let expr = parse_expr(form.get("query"), api.node.get()?.parser_options())
         .map_err(|error| ApiError::BadData(error.to_string()))?;
     Ok(has_selector(&expr))
 }

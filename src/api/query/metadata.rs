@@ -40,7 +40,7 @@ async fn answer(
     let limit = number("limit")?;
     let limit_per_metric = number("limit_per_metric")?;
     let metric = Some(form.get("metric")).filter(|metric| !metric.is_empty());
-    let mut by_metric = api.node.metadata(&tenant, metric).await?;
+    let mut by_metric = api.node.get()?.metadata(&tenant, metric).await?;
     if let Ok(limit) = usize::try_from(limit) {
         by_metric = by_metric.into_iter().take(limit).collect();
     }
@@ -55,7 +55,7 @@ fn write_metric(out: &mut Vec<u8>, (metric, entries): (String, Vec<MetricMetadat
     out.push(b':');
     write_list(out, &entries, |out, entry| {
         for (key, text) in [
-            (&b"{\"type\":"[..], entry.metric_type),
+            (&b"{\"type\":"[..], &*entry.metric_type),
             (b",\"unit\":", entry.unit.as_str()),
             (b",\"help\":", entry.help.as_str()),
         ] {

@@ -1,35 +1,33 @@
 //! `series`: the label sets of the selected series.
+//!
+//! They are sent while they are listed: however many they are, a few hundred are held at a time.
 
 use actix_web::{HttpRequest, HttpResponse, web};
+use futures_util::stream;
 
 use super::error::ApiError;
+use super::json::Annotations;
+use super::json::envelope;
+use super::json::value::write_labels;
 use super::params::form::Form;
 use super::params::selection::{SelectionError, parse_selection};
-use super::stream::Entries;
-use super::{json, respond, tenant_of};
+use super::stream::{PIECE_BYTES, Piece, in_pieces};
+use super::tenant_of;
 use crate::api::state::Api;
-use crate::node::{Answer, LabelSet};
+use crate::node::{QueryError, SeriesListing, TRUNCATED};
 
 pub(in crate::api) async fn handle(
     request: HttpRequest,
     payload: web::Payload,
     api: web::Data<Api>,
 ) -> HttpResponse {
-    let answer = answer(&request, payload, &api).await;
-    respond(answer.map(|answer| {
-        answer.map(|series| {
-            Entries::list(series, |out: &mut Vec<u8>, labels: LabelSet| {
-                json::value::write_labels(out, labels.iter())
-            })
-        })
-    }))
+    match answer(&request, payload, &api).await {
+        Ok(response) => response,
+        Err(error) => error.to_response(),
+    }
 }
 
-async fn answer(
-    request: &HttpRequest,
-    payload: web::Payload,
-    api: &Api,
-) -> Result<Answer<Vec<LabelSet>>, ApiError> {
+async fn answer(request: &HttpRequest, payload: web::Payload, api: &Api) -> Result<HttpResponse, ApiError> {
     let tenant = tenant_of(api, request)?;
     let form = Form::read(request, payload).await?;
     form.check()?;
@@ -40,5 +38,63 @@ async fn answer(
         SelectionError::Matcher(problem) => ApiError::parameter("match[]", problem),
         SelectionError::Other(error) => error,
     })?;
-    Ok(api.node.series(&tenant, selection).await?)
+    let listing = api.node.get()?.series(&tenant, &selection).await?;
+    let mut document = Document { listing, left: selection.limit, has_entries: false, is_over: false };
+    let mut first = Vec::new();
+    envelope::begin_success(&mut first);
+    first.push(b'[');
+    document.fill(&mut first).await?;
+    let rest = (!document.is_over).then(|| stream::unfold(document, Document::next_piece));
+    Ok(in_pieces(first, rest))
+}
+
+/// The rest of the answer.
+struct Document {
+    listing: SeriesListing,
+    /// Entries that may still be written, if there is a limit.
+    left: Option<usize>,
+    has_entries: bool,
+    is_over: bool,
+}
+
+impl Document {
+    /// The next piece, and what is left then.
+    async fn next_piece(mut self) -> Option<(Piece, Self)> {
+        if self.is_over {
+            return None;
+        }
+        let mut piece = Vec::with_capacity(2 * PIECE_BYTES);
+        let filled = self.fill(&mut piece).await;
+        self.is_over |= filled.is_err();
+        Some((filled.map(|()| piece), self))
+    }
+
+    /// Adds to `out` until it is a piece, or the document is over.
+    async fn fill(&mut self, out: &mut Vec<u8>) -> Result<(), QueryError> {
+        while !self.is_over && out.len() < PIECE_BYTES {
+            let Some(sets) = self.listing.next().await? else {
+                self.end(out, Annotations::default());
+                break;
+            };
+            for labels in sets.iter() {
+                if self.left == Some(0) {
+                    self.end(out, Annotations { warnings: vec![TRUNCATED.to_owned()], infos: Vec::new() });
+                    break;
+                }
+                self.left = self.left.map(|left| left - 1);
+                if self.has_entries {
+                    out.push(b',');
+                }
+                self.has_entries = true;
+                write_labels(out, labels.iter());
+            }
+        }
+        Ok(())
+    }
+
+    fn end(&mut self, out: &mut Vec<u8>, annotations: Annotations) {
+        out.push(b']');
+        envelope::end_success(out, &annotations);
+        self.is_over = true;
+    }
 }

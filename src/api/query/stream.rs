@@ -5,7 +5,7 @@
 //! written is dropped at once. When the client goes away the rest is dropped. So it is when the client stops reading for
 //! [`STALL_LIMIT`], or is not done after [`SEND_LIMIT`]: whoever asks for much and hardly reads must not fill the memory.
 //!
-//! An answer that fits into one piece is sent whole, with its length.
+//! An answer that fits into one piece is sent whole, with its length. One whose rest cannot be had breaks off.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -17,10 +17,12 @@ use actix_web::body::{BodySize, MessageBody};
 use actix_web::http::StatusCode;
 use actix_web::http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderValue};
 use actix_web::web::Bytes;
+use futures_util::stream::{self, BoxStream, Stream, StreamExt};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::json::{Annotations, envelope};
 use crate::api::response;
+use crate::node::QueryError;
 
 /// Bytes of a piece, about: the entry that reaches them is the piece's last.
 pub const PIECE_BYTES: usize = 64 << 10;
@@ -65,6 +67,9 @@ impl SendingBytes {
         self.max
     }
 }
+
+/// A piece of an answer, or why there is no more of it.
+pub type Piece = Result<Vec<u8>, QueryError>;
 
 /// The data of an answer.
 pub trait Data {
@@ -132,10 +137,22 @@ pub fn success(data: impl Data + Send + 'static, annotations: Annotations) -> Ht
     let mut first = Vec::new();
     envelope::begin_success(&mut first);
     document.fill(&mut first);
+    let rest = (!document.is_over).then(|| {
+        let pieces = std::iter::from_fn(move || {
+            let piece = document.next_piece();
+            (!piece.is_empty()).then_some(Ok(piece))
+        });
+        stream::iter(pieces)
+    });
+    in_pieces(first, rest)
+}
+
+/// An answer that begins with `first` and goes on with what `rest` gives, if it is not over by then.
+pub fn in_pieces(first: Vec<u8>, rest: Option<impl Stream<Item = Piece> + Send + 'static>) -> HttpResponse {
     let mut builder = HttpResponse::build(StatusCode::OK);
     builder.insert_header((CONTENT_TYPE, response::JSON));
-    if !document.is_over {
-        return builder.body(Body::new(first, Box::new(document)));
+    if let Some(rest) = rest {
+        return builder.body(Body::new(first, rest.boxed()));
     }
     if first.len() < COMPRESS_BYTES_MIN {
         builder.insert_header((CONTENT_ENCODING, HeaderValue::from_static("identity")));
@@ -151,6 +168,13 @@ struct Document<D> {
 }
 
 impl<D: Data> Document<D> {
+    /// Empty once the document is over.
+    fn next_piece(&mut self) -> Vec<u8> {
+        let mut piece = Vec::with_capacity(if self.is_over { 0 } else { PIECE_BYTES + PIECE_BYTES / 8 });
+        self.fill(&mut piece);
+        piece
+    }
+
     /// Adds to `out` until it is a piece, or the document is over.
     fn fill(&mut self, out: &mut Vec<u8>) {
         while !self.is_over && out.len() < PIECE_BYTES {
@@ -162,23 +186,10 @@ impl<D: Data> Document<D> {
     }
 }
 
-/// Writes the next piece; an empty one is the end.
-trait Pieces: Send {
-    fn next_piece(&mut self) -> Vec<u8>;
-}
-
-impl<D: Data + Send> Pieces for Document<D> {
-    fn next_piece(&mut self) -> Vec<u8> {
-        let mut piece = Vec::with_capacity(if self.is_over { 0 } else { PIECE_BYTES + PIECE_BYTES / 8 });
-        self.fill(&mut piece);
-        piece
-    }
-}
-
 /// What is still to be sent, and how often the client has asked for more.
 struct Rest {
     first: Vec<u8>,
-    pieces: Box<dyn Pieces>,
+    pieces: BoxStream<'static, Piece>,
     asked: u64,
 }
 
@@ -190,40 +201,48 @@ struct Body {
 }
 
 impl Body {
-    fn new(first: Vec<u8>, pieces: Box<dyn Pieces>) -> Self {
+    fn new(first: Vec<u8>, pieces: BoxStream<'static, Piece>) -> Self {
         let rest = Some(Rest { first, pieces, asked: 0 });
         Self { rest: Arc::new(Mutex::new(rest)), is_watched: false }
     }
 }
 
 impl MessageBody for Body {
-    type Error = Stalled;
+    type Error = Broken;
 
     fn size(&self) -> BodySize {
         BodySize::Stream
     }
 
-    fn poll_next(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Bytes, Stalled>>> {
+    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, Broken>>> {
         let body = self.get_mut();
         if !body.is_watched {
             body.is_watched = true;
             actix_rt::spawn(give_up_if_stalled(Arc::downgrade(&body.rest)));
         }
         let mut rest = body.rest.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(rest) = rest.as_mut() else { return Poll::Ready(Some(Err(Stalled))) };
+        let Some(rest) = rest.as_mut() else { return Poll::Ready(Some(Err(Broken::Stalled))) };
         rest.asked += 1;
-        let piece = match std::mem::take(&mut rest.first) {
-            first if !first.is_empty() => first,
-            _ => rest.pieces.next_piece(),
-        };
-        Poll::Ready((!piece.is_empty()).then(|| Ok(piece.into())))
+        match std::mem::take(&mut rest.first) {
+            first if !first.is_empty() => Poll::Ready(Some(Ok(first.into()))),
+            _ => {
+                let piece = rest.pieces.poll_next_unpin(context);
+                piece.map(|piece| piece.map(|piece| piece.map(Bytes::from).map_err(Broken::Failed)))
+            }
+        }
     }
 }
 
-/// The client took so long that its answer was dropped.
-#[derive(Clone, Copy, Debug, thiserror::Error)]
-#[error("a client reads its answer too slowly")]
-struct Stalled;
+/// Why an answer ends in the middle: the connection is closed, and the client sees that it is not whole.
+#[derive(Debug, thiserror::Error)]
+enum Broken {
+    /// The client took so long that the rest was dropped.
+    #[error("a client reads its answer too slowly")]
+    Stalled,
+    /// The rest is not to be had.
+    #[error("an answer cannot be completed: {0}")]
+    Failed(QueryError),
+}
 
 /// Drops what is still to be sent if nobody asks for it for [`STALL_LIMIT`], and after [`SEND_LIMIT`].
 async fn give_up_if_stalled(rest: Weak<Mutex<Option<Rest>>>) {
@@ -237,7 +256,7 @@ async fn give_up_if_stalled(rest: Weak<Mutex<Option<Rest>>>) {
         match rest.as_ref().map(|rest| rest.asked) {
             Some(asked) if asked != asked_before && waited < SEND_LIMIT => asked_before = asked,
             _ => {
-                tracing::warn!("{Stalled}; it is given up");
+                tracing::warn!("{}; it is given up", Broken::Stalled);
                 *rest = None;
                 return;
             }

@@ -34,7 +34,7 @@ pub const REPLACE_AFTER: Duration = Duration::from_secs(10);
 
 /// How long an earlier run of this node may seem to be alive before it is taken for another node. Longer than the
 /// failure detector needs for a node that was killed.
-pub const DUPLICATE_AFTER: Duration = Duration::from_secs(60);
+pub const DUPLICATE_AFTER: Duration = Duration::from_secs(30);
 
 /// What this node is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -126,10 +126,23 @@ pub enum Step {
 
 /// What to do next.
 pub fn decide(s: &Situation<'_>) -> Step {
+    if let Some(step) = outsider(s) {
+        return step;
+    }
     match cluster(s) {
         Ok(facts) => epochs(s, facts),
         Err(step) => step,
     }
+}
+
+/// What a node does that hears only of others with another secret. Which of them comes first is chance, so it listens
+/// for a moment.
+fn outsider(s: &Situation<'_>) -> Option<Step> {
+    let who = s.view.strangers.first().filter(|_| !s.serving && !has_heard(s))?;
+    if s.since_start < LISTEN_MAX {
+        return Some(Step::Wait(Waiting::Others));
+    }
+    Some(Step::Refuse(Refusal::OtherSecret { who: who.clone() }))
 }
 
 /// The cluster that the node belongs to, or the step towards one.
@@ -209,9 +222,10 @@ fn epochs(s: &Situation<'_>, facts: ClusterFacts) -> Step {
     let listed = newest.member(&s.own.member.node);
     match listed {
         Some(member) if member.incarnation == s.own.member.incarnation => {
-            let heard = s.alone || has_heard(s) || s.since_start >= LISTEN_MAX;
-            if !s.serving && !heard {
-                return Step::Wait(Waiting::Others);
+            if !s.serving
+                && let Some(step) = listen(s)
+            {
+                return step;
             }
             if *member != s.own.member && s.bucket != Bucket::Down {
                 // Other settings than the document has. Serving does not wait for the change.
@@ -224,6 +238,26 @@ fn epochs(s: &Situation<'_>, facts: ClusterFacts) -> Step {
         _ if s.bucket == Bucket::Down => Step::Wait(Waiting::Bucket),
         _ => join(s, facts, newest, listed),
     }
+}
+
+/// What a member that starts again waits for before it serves. Its data directory may be a copy of one that is in use: at
+/// another address than its own an earlier run must be dead, which gossip takes some rounds to say.
+fn listen(s: &Situation<'_>) -> Option<Step> {
+    let mut earlier = s.view.peers.iter().filter(|peer| {
+        peer.replica() == s.own.member.replica()
+            && peer.generation < s.own.generation
+            && peer.rpc != s.own.rpc
+    });
+    let elsewhere = earlier.clone().next().is_some();
+    let heard = s.alone || (has_heard(s) && !elsewhere) || s.since_start >= LISTEN_MAX;
+    if !heard {
+        return Some(Step::Wait(Waiting::Others));
+    }
+    let Peer { rpc, member, .. } = earlier.find(|peer| peer.alive)?;
+    if s.since_start < DUPLICATE_AFTER {
+        return Some(Step::Wait(Waiting::EarlierRun { rpc: rpc.clone() }));
+    }
+    Some(Step::Refuse(Refusal::Told(Alarm::SameData { node: member.node.clone(), rpc: rpc.clone() })))
 }
 
 /// The first document.
@@ -327,6 +361,7 @@ fn told(s: &Situation<'_>, facts: ClusterFacts) -> Vec<Alarm> {
             alarms.push(Alarm::OtherCluster { peer: name(peer), other, own: facts.cluster });
         }
     }
+    alarms.extend(s.view.strangers.iter().map(|who| Alarm::OtherSecret { who: who.clone() }));
     for (who, problem) in &s.view.garbled {
         alarms.push(Alarm::Garbled { who: who.clone(), problem: problem.clone() });
     }

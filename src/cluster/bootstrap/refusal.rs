@@ -149,6 +149,15 @@ pub enum Refusal {
         /// Its data directory.
         incarnation: Incarnation,
     },
+    /// The others have another secret.
+    #[error(
+        "the others, {who} for one, know another secret than this node: all nodes of a cluster need the same \
+         --cluster.secret-file, or --gossip.join is wrong"
+    )]
+    OtherSecret {
+        /// One of them.
+        who: String,
+    },
     /// What gossip says about this node.
     #[error(transparent)]
     Told(Alarm),
@@ -202,6 +211,12 @@ pub enum Alarm {
         /// This node's.
         own: ClusterId,
     },
+    /// A node with another secret gossips here.
+    #[error("{who} does not know this cluster's secret: its --cluster.secret-file or --gossip.join is wrong")]
+    OtherSecret {
+        /// Who.
+        who: String,
+    },
     /// Somebody says what makes no sense.
     #[error("{who} gossips nonsense: {problem}")]
     Garbled {
@@ -222,7 +237,7 @@ impl Alarm {
                 s.chain.newest().is_none_or(|newest| newest.member(&s.own.member.node).is_none())
             }
             // The documents decide which of the two it is.
-            Alarm::SameNode { .. } | Alarm::Garbled { .. } => false,
+            Alarm::SameNode { .. } | Alarm::OtherSecret { .. } | Alarm::Garbled { .. } => false,
         }
     }
 }

@@ -3,6 +3,10 @@
 //! The name holds the incarnation too. Gossip tells runs of a name apart by a number that must grow, and a node that
 //! lost its disk begins to count anew: under the same name it would not be heard before it had outlived its past.
 //!
+//! What stays as it is while a node runs is signed with the cluster's secret, so that nobody else can invent a node. (The
+//! rest is not, and whoever hears gossip can repeat it: it still decides nothing.) The signature also shows a node that
+//! was given the wrong secret before it becomes a member with whom nobody could talk.
+//!
 //! The texts come from whoever can send a datagram. Each is checked by the type it becomes; what does not fit makes
 //! the peer *garbled*, which is shown and otherwise ignored.
 
@@ -11,6 +15,7 @@ use std::fmt::Display;
 use gyre_ring::{ClusterId, Epoch, Incarnation, Member, NodeId, Role, Weight, Zone};
 
 use super::{Announcement, Peer};
+use crate::rpc::Secret;
 
 /// The most bytes of a fact. Gossip's own limit is 65,535, and one that is longer would block all that follow it.
 const FACT_BYTES_MAX: usize = 300;
@@ -22,6 +27,25 @@ const ROLES: &str = "roles";
 const READY: &str = "ready";
 const CLUSTER: &str = "cluster";
 const EPOCH: &str = "epoch";
+const SIGNATURE: &str = "signature";
+
+/// What the signature is for.
+const PURPOSE: &str = "gyre gossip";
+
+/// Why a peer's facts are not used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unusable {
+    /// It knows another secret, or none. Who it says it is.
+    OtherSecret(String),
+    /// They make no sense.
+    Garbled(String),
+}
+
+impl From<String> for Unusable {
+    fn from(problem: String) -> Self {
+        Unusable::Garbled(problem)
+    }
+}
 
 /// The name that a node gossips under.
 pub fn name(member: &Member) -> String {
@@ -29,7 +53,7 @@ pub fn name(member: &Member) -> String {
 }
 
 /// The facts that stay as they are while a node runs.
-pub fn fixed(member: &Member, rpc: &str) -> Vec<(String, String)> {
+pub fn fixed(member: &Member, generation: u64, rpc: &str, secret: &Secret) -> Vec<(String, String)> {
     let roles: Vec<&str> = member.roles.iter().map(|role| role.as_str()).collect();
     let pairs = [
         (RPC, rpc.to_owned()),
@@ -37,7 +61,21 @@ pub fn fixed(member: &Member, rpc: &str) -> Vec<(String, String)> {
         (WEIGHT, member.weight.get().to_string()),
         (ROLES, roles.join(",")),
     ];
+    let texts = [&pairs[0].1, &pairs[1].1, &pairs[2].1, &pairs[3].1].map(String::as_str);
+    let signature = secret.sign(PURPOSE, &signed(&name(member), generation, texts));
+    let signature = signature.iter().map(|byte| format!("{byte:02x}")).collect();
+    let pairs = pairs.into_iter().chain([(SIGNATURE, signature)]);
     pairs.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
+}
+
+/// What is signed: no two different facts give the same bytes.
+fn signed(name: &str, generation: u64, texts: [&str; 4]) -> Vec<u8> {
+    let mut bytes = generation.to_be_bytes().to_vec();
+    for text in [name].into_iter().chain(texts) {
+        bytes.extend((text.len() as u64).to_be_bytes());
+        bytes.extend(text.as_bytes());
+    }
+    bytes
 }
 
 /// The facts that change.
@@ -53,15 +91,17 @@ pub fn read<'a>(
     name: &str,
     generation: u64,
     alive: bool,
+    secret: &Secret,
     get: impl Fn(&str) -> Option<&'a str>,
-) -> Result<Option<Peer>, String> {
-    let facts = [RPC, ZONE, WEIGHT, ROLES].map(&get);
-    let [Some(rpc), Some(zone), Some(weight), Some(roles)] = facts else {
+) -> Result<Option<Peer>, Unusable> {
+    let facts = [RPC, ZONE, WEIGHT, ROLES, SIGNATURE].map(&get);
+    let [Some(rpc), Some(zone), Some(weight), Some(roles), Some(signature)] = facts else {
         return Ok(None);
     };
-    let long = [Some(rpc), Some(zone), Some(weight), Some(roles), get(READY), get(CLUSTER), get(EPOCH)];
-    if let Some(fact) = long.into_iter().flatten().find(|fact| fact.len() > FACT_BYTES_MAX) {
-        return Err(format!("a fact of {} bytes, {FACT_BYTES_MAX} are the most", fact.len()));
+    let fixed = [Some(rpc), Some(zone), Some(weight), Some(roles), Some(signature)];
+    let long = fixed.into_iter().chain([READY, CLUSTER, EPOCH].map(&get));
+    if let Some(fact) = { long }.flatten().find(|fact| fact.len() > FACT_BYTES_MAX) {
+        return Err(format!("a fact of {} bytes, {FACT_BYTES_MAX} are the most", fact.len()).into());
     }
     let wrong = |what: &str, text: &str| format!("{what} {text:?}");
     let (node, incarnation) = name.rsplit_once('#').ok_or_else(|| "a name without incarnation".to_owned())?;
@@ -74,12 +114,16 @@ pub fn read<'a>(
         roles: read_roles(roles).ok_or_else(|| wrong(ROLES, roles))?,
     };
     if !is_address(rpc) {
-        return Err(wrong(RPC, rpc));
+        return Err(wrong(RPC, rpc).into());
+    }
+    let message = signed(name, generation, [rpc, zone, weight, roles]);
+    if !unhex(signature).is_some_and(|signature| secret.has_signed(PURPOSE, &message, &signature)) {
+        return Err(Unusable::OtherSecret(format!("{node} at {rpc}")));
     }
     let ready = match get(READY) {
         Some("true") => true,
         None | Some("false") => false,
-        Some(other) => return Err(wrong(READY, other)),
+        Some(other) => return Err(wrong(READY, other).into()),
     };
     let cluster = get(CLUSTER).map(|text| ClusterId::try_from(text.to_owned())).transpose();
     let epoch = get(EPOCH).map(|text| text.parse().map(Epoch).map_err(|_| wrong(EPOCH, text))).transpose();
@@ -96,6 +140,12 @@ pub fn read<'a>(
 
 fn labelled(what: &str, error: impl Display) -> String {
     format!("{what} {error}")
+}
+
+fn unhex(text: &str) -> Option<Vec<u8>> {
+    let digits: Option<Vec<u8>> =
+        text.chars().map(|digit| digit.to_digit(16).and_then(|digit| digit.try_into().ok())).collect();
+    Some(digits?.chunks(2).map(|pair| pair.iter().fold(0, |byte, digit| byte << 4 | digit)).collect())
 }
 
 fn read_roles(text: &str) -> Option<Vec<Role>> {
@@ -137,11 +187,15 @@ mod tests {
         let announcement =
             Announcement { ready: true, cluster: Some(ClusterId(9)), newest_epoch: Some(Epoch(12)) };
         let changing = changing(&announcement).into_iter().map(|(key, value)| (key.to_owned(), value));
-        fixed(&member(), "host-1:9010").into_iter().chain(changing).collect()
+        fixed(&member(), 3, "host-1:9010", &secret()).into_iter().chain(changing).collect()
     }
 
-    fn read_map(name: &str, facts: &BTreeMap<String, String>) -> Result<Option<Peer>, String> {
-        read(name, 3, true, |key| facts.get(key).map(String::as_str))
+    fn secret() -> Secret {
+        Secret::new(b"0123456789abcdef").unwrap()
+    }
+
+    fn read_map(name: &str, facts: &BTreeMap<String, String>) -> Result<Option<Peer>, Unusable> {
+        read(name, 3, true, &secret(), |key| facts.get(key).map(String::as_str))
     }
 
     #[test]
@@ -154,7 +208,7 @@ mod tests {
 
     #[test]
     fn a_peer_is_known_once_all_its_fixed_facts_are_there() {
-        for (key, _) in fixed(&member(), "h:1") {
+        for (key, _) in fixed(&member(), 3, "h:1", &secret()) {
             let mut some = facts();
             some.remove(&key);
             assert_eq!(read_map(&name(&member()), &some), Ok(None), "{key}");
@@ -183,7 +237,7 @@ mod tests {
         ] {
             let mut wrong = facts();
             wrong.insert(key.to_owned(), value.to_owned());
-            let error = read_map(&name(&member()), &wrong).unwrap_err();
+            let error = garbled(read_map(&name(&member()), &wrong));
             assert!(error.starts_with(key), "{key}={value}: {error}");
         }
         let zeros = "0".repeat(32);
@@ -192,18 +246,49 @@ mod tests {
             ("a#5", "incarnation \"5\""),
             (&format!("../a#{zeros}"), "node id"),
         ] {
-            let error = read_map(name, &facts()).unwrap_err();
+            let error = garbled(read_map(name, &facts()));
             assert!(error.contains(says), "{name}: {error}");
         }
         let mut long = facts();
         long.insert(ZONE.to_owned(), "z".repeat(70_000));
-        assert!(read_map(&name(&member()), &long).unwrap_err().contains("70000 bytes"));
+        assert!(garbled(read_map(&name(&member()), &long)).contains("70000 bytes"));
+    }
+
+    fn garbled(read: Result<Option<Peer>, Unusable>) -> String {
+        match read {
+            Err(Unusable::Garbled(problem)) => problem,
+            other => panic!("not garbled but {other:?}"),
+        }
+    }
+
+    #[test]
+    fn nobody_without_the_secret_can_say_what_a_node_is() {
+        let other = Err(Unusable::OtherSecret("a at host-1:9010".to_owned()));
+        let elsewhere = Err(Unusable::OtherSecret("a at host-2:9010".to_owned()));
+        let theirs = Secret::new(b"another secret..").unwrap();
+        for (key, value, expected) in [
+            (RPC, "host-2:9010".to_owned(), &elsewhere),
+            (ZONE, ":b".to_owned(), &other),
+            (WEIGHT, "101".to_owned(), &other),
+            (ROLES, "write".to_owned(), &other),
+            (SIGNATURE, String::new(), &other),
+            (SIGNATURE, "x".repeat(64), &other),
+            (SIGNATURE, fixed(&member(), 3, "host-1:9010", &theirs)[4].1.clone(), &other),
+            (SIGNATURE, fixed(&member(), 2, "host-1:9010", &secret())[4].1.clone(), &other),
+        ] {
+            let mut changed = facts();
+            changed.insert(key.to_owned(), value);
+            assert_eq!(read_map(&name(&member()), &changed), *expected, "{key}");
+        }
+        let renamed = name(&Member { node: NodeId::new("b").unwrap(), ..member() });
+        let renamed = read_map(&renamed, &facts());
+        assert_eq!(renamed, Err(Unusable::OtherSecret("b at host-1:9010".to_owned())));
     }
 
     proptest! {
         #[test]
-        fn no_text_makes_it_panic(name: String, key in 0usize..7, value: String) {
-            let keys = [RPC, ZONE, WEIGHT, ROLES, READY, CLUSTER, EPOCH];
+        fn no_text_makes_it_panic(name: String, key in 0usize..8, value: String) {
+            let keys = [RPC, ZONE, WEIGHT, ROLES, READY, CLUSTER, EPOCH, SIGNATURE];
             let mut wrong = facts();
             wrong.insert(keys[key].to_owned(), value);
             if let Ok(Some(peer)) = read_map(&name, &wrong) {

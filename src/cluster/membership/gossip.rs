@@ -1,6 +1,7 @@
 //! Membership by gossip over UDP, with [chitchat](https://docs.rs/chitchat).
 //!
-//! Gossip is neither authenticated nor encrypted: the address it listens on must be a private one. All nodes gossip
+//! Gossip is not encrypted, and of a node's facts only the fixed ones are signed: the address it listens on must be a
+//! private one. All nodes gossip
 //! under one name, whatever their cluster, so that one that came to the wrong cluster is seen and named instead of being
 //! ignored. Facts are few, since all of a node's must fit into a datagram.
 
@@ -19,13 +20,18 @@ use gyre_ring::Member;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::{Announcement, Membership, View, facts};
+use super::facts::{self, Unusable};
+use super::{Announcement, Membership, View};
+use crate::rpc::Secret;
 
 /// What the gossip of all clusters is called.
 const NAME: &str = "gyre";
 
 /// Peers that are looked at; a cluster has fewer by far.
 const PEERS_MAX: usize = 1_000;
+
+/// Peers with another secret that are remembered.
+const STRANGERS_MAX: usize = 16;
 
 /// Garbled peers that are remembered, and the characters of their names.
 const GARBLED_MAX: usize = 16;
@@ -43,6 +49,8 @@ pub struct GossipConfig {
     pub generation: u64,
     /// Where it serves other nodes, host:port.
     pub rpc: String,
+    /// The cluster's secret.
+    pub secret: Secret,
     /// Where it listens for gossip. A private address.
     pub listen: SocketAddr,
     /// Where others reach it.
@@ -79,7 +87,7 @@ pub struct Gossip {
 impl Gossip {
     /// Starts it, on the current tokio runtime.
     pub async fn start(config: GossipConfig) -> Result<Self, GossipError> {
-        let GossipConfig { member, generation, rpc, listen, advertise, seeds, interval } = config;
+        let GossipConfig { member, generation, rpc, secret, listen, advertise, seeds, interval } = config;
         let chitchat = ChitchatConfig {
             chitchat_id: ChitchatId::new(facts::name(&member), generation, advertise),
             cluster_id: NAME.to_owned(),
@@ -97,11 +105,12 @@ impl Gossip {
             extra_liveness_predicate: None,
             protocol_version: ProtocolVersion::V1,
         };
-        let handle = spawn_chitchat(chitchat, facts::fixed(&member, &rpc), &UdpTransport).await;
+        let handle =
+            spawn_chitchat(chitchat, facts::fixed(&member, generation, &rpc, &secret), &UdpTransport).await;
         let handle = handle.map_err(|error| GossipError { listen, problem: format!("{error:#}") })?;
         let views = watch::Sender::new(Arc::default());
         let announced = watch::Sender::new(Announcement::default());
-        let task = tokio::spawn(follow(handle, views.clone(), announced.subscribe(), interval));
+        let task = tokio::spawn(follow(handle, secret, views.clone(), announced.subscribe(), interval));
         Ok(Gossip { views, announced, task })
     }
 }
@@ -125,6 +134,7 @@ impl Membership for Gossip {
 /// Carries announcements in and views out. Chitchat stops when its handle goes.
 async fn follow(
     handle: ChitchatHandle,
+    secret: Secret,
     views: watch::Sender<Arc<View>>,
     mut announced: watch::Receiver<Announcement>,
     interval: Duration,
@@ -150,7 +160,7 @@ async fn follow(
                 let own = chitchat.self_node_state();
                 // Setting a fact to what it is already costs nothing.
                 pairs.iter().for_each(|(key, value)| own.set(key, value));
-                view(chitchat)
+                view(chitchat, &secret)
             })
             .await;
         views.send_if_modified(|now| {
@@ -163,14 +173,18 @@ async fn follow(
     }
 }
 
-fn view(chitchat: &Chitchat) -> View {
+fn view(chitchat: &Chitchat, secret: &Secret) -> View {
     let live: BTreeSet<&ChitchatId> = chitchat.live_nodes().collect();
     let mut view = View::default();
     let others = chitchat.node_states().iter().filter(|(id, _)| *id != chitchat.self_chitchat_id());
     for (id, state) in others.take(PEERS_MAX) {
-        match facts::read(&id.node_id, id.generation_id, live.contains(id), |key| state.get(key)) {
+        let alive = live.contains(id);
+        match facts::read(&id.node_id, id.generation_id, alive, secret, |key| state.get(key)) {
             Ok(peer) => view.peers.extend(peer),
-            Err(problem) if view.garbled.len() < GARBLED_MAX => {
+            Err(Unusable::OtherSecret(who)) if alive && view.strangers.len() < STRANGERS_MAX => {
+                view.strangers.push(who);
+            }
+            Err(Unusable::Garbled(problem)) if view.garbled.len() < GARBLED_MAX => {
                 let name: String = id.node_id.chars().take(NAME_CHARS_MAX).collect();
                 view.garbled.push((format!("{name:?} at {}", id.gossip_advertise_addr), problem));
             }

@@ -47,6 +47,11 @@ impl Peer {
         self.member.incarnation
     }
 
+    /// Of two runs on one data directory the one with the greater rank counts.
+    pub fn rank(&self) -> (bool, u64) {
+        (self.alive, self.generation)
+    }
+
     /// What it would be as a holder of replicas.
     pub fn replica(&self) -> Replica {
         self.member.replica()
@@ -58,6 +63,8 @@ impl Peer {
 pub struct View {
     /// Other runs of nodes, dead ones for a while too, in no particular order.
     pub peers: Vec<Peer>,
+    /// Those that seem to be alive and know another secret than this node, or none.
+    pub strangers: Vec<String>,
     /// Those whose facts make no sense: who, and what is wrong.
     pub garbled: Vec<(String, String)>,
 }

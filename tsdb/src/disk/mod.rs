@@ -39,6 +39,20 @@ pub trait Disk: Send + Sync {
     fn sync_dir(&self, path: &Path) -> io::Result<()>;
 }
 
+/// Puts a file in the place of one that may be there, durably: after a crash there is one or the other, whole.
+pub fn replace_file(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let unfinished = path.with_extension("unfinished");
+    match disk.remove(&unfinished) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut file = disk.create(&unfinished)?;
+    file.write_all_at(bytes, 0)?;
+    file.sync_data()?;
+    disk.rename(&unfinished, path)?;
+    disk.sync_dir(path.parent().unwrap_or(path))
+}
+
 /// An open file.
 pub trait DiskFile: Send {
     /// Writes all bytes at an offset. After an error any prefix of them may have been written.

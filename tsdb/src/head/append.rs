@@ -1,14 +1,17 @@
 //! Appending a sample: in order, late, again, or in conflict.
 
+use std::cmp::Ordering;
+
 use super::Head;
 use super::histograms::{FullChunk, encode_all};
 use super::ooo::{BUFFER_SAMPLES_MAX, LateChunk};
 use super::sealed_refs::SealedRef;
 use super::series::Newest;
-use crate::chunk::{histogram, xor};
+use super::winner::Value;
+use crate::chunk::xor;
 use crate::histogram::{Histogram, Kind, STALE_NAN};
 use crate::index::{IndexFull, SeriesRef};
-use crate::sealed::{Location, SealedChunk};
+use crate::sealed::SealedChunk;
 
 /// Samples of a full chunk, as in Prometheus.
 const CHUNK_SAMPLES_MAX: u16 = 120;
@@ -43,54 +46,6 @@ pub enum CreateError {
     Full(#[from] IndexFull),
 }
 
-/// A sample on its way in.
-#[derive(Clone, Copy)]
-enum Value<'a> {
-    /// A float's bits.
-    Float(u64),
-    Histogram(&'a Histogram),
-}
-
-impl Value<'_> {
-    /// Whether this is the float that is stored. One stale marker is as good as another.
-    fn is_float(self, stored: u64) -> bool {
-        match self {
-            Value::Float(value) => value == stored,
-            Value::Histogram(histogram) => histogram.is_stale() && stored == STALE_NAN,
-        }
-    }
-
-    /// Whether this is the histogram that is stored.
-    fn is_histogram(self, stored: &Histogram) -> bool {
-        match self {
-            Value::Float(value) => value == STALE_NAN && stored.is_stale(),
-            Value::Histogram(histogram) => histogram.same_data(stored),
-        }
-    }
-}
-
-/// What is stored for a time, compared with what came.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Found {
-    Same,
-    Other,
-}
-
-impl From<bool> for Found {
-    fn from(same: bool) -> Self {
-        if same { Found::Same } else { Found::Other }
-    }
-}
-
-impl From<Found> for Appended {
-    fn from(found: Found) -> Self {
-        match found {
-            Found::Same => Appended::Again,
-            Found::Other => Appended::Conflict,
-        }
-    }
-}
-
 impl Head {
     /// Appends a sample unless it is there. `value` is the float's bits.
     #[inline]
@@ -101,10 +56,7 @@ impl Head {
             return self.append_after_no_float(series, t_ms, value);
         }
         if t_ms <= encoder.t_ms {
-            if t_ms == encoder.t_ms {
-                return if value == encoder.value { Appended::Again } else { Appended::Conflict };
-            }
-            return self.append_late(series, t_ms, Value::Float(value));
+            return self.append_float_not_newer(series, t_ms, value);
         }
         let full = encoder.count >= CHUNK_SAMPLES_MAX
             || state.bits >= CHUNK_BITS_MAX
@@ -134,10 +86,7 @@ impl Head {
     pub fn append_histogram(&mut self, series: SeriesRef, t_ms: i64, histogram: &Histogram) -> Appended {
         let state = &self.series[series.0 as usize];
         if state.has_samples() && t_ms <= state.encoder.t_ms {
-            if t_ms == state.encoder.t_ms {
-                return self.compare_newest(series, Value::Histogram(histogram)).into();
-            }
-            return self.append_late(series, t_ms, Value::Histogram(histogram));
+            return self.append_not_newer(series, t_ms, Value::Histogram(histogram));
         }
         if state.encoder.count > 0 {
             self.seal_open_chunk(series);
@@ -159,12 +108,8 @@ impl Head {
         if state.newest == Newest::None {
             return self.push_float(series, t_ms, value);
         }
-        let newest_ms = state.encoder.t_ms;
-        if t_ms < newest_ms {
-            return self.append_late(series, t_ms, Value::Float(value));
-        }
-        if t_ms == newest_ms {
-            return self.compare_newest(series, Value::Float(value)).into();
+        if t_ms <= state.encoder.t_ms {
+            return self.append_not_newer(series, t_ms, Value::Float(value));
         }
         if value == STALE_NAN {
             // Whoever ends a series does not always know what it is made of.
@@ -177,15 +122,6 @@ impl Head {
         self.push_float(series, t_ms, value)
     }
 
-    /// Compares a sample with the newest of its series, which is of the same time.
-    fn compare_newest(&self, series: SeriesRef, value: Value<'_>) -> Found {
-        let state = &self.series[series.0 as usize];
-        match self.histograms.get(series.0) {
-            Some(open) if state.newest == Newest::Histogram => value.is_histogram(open.encoder.last()).into(),
-            _ => value.is_float(state.encoder.value).into(),
-        }
-    }
-
     /// Whether a sample of this time would not be the newest of its series.
     #[inline]
     pub fn is_late(&self, series: SeriesRef, t_ms: i64) -> bool {
@@ -193,11 +129,27 @@ impl Head {
         state.has_samples() && t_ms < state.encoder.t_ms
     }
 
+    /// So that a float's way in order has no [`Value`] to build.
     #[cold]
-    fn append_late(&mut self, series: SeriesRef, t_ms: i64, value: Value<'_>) -> Appended {
-        if let Some(found) = self.find_at(series, t_ms, value) {
-            return found.into();
+    #[inline(never)]
+    fn append_float_not_newer(&mut self, series: SeriesRef, t_ms: i64, value: u64) -> Appended {
+        self.append_not_newer(series, t_ms, Value::Float(value))
+    }
+
+    #[cold]
+    fn append_not_newer(&mut self, series: SeriesRef, t_ms: i64, value: Value<'_>) -> Appended {
+        match self.compare_at(series, t_ms, value) {
+            Some(Ordering::Equal) => Appended::Again,
+            Some(_) => Appended::Conflict,
+            None => {
+                self.insert_late(series, t_ms, value);
+                Appended::Late
+            }
         }
+    }
+
+    /// Puts a sample into the overlay: its time is free, or taken by a value that loses.
+    pub(super) fn insert_late(&mut self, series: SeriesRef, t_ms: i64, value: Value<'_>) {
         let late = self.overlay.entry(series);
         match value {
             Value::Float(value) => late.insert(t_ms, value),
@@ -218,47 +170,6 @@ impl Head {
                 self.seal_late(series, &full);
             }
         }
-        Appended::Late
-    }
-
-    /// Compares a sample with what is stored for its time, if anything is. Unreadable chunks count as holding
-    /// nothing: the sample is kept then, and reads report the damage.
-    fn find_at(&self, series: SeriesRef, t_ms: i64, value: Value<'_>) -> Option<Found> {
-        if let Some(late) = self.overlay.get(series) {
-            if let Some(stored) = late.find(t_ms) {
-                return Some(value.is_float(stored).into());
-            }
-            if let Some(stored) = late.find_histogram(t_ms) {
-                return Some(value.is_histogram(stored).into());
-            }
-            for chunk in late.overlapping(t_ms, t_ms) {
-                if let Some(found) = self.find_in_sealed(chunk.at, t_ms, value) {
-                    return Some(found);
-                }
-            }
-        }
-        let state = &self.series[series.0 as usize];
-        if state.encoder.count > 0 {
-            let mut chunk = Vec::new();
-            state.copy_open_chunk(&self.extents, &mut chunk);
-            if let Some(found) = find_in(&chunk, xor::ENCODING, t_ms, value) {
-                return Some(found);
-            }
-        }
-        if let Some(open) = self.histograms.get(series.0)
-            && let Some(found) = find_in(open.encoder.bytes(), open.encoder.encoding(), t_ms, value)
-        {
-            return Some(found);
-        }
-        let mut sealed = self.sealed_refs.overlapping(state.sealed, t_ms, t_ms);
-        sealed.find_map(|sealed| self.find_in_sealed(sealed.at, t_ms, value))
-    }
-
-    fn find_in_sealed(&self, at: Location, t_ms: i64, value: Value<'_>) -> Option<Found> {
-        let mut frame = Vec::new();
-        self.sealed.copy_frame(at, &mut frame).ok()?;
-        let (chunk, data) = crate::sealed::check_frame(&frame).ok()?;
-        find_in(data, chunk.encoding, t_ms, value)
     }
 
     fn seal_open_chunk(&mut self, series: SeriesRef) {
@@ -296,22 +207,4 @@ impl FullChunk {
         let FullChunk { encoding, min_ms, max_ms, .. } = *self;
         SealedChunk { series: series.0, encoding, out_of_order, min_ms, max_ms }
     }
-}
-
-fn find_in(chunk: &[u8], encoding: u8, t_ms: i64, value: Value<'_>) -> Option<Found> {
-    let mut found = None;
-    // A chunk that breaks off has still told what came before.
-    let _ = match histogram::kind_of(encoding) {
-        Some(kind) => histogram::decode(chunk, kind, |t, stored| {
-            if t == t_ms {
-                found = Some(value.is_histogram(stored).into());
-            }
-        }),
-        None => xor::decode(chunk, |t, stored| {
-            if t == t_ms {
-                found = Some(value.is_float(stored).into());
-            }
-        }),
-    };
-    found
 }

@@ -5,16 +5,20 @@
 //! windows and limits (the tenant's), durability (the WAL's), placement.
 //!
 //! The head never forgets that samples come again: after a crash the WAL repeats what a snapshot already
-//! holds, and clients repeat what was acknowledged. So appending is idempotent, and a different value for a
-//! timestamp that exists is reported, not stored.
+//! holds, and clients repeat what was acknowledged. So appending is idempotent. A different value for a
+//! timestamp that exists is reported and not stored by [`Head::append`], which admits what clients send;
+//! [`Head::apply`] takes what was admitted, and [decides](winner).
 
 mod append;
+mod apply;
 mod histograms;
 mod ooo;
 mod read;
 mod sealed_refs;
 mod series;
+mod shipped;
 mod state;
+pub mod winner;
 
 use std::io;
 use std::path::Path;
@@ -22,7 +26,9 @@ use std::path::Path;
 use hashbrown::HashTable;
 
 pub use append::{Appended, CreateError};
+pub use apply::Applied;
 pub use read::{ChunkData, Decoded, ReadError, SeriesBatch, SeriesData};
+pub use shipped::NotABatch;
 pub use state::BadState;
 
 use crate::disk::Disk;
@@ -102,6 +108,12 @@ impl Head {
         (series.0 as usize) < self.keys.len() && self.keys[series.0 as usize] == key
     }
 
+    /// A series' key.
+    #[inline]
+    pub fn key(&self, series: SeriesRef) -> u128 {
+        self.keys[series.0 as usize]
+    }
+
     /// Makes a series, or finds it. `key` must be the hash of `labels`.
     pub fn create(&mut self, key: u128, labels: Labels<'_>) -> Result<SeriesRef, CreateError> {
         if let Some(series) = self.find(key) {
@@ -110,6 +122,11 @@ impl Head {
             return if same { Ok(series) } else { Err(CreateError::Collision) };
         }
         Ok(self.add_series(key, labels)?)
+    }
+
+    /// Whether so many series, with so many bytes of canonical labels in all, can be made for sure.
+    pub fn has_room(&self, series: usize, label_bytes: usize) -> bool {
+        self.index.has_room(series, label_bytes)
     }
 
     fn add_series(&mut self, key: u128, labels: Labels<'_>) -> Result<SeriesRef, IndexFull> {

@@ -1,7 +1,9 @@
-//! The overlay: samples that came later than newer ones of their series.
+//! The overlay: samples that came later than newer ones of their series, or that won over others of their time.
 //!
 //! They are few, so they are kept apart in sorted buffers instead of burdening every append. A buffer that has
-//! filled up is sealed as a chunk of its own, which may overlap others. Reads merge by timestamp.
+//! filled up is sealed as a chunk of its own, which may overlap others. Reads merge by timestamp. A time that is
+//! there more than once is so because a later sample [won](super::winner): the buffers' counts more than the
+//! chunks', a later chunk's more than an earlier one's, and the overlay's more than what was in order.
 
 use std::collections::HashMap;
 
@@ -57,10 +59,13 @@ impl Late {
         Some(self.buffer[at].1)
     }
 
-    /// Buffers a sample whose time is not there yet.
+    /// Buffers a sample, in place of one of its time.
     pub(super) fn insert(&mut self, t_ms: i64, value: u64) {
-        let at = self.buffer.partition_point(|sample| sample.0 < t_ms);
-        self.buffer.insert(at, (t_ms, value));
+        self.histograms.retain(|sample| sample.0 != t_ms);
+        match self.buffer.binary_search_by_key(&t_ms, |sample| sample.0) {
+            Ok(at) => self.buffer[at].1 = value,
+            Err(at) => self.buffer.insert(at, (t_ms, value)),
+        }
     }
 
     /// The histogram buffered for a time.
@@ -69,10 +74,14 @@ impl Late {
         Some(&self.histograms[at].1)
     }
 
-    /// Buffers a histogram whose time is not there yet.
+    /// Buffers a histogram, in place of a sample of its time.
     pub(super) fn insert_histogram(&mut self, t_ms: i64, histogram: Histogram) {
-        let at = self.histograms.partition_point(|sample| sample.0 < t_ms);
-        self.histograms.insert(at, (t_ms, Box::new(histogram)));
+        self.buffer.retain(|sample| sample.0 != t_ms);
+        let histogram = Box::new(histogram);
+        match self.histograms.binary_search_by_key(&t_ms, |sample| sample.0) {
+            Ok(at) => self.histograms[at].1 = histogram,
+            Err(at) => self.histograms.insert(at, (t_ms, histogram)),
+        }
     }
 
     /// Whether the buffered histograms are due to be sealed.
@@ -94,8 +103,8 @@ impl Late {
         self.chunks.is_empty() && self.buffer.is_empty() && self.histograms.is_empty()
     }
 
-    /// Chunks that may hold samples of a range of time.
-    pub(super) fn overlapping(&self, min_ms: i64, max_ms: i64) -> impl Iterator<Item = &LateChunk> {
-        self.chunks.iter().filter(move |chunk| chunk.min_ms <= max_ms && min_ms <= chunk.max_ms)
+    /// Chunks that may hold samples of a range of time, the one that was sealed last first.
+    pub(super) fn newest_first(&self, min_ms: i64, max_ms: i64) -> impl Iterator<Item = &LateChunk> {
+        self.chunks.iter().rev().filter(move |chunk| chunk.min_ms <= max_ms && min_ms <= chunk.max_ms)
     }
 }

@@ -10,9 +10,10 @@ use std::sync::Arc;
 
 use super::Head;
 use super::histograms::{OpenHistograms, encode_all};
+use super::winner::Merge;
 use crate::chunk::{ChunkError, histogram, xor};
 use crate::disk::FileView;
-use crate::histogram::{CounterReset, Histogram};
+use crate::histogram::Histogram;
 use crate::index::SeriesRef;
 use crate::labels::Labels;
 use crate::sealed::{self, FrameError, Location, Stored};
@@ -20,19 +21,19 @@ use crate::sealed::{self, FrameError, Location, Stored};
 /// Series of one shard as they were at one moment.
 #[derive(Default)]
 pub struct SeriesBatch {
-    bytes: Vec<u8>,
-    chunks: Vec<ChunkData>,
-    series: Vec<SeriesData>,
-    views: BTreeMap<u32, Arc<dyn FileView>>,
+    pub(super) bytes: Vec<u8>,
+    pub(super) chunks: Vec<ChunkData>,
+    pub(super) series: Vec<SeriesData>,
+    pub(super) views: BTreeMap<u32, Arc<dyn FileView>>,
 }
 
 /// One series of a batch.
 #[derive(Clone, Debug)]
 pub struct SeriesData {
-    labels: Range<u32>,
-    chunks: Range<u32>,
+    pub(super) labels: Range<u32>,
+    pub(super) chunks: Range<u32>,
     /// Chunks overlap or are not in order.
-    merge: bool,
+    pub(super) merge: bool,
 }
 
 /// Where a chunk of a batch is.
@@ -79,7 +80,7 @@ impl Head {
             return true;
         }
         if let Some(late) = self.overlay.get(series)
-            && (late.overlapping(min_ms, max_ms).next().is_some() || late.has_buffered(min_ms, max_ms))
+            && (late.newest_first(min_ms, max_ms).next().is_some() || late.has_buffered(min_ms, max_ms))
         {
             return true;
         }
@@ -116,7 +117,7 @@ impl Head {
         }
         let mut merge = false;
         if let Some(late) = self.overlay.get(series) {
-            for chunk in late.overlapping(min_ms, max_ms) {
+            for chunk in late.newest_first(min_ms, max_ms) {
                 batch.put_sealed(&self.sealed, chunk.at);
                 merge = true;
             }
@@ -177,7 +178,7 @@ impl SeriesBatch {
     }
 
     /// Appends a series' samples from `min_ms` to `max_ms`, floats and histograms each in order of time, each
-    /// time once. `scratch` is working memory.
+    /// time once over both. `scratch` is working memory.
     pub fn decode(
         &self,
         series: &SeriesData,
@@ -186,7 +187,7 @@ impl SeriesBatch {
         scratch: &mut Vec<u8>,
     ) -> Result<(), ReadError> {
         let begin = to.times.len();
-        let mut unordered = Vec::new();
+        let mut merge = Merge::default();
         for chunk in &self.chunks[as_range(&series.chunks)] {
             // Floats and what lies behind them: that makes their decoding faster.
             let (encoding, data, len) = match chunk {
@@ -215,7 +216,7 @@ impl SeriesBatch {
                         return;
                     }
                     if series.merge {
-                        unordered.push((t_ms, sample.clone()));
+                        merge.histogram(t_ms, sample);
                     } else {
                         (to.histogram)(t_ms, sample);
                     }
@@ -229,14 +230,18 @@ impl SeriesBatch {
             }
         }
         if series.merge {
-            merge(begin, (min_ms, max_ms), to.times, to.values);
-            merge_histograms(unordered, to.histogram);
+            for (t_ms, value) in to.times.drain(begin..).zip(to.values.drain(begin..)) {
+                if (min_ms..=max_ms).contains(&t_ms) {
+                    merge.float(t_ms, value.to_bits());
+                }
+            }
+            merge.finish(to);
         }
         Ok(())
     }
 }
 
-fn of_frame(frame: &[u8]) -> Result<(u8, &[u8]), FrameError> {
+pub(super) fn of_frame(frame: &[u8]) -> Result<(u8, &[u8]), FrameError> {
     sealed::check_frame(frame).map(|(chunk, data)| (chunk.encoding, data))
 }
 
@@ -250,30 +255,6 @@ fn keep_within(first: usize, (min_ms, max_ms): (i64, i64), times: &mut Vec<i64>,
     values.drain(first..first + begin);
 }
 
-/// Sorts by time what came from overlapping chunks, and cuts off what lies outside a range of time.
-fn merge(begin: usize, (min_ms, max_ms): (i64, i64), times: &mut Vec<i64>, values: &mut Vec<f64>) {
-    let samples = times.drain(begin..).zip(values.drain(begin..));
-    let mut samples: Vec<(i64, f64)> = samples.filter(|(t_ms, _)| (min_ms..=max_ms).contains(t_ms)).collect();
-    samples.sort_by_key(|sample| sample.0);
-    // The head stores a time once, unless it could not read the chunk that held it.
-    samples.dedup_by_key(|sample| sample.0);
-    times.extend(samples.iter().map(|sample| sample.0));
-    values.extend(samples.iter().map(|sample| sample.1));
-}
-
-/// Likewise. That there was no reset is known only within a chunk, and between two samples of one there may be
-/// some of another now.
-fn merge_histograms(mut samples: Vec<(i64, Histogram)>, to: &mut dyn FnMut(i64, &Histogram)) {
-    samples.sort_by_key(|sample| sample.0);
-    samples.dedup_by_key(|sample| sample.0);
-    for (t_ms, mut sample) in samples {
-        if sample.counter_reset == CounterReset::NotReset {
-            sample.counter_reset = CounterReset::Unknown;
-        }
-        to(t_ms, &sample);
-    }
-}
-
-fn as_range(range: &Range<u32>) -> Range<usize> {
+pub(super) fn as_range(range: &Range<u32>) -> Range<usize> {
     range.start as usize..range.end as usize
 }

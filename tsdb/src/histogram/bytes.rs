@@ -1,5 +1,6 @@
 //! A histogram as bytes, for the log and for snapshots (`docs/format/histogram.md`).
 
+use super::layout::spans_of;
 use super::{CounterReset, Histogram, Kind, STALE_NAN, Side, Span};
 use crate::varint;
 
@@ -35,6 +36,29 @@ impl Histogram {
             varint::put_u64(out, self.bounds.len() as u64);
             out.extend(self.bounds.iter().flat_map(|bound| bound.to_bits().to_le_bytes()));
         }
+    }
+
+    /// Bytes that are the same for all histograms of the [same data](Self::same_data) and for no others, to put
+    /// histograms in an order: those of `docs/format/histogram.md`, without the sender's word on a counter reset,
+    /// with the buckets that have observations in as few spans as there can be, and without negative zeros in
+    /// threshold and bounds.
+    pub fn canonical_bytes(&self) -> Vec<u8> {
+        let side = |side: &Side| {
+            let filled = || side.iter().filter(|(_, count)| !self.kind.is_zero(*count));
+            let spans = spans_of(filled().map(|(index, _)| index));
+            Side { spans, counts: filled().map(|(_, count)| count).collect() }
+        };
+        let canonical = Histogram {
+            counter_reset: CounterReset::Unknown,
+            zero_threshold: self.zero_threshold + 0.0,
+            positive: side(&self.positive),
+            negative: side(&self.negative),
+            bounds: self.bounds.iter().map(|bound| bound + 0.0).collect(),
+            ..*self
+        };
+        let mut bytes = Vec::new();
+        canonical.put(&mut bytes);
+        bytes
     }
 
     fn put_side(&self, side: &Side, out: &mut Vec<u8>) {

@@ -58,6 +58,14 @@ impl Index {
         Ok(series)
     }
 
+    /// Whether so many series, with so many bytes of canonical labels in all, can be added for sure.
+    pub(crate) fn has_room(&self, series: usize, label_bytes: usize) -> bool {
+        // A label takes two symbols, and at least as many bytes in the canonical form as here.
+        self.symbols.has_room(label_bytes, label_bytes)
+            && self.sets.has_room(series, 2 * varint::LEN_MAX * label_bytes)
+            && self.offsets.len() + series < u32::MAX as usize
+    }
+
     /// How many series there are.
     pub(crate) fn len(&self) -> usize {
         self.offsets.len()

@@ -32,6 +32,11 @@ impl Symbols {
         Ok(Symbol(number))
     }
 
+    /// Whether so many new strings, of so many bytes in all, can be stored for sure.
+    pub(crate) fn has_room(&self, strings: usize, bytes: usize) -> bool {
+        self.bytes.has_room(strings, bytes)
+    }
+
     /// The number of a string, if it is known.
     pub(crate) fn find(&self, text: &str) -> Option<Symbol> {
         let bytes = text.as_bytes();

@@ -32,6 +32,13 @@ impl ByteArena {
         Some(offset)
     }
 
+    /// Whether so many strings, of so many bytes in all, can be stored for sure.
+    pub(crate) fn has_room(&self, strings: usize, bytes: usize) -> bool {
+        // Of two pages in a row that were begun, the strings fill more than one.
+        let pages = 2 * (bytes + strings * varint::LEN_MAX) / PAGE_BYTES + 2;
+        self.pages.len() + pages <= usize::from(u16::MAX)
+    }
+
     /// The string stored at an offset that [`ByteArena::push`] gave.
     pub(crate) fn get(&self, offset: u32) -> &[u8] {
         let mut rest = &self.pages[(offset >> 16) as usize][(offset & 0xffff) as usize..];

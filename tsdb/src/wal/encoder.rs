@@ -17,7 +17,8 @@ const FRAME_SAMPLES_PER_BASE: u64 = 64;
 /// A frame is no shorter, so that small lanes are not mostly bases.
 const FRAME_SAMPLES_MIN: u64 = 1 << 16;
 
-/// Numbers a stream within a lane, in one run of the process.
+/// Numbers a stream within a lane, in one run of the process. A name has one number for the whole run: which streams
+/// damage may concern is told from where a file names them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct StreamId(pub u32);
 
@@ -137,11 +138,9 @@ impl LaneEncoder {
         self.batch.new_count == 0 && self.batch.samples.is_empty() && self.batch.histograms.bytes().is_empty()
     }
 
-    /// Ends the batch and appends it to the lane, unless it is empty.
+    /// Ends the batch and appends it to the lane. An empty one is appended too: a replica that had every sample
+    /// of a batch already must still be able to say after a restart that it holds the batch.
     pub fn finish_batch(&mut self, stream: StreamId, stream_name: &[u8], name: BatchName) {
-        if self.batch_is_empty() {
-            return;
-        }
         self.begin_buffer();
         self.name_stream(stream, stream_name);
         let (batch, frame) = (&self.batch, self.frame);
@@ -166,6 +165,24 @@ impl LaneEncoder {
         self.frame_samples += self.batch.samples.len() as u64;
         self.abandon_batch();
         self.turn_over();
+    }
+
+    /// Appends that a stream takes no more batches. No batch is begun.
+    pub fn seal(&mut self, stream: StreamId, stream_name: &[u8]) {
+        debug_assert!(self.batch_is_empty());
+        self.begin_buffer();
+        self.name_stream(stream, stream_name);
+        put_record(&mut self.pending, RecordType::Seal, |out| varint::put_u64(out, u64::from(stream.0)));
+        self.turn_over();
+    }
+
+    /// Begins a new frame, with no batch begun. Whoever lost the bases of series that are in the current one must do
+    /// so before the next sample: a second base of a series in one frame, if it were damaged, would go unnoticed, and
+    /// what builds on it would be read against the first.
+    pub fn begin_frame(&mut self) {
+        debug_assert!(self.batch_is_empty());
+        self.frame += 1;
+        (self.frame_samples, self.frame_bases) = (0, 0);
     }
 
     /// A buffer's first record says that all before it is on disk: it is not written earlier.
@@ -206,8 +223,7 @@ impl LaneEncoder {
             return;
         }
         // Frames are numbered through the whole run: a base in a series' state is never taken for a newer one.
-        self.frame += 1;
-        (self.frame_samples, self.frame_bases) = (0, 0);
+        self.begin_frame();
     }
 
     /// Takes all bytes, in order of files; `buffer` is what gathers the next ones.

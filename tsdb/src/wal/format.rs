@@ -25,11 +25,14 @@ pub(super) enum RecordType {
     Batch = 3,
     /// A batch of a stream in which there are histograms.
     BatchWithHistograms = 4,
+    /// A stream takes no more batches.
+    Seal = 5,
 }
 
 impl RecordType {
-    fn from_byte(byte: u8) -> Option<Self> {
-        let all = [Self::Commit, Self::Stream, Self::Batch, Self::BatchWithHistograms];
+    /// What this build knows by a number.
+    pub(super) fn from_byte(byte: u8) -> Option<Self> {
+        let all = [Self::Commit, Self::Stream, Self::Batch, Self::BatchWithHistograms, Self::Seal];
         all.into_iter().find(|t| *t as u8 == byte)
     }
 }
@@ -47,8 +50,9 @@ pub(super) fn put_record(out: &mut Vec<u8>, kind: RecordType, payload: impl FnOn
     out[begin + 8..begin + 12].copy_from_slice(&crc.to_le_bytes());
 }
 
-/// The record at the front of `bytes` and its whole length; `None` if there is no valid one.
-pub(super) fn take_record(bytes: &[u8]) -> Option<(RecordType, &[u8], usize)> {
+/// The record at the front of `bytes`: its type, which may be one of the future, payload and whole length. `None` if
+/// there is none that is as it was written.
+pub(super) fn take_record(bytes: &[u8]) -> Option<(u8, &[u8], usize)> {
     let (header, rest) = bytes.split_at_checked(RECORD_HEADER_BYTES)?;
     if header[..4] != RECORD_MAGIC {
         return None;
@@ -63,7 +67,7 @@ pub(super) fn take_record(bytes: &[u8]) -> Option<(RecordType, &[u8], usize)> {
     if crc != word(8) {
         return None;
     }
-    Some((RecordType::from_byte(header[12])?, payload, RECORD_HEADER_BYTES + len))
+    Some((header[12], payload, RECORD_HEADER_BYTES + len))
 }
 
 /// A lane's file with a number.

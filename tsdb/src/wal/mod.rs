@@ -2,11 +2,11 @@
 //!
 //! All shards of an arbiter share one log (a *lane*), so that one fdatasync commits them all. A lane is a
 //! series of files; a file is a header and records; a record is a batch of one shard, a name for a shard
-//! (*stream*), or a commit mark. Byte by byte: `docs/format/wal.md`.
+//! (*stream*), that a shard is sealed, or a commit mark. Byte by byte: `docs/format/wal.md`.
 //!
 //! - [`LaneEncoder`] turns batches into bytes, on the arbiter. It does no I/O.
 //! - [`WalWriter`] takes these bytes to disk, on a thread that may block.
-//! - [`replay`] reads a lane's files back.
+//! - [`replay`] reads a lane's files back; [`read_batches`] looks for single batches while the lane is in use.
 //!
 //! Values are written as the XOR with a *base*: the value that the same series had when it first appeared in
 //! the current *frame* (a stretch of a file). A chain of differences would be a little smaller, but one damaged
@@ -18,13 +18,18 @@
 //! with file and offset, and reading goes on at the next good record.
 
 mod batch;
+mod damage;
 mod encoder;
 mod format;
 mod histograms;
+mod pull;
 mod reader;
+mod record;
 mod writer;
 
 pub use batch::{Bases, BatchName, DecodedSample};
+pub use damage::Damage;
 pub use encoder::{FILE_BYTES, LaneEncoder, Piece, StreamId, WalPosition};
-pub use reader::{Damage, Replay, ReplayReport, replay, replay_until};
+pub use pull::{LoggedBatch, LoggedHistogram, LoggedSample, read_batches};
+pub use reader::{Replay, ReplayReport, replay, replay_until};
 pub use writer::{WalError, WalWriter};

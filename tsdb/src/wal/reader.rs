@@ -5,9 +5,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::batch::{Bases, BatchName, DecodedSample, take_samples};
+use super::damage::Damage;
 use super::encoder::WalPosition;
 use super::format::{FILE_HEADER, RECORD_HEADER_BYTES, RECORD_MAGIC, RecordType, file_number, take_record};
 use super::histograms::take_histograms;
+use super::record::BatchRecord;
 use crate::disk::Disk;
 use crate::histogram::Histogram;
 use crate::varint;
@@ -26,17 +28,8 @@ pub trait Replay {
     fn sample(&mut self, stream: usize, sample: DecodedSample);
     /// A histogram was accepted.
     fn histogram(&mut self, stream: usize, series: u32, t_ms: i64, histogram: &Histogram);
-}
-
-/// Bytes of a file that are not as they were written.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Damage {
-    /// The file.
-    pub file: PathBuf,
-    /// The first bad byte.
-    pub offset: u64,
-    /// How many bytes were skipped.
-    pub bytes: u64,
+    /// The stream takes no more batches.
+    fn sealed(&mut self, stream: usize);
 }
 
 /// What reading a lane came upon.
@@ -52,6 +45,21 @@ pub struct ReplayReport {
     pub next_file: u64,
 }
 
+impl ReplayReport {
+    /// What can be said of a lane after its files' names: they are in order, and none should be left out.
+    fn of(files: &[(u64, PathBuf)]) -> Self {
+        let next_file = files.last().map_or(1, |(number, _)| number + 1);
+        let mut report = ReplayReport { next_file, ..ReplayReport::default() };
+        for pair in files.windows(2) {
+            let [(before, _), (number, path)] = pair else { continue };
+            if before + 1 < *number {
+                report.damage.push(Damage::of_missing_files(path, before + 1..*number));
+            }
+        }
+        report
+    }
+}
+
 /// Reads what a lane that is in use holds before a place up to which it was committed. Changes nothing.
 pub fn replay_until(
     disk: &dyn Disk,
@@ -59,8 +67,11 @@ pub fn replay_until(
     end: WalPosition,
     to: &mut dyn Replay,
 ) -> io::Result<ReplayReport> {
-    let mut report = ReplayReport { next_file: end.file + 1, ..ReplayReport::default() };
-    for (number, path) in files(disk, folder)?.into_iter().filter(|(number, _)| *number <= end.file) {
+    let mut files = files(disk, folder)?;
+    files.retain(|(number, _)| *number <= end.file);
+    let mut report = ReplayReport::of(&files);
+    report.next_file = end.file + 1;
+    for (number, path) in files {
         let mut bytes = disk.read(&path)?;
         if number == end.file {
             bytes.truncate(usize::try_from(end.offset).unwrap_or(usize::MAX));
@@ -71,7 +82,7 @@ pub fn replay_until(
 }
 
 /// A lane's files in order.
-fn files(disk: &dyn Disk, folder: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
+pub(super) fn files(disk: &dyn Disk, folder: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
     let mut files: Vec<(u64, PathBuf)> =
         disk.list(folder)?.into_iter().filter_map(|path| Some((file_number(&path)?, path))).collect();
     files.sort();
@@ -82,10 +93,9 @@ fn files(disk: &dyn Disk, folder: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
 /// returns.
 pub fn replay(disk: &dyn Disk, folder: &Path, to: &mut dyn Replay) -> io::Result<ReplayReport> {
     let files = files(disk, folder)?;
-    let mut report = ReplayReport { next_file: 1, ..ReplayReport::default() };
+    let mut report = ReplayReport::of(&files);
     let last = files.last().map(|file| file.0);
     for (number, path) in files {
-        report.next_file = number + 1;
         let bytes = disk.read(&path)?;
         let file = FileReader { path: &path, number, bytes: &bytes, is_last: Some(number) == last };
         let (good_bytes, is_last) = (file.read(to, &mut report), file.is_last);
@@ -116,12 +126,17 @@ impl FileReader<'_> {
     /// Reads the file; gives the length of what is to be kept of it.
     fn read(&self, to: &mut dyn Replay, report: &mut ReplayReport) -> usize {
         let mut streams: HashMap<u64, (usize, Bases)> = HashMap::new();
+        let mut named = Vec::new();
+        let first_damage = report.damage.len();
+        let mut good_bytes = self.bytes.len();
         let mut at = if self.bytes.starts_with(&FILE_HEADER) { FILE_HEADER.len() } else { 0 };
         while at < self.bytes.len() {
             let record = take_record(&self.bytes[at..]);
             let understood = record.and_then(|(kind, payload, len)| {
+                let kind = RecordType::from_byte(kind)?;
                 let position = WalPosition { file: self.number, offset: at as u64 };
-                read_record(kind, payload, position, &mut streams, to)?;
+                let stream = read_record(kind, payload, position, &mut streams, to)?;
+                named.extend(stream.map(|stream| (position.offset, stream)));
                 let is_batch = matches!(kind, RecordType::Batch | RecordType::BatchWithHistograms);
                 report.batches += u64::from(is_batch);
                 Some(len)
@@ -130,49 +145,48 @@ impl FileReader<'_> {
                 at += len;
                 continue;
             }
-            let next = self.next_record(at + 1);
-            let damage = |end: usize| Damage {
-                file: self.path.to_owned(),
-                offset: at as u64,
-                bytes: (end - at) as u64,
-            };
-            // A commit mark further on says that these bytes were on disk once: then this is no torn write.
-            if self.is_last && !self.has_commit_after(at) {
+            let damage = |end: usize| Damage::of_bytes(self.path, self.number, at as u64..end as u64);
+            // A commit mark further on says that these bytes were on disk once: then this is no torn write. Nor is a
+            // record that is as it was written, though what it needs was lost, or it is of a later build.
+            if self.is_last && record.is_none() && !self.has_commit_after(at) {
                 report.torn = Some(damage(self.bytes.len()));
-                return at;
+                good_bytes = at;
+                break;
             }
+            let next = record.map_or_else(|| next_record(self.bytes, at + 1), |(_, _, len)| at + len);
             report.damage.push(damage(next));
             at = next;
         }
-        self.bytes.len()
-    }
-
-    /// The next place from `from` on where a valid record begins, or the end.
-    fn next_record(&self, from: usize) -> usize {
-        let mut at = from;
-        while let Some(found) = find(&self.bytes[at.min(self.bytes.len())..], &RECORD_MAGIC) {
-            at += found;
-            if take_record(&self.bytes[at..]).is_some() {
-                return at;
-            }
-            at += 1;
-        }
-        self.bytes.len()
+        report.damage[first_damage..].iter_mut().for_each(|damage| damage.spare(&named));
+        good_bytes
     }
 
     fn has_commit_after(&self, from: usize) -> bool {
-        let mut at = self.next_record(from + 1);
+        let mut at = next_record(self.bytes, from + 1);
         while let Some((kind, _, len)) = self.bytes.get(at..).and_then(take_record) {
-            if kind == RecordType::Commit {
+            if kind == RecordType::Commit as u8 {
                 return true;
             }
             at += len;
             if take_record(&self.bytes[at..]).is_none() {
-                at = self.next_record(at);
+                at = next_record(self.bytes, at);
             }
         }
         false
     }
+}
+
+/// The next place from `from` on where a valid record begins, or the end.
+pub(super) fn next_record(bytes: &[u8], from: usize) -> usize {
+    let mut at = from;
+    while let Some(found) = find(&bytes[at.min(bytes.len())..], &RECORD_MAGIC) {
+        at += found;
+        if take_record(&bytes[at..]).is_some() {
+            return at;
+        }
+        at += 1;
+    }
+    bytes.len()
 }
 
 fn find(haystack: &[u8], needle: &[u8; 4]) -> Option<usize> {
@@ -182,60 +196,50 @@ fn find(haystack: &[u8], needle: &[u8; 4]) -> Option<usize> {
     haystack.windows(needle.len()).position(|window| window == needle)
 }
 
-/// Hands a record on; `None` if it cannot be understood.
+/// Hands a record on, and gives the stream that it names, if it does; `None` if it cannot be understood.
 fn read_record(
     kind: RecordType,
     mut payload: &[u8],
     at: WalPosition,
     streams: &mut HashMap<u64, (usize, Bases)>,
     to: &mut dyn Replay,
-) -> Option<()> {
+) -> Option<Option<usize>> {
     match kind {
         RecordType::Commit => {}
         RecordType::Stream => {
             let id = varint::take_u64(&mut payload)?;
-            streams.insert(id, (to.stream(payload), Bases::default()));
+            let stream = to.stream(payload);
+            streams.insert(id, (stream, Bases::default()));
+            return Some(Some(stream));
         }
         RecordType::Batch | RecordType::BatchWithHistograms => {
+            let batch = BatchRecord::parse(kind, payload)?;
             // A stream whose name was lost: its batches are lost with it.
-            let (stream, bases) = streams.get_mut(&varint::take_u64(&mut payload)?)?;
-            let (boot, rest) = payload.split_first_chunk()?;
-            payload = rest;
-            let boot = u128::from_le_bytes(*boot);
-            let name = BatchName { boot, number: varint::take_u64(&mut payload)? };
-            let frame = u32::try_from(varint::take_u64(&mut payload)?).ok()?;
+            let (stream, bases) = streams.get_mut(&batch.stream)?;
             let wanted = to.wants(*stream, at);
             if wanted {
-                to.batch(*stream, name);
-            }
-            let new_count = varint::take_u64(&mut payload)?;
-            let mut number =
-                if new_count > 0 { u32::try_from(varint::take_u64(&mut payload)?).ok()? } else { 0 };
-            for _ in 0..new_count {
-                let len = usize::try_from(varint::take_u64(&mut payload)?).ok()?;
-                let (labels, rest) = payload.split_at_checked(len)?;
-                payload = rest;
-                if wanted {
+                to.batch(*stream, batch.name);
+                for (number, labels) in batch.new_series() {
                     to.series(*stream, number, labels);
                 }
-                number = number.checked_add(1)?;
             }
-            let mut histograms = [].as_slice();
-            if kind == RecordType::BatchWithHistograms {
-                let len = usize::try_from(varint::take_u64(&mut payload)?).ok()?;
-                (histograms, payload) = payload.split_at_checked(len)?;
-            }
-            take_samples(payload, frame, bases, |sample| {
+            take_samples(batch.samples, batch.frame, bases, |sample| {
                 if wanted {
                     to.sample(*stream, sample);
                 }
             })?;
             if wanted {
-                take_histograms(histograms, |series, t_ms, histogram| {
+                take_histograms(batch.histograms, |series, t_ms, histogram| {
                     to.histogram(*stream, series, t_ms, histogram);
                 })?;
             }
         }
+        RecordType::Seal => {
+            let (stream, _) = streams.get(&varint::take_u64(&mut payload)?)?;
+            if to.wants(*stream, at) {
+                to.sealed(*stream);
+            }
+        }
     }
-    Some(())
+    Some(None)
 }

@@ -2,7 +2,7 @@
 
 pub mod histograms;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ use histograms::{histogram, is_histogram};
 pub const LANE: &str = "wal/0";
 pub const SHARD: &str = "shard";
 pub const SNAPSHOTS: &str = "shard/snapshots";
-const STREAM: &[u8] = b"tenant/0-of-1@1";
+pub const STREAM: &[u8] = b"tenant/0-of-1@1";
 
 /// Series name, then samples by time: a float's bits, or the seed of a [histogram].
 pub type Content = BTreeMap<String, BTreeMap<i64, u64>>;
@@ -38,6 +38,11 @@ pub struct Shard {
     pub report: ReplayReport,
     /// Samples that the log named but could not give.
     pub lost: u64,
+    /// Batches held, by number.
+    pub batches: BTreeSet<u64>,
+    pub sealed: bool,
+    /// Whether a conflict is decided, as by a replica, instead of refused.
+    pub decides: bool,
     number: u64,
 }
 
@@ -46,12 +51,37 @@ impl Shard {
     pub fn start(disk: &SimDisk, file_bytes: u64) -> Shard {
         disk.create_dir_all(Path::new(LANE)).unwrap();
         let loaded = snapshot::load(disk, Path::new(SHARD), Path::new(SNAPSHOTS)).unwrap();
-        let mut target = Target { head: loaded.head, from: loaded.begin.position, lost: 0 };
+        let mut target = Target {
+            head: loaded.head,
+            from: loaded.begin.position,
+            lost: 0,
+            batches: BTreeSet::new(),
+            sealed: false,
+        };
+        if let Some((sealed, numbers)) = loaded.begin.note.split_first() {
+            target.sealed = *sealed == 1;
+            let number = |bytes: &[u8]| u64::from_le_bytes(bytes.try_into().unwrap());
+            target.batches.extend(numbers.chunks_exact(8).map(number));
+        }
         let report = replay(disk, Path::new(LANE), &mut target).unwrap();
         let encoder = LaneEncoder::new(report.next_file, file_bytes);
         let writer = WalWriter::new(Arc::new(disk.clone()), Path::new(LANE), true);
-        let Target { head, lost, .. } = target;
-        Shard { disk: disk.clone(), head, encoder, writer, unwritten: Vec::new(), report, lost, number: 0 }
+        let Target { head, lost, batches, sealed, .. } = target;
+        let number = batches.last().copied().unwrap_or(0);
+        let (disk, unwritten) = (disk.clone(), Vec::new());
+        Shard {
+            disk,
+            head,
+            encoder,
+            writer,
+            unwritten,
+            report,
+            lost,
+            batches,
+            sealed,
+            decides: false,
+            number,
+        }
     }
 
     /// Appends samples as one batch; they are durable once [`Shard::commit`] returns.
@@ -67,16 +97,28 @@ impl Shard {
                 }
             };
             let is_new = |appended| matches!(appended, Appended::InOrder | Appended::Late);
+            let head = &mut self.head;
             if is_histogram(name, *v) {
                 let histogram = histogram(*v);
-                if is_new(self.head.append_histogram(series, *t, &histogram)) {
+                let stored = match self.decides {
+                    true => head.apply_histogram(series, *t, &histogram).is_stored(),
+                    false => is_new(head.append_histogram(series, *t, &histogram)),
+                };
+                if stored {
                     self.encoder.histogram(series, *t, &histogram);
                 }
-            } else if is_new(self.head.append(series, *t, *v)) {
-                self.encoder.sample(series, *t, *v, self.head.wal_base_mut(series));
+                continue;
+            }
+            let stored = match self.decides {
+                true => head.apply(series, *t, *v).is_stored(),
+                false => is_new(head.append(series, *t, *v)),
+            };
+            if stored {
+                self.encoder.sample(series, *t, *v, head.wal_base_mut(series));
             }
         }
         self.number += 1;
+        self.batches.insert(self.number);
         self.encoder.finish_batch(StreamId(0), STREAM, BatchName { boot: 7, number: self.number });
     }
 
@@ -90,7 +132,9 @@ impl Shard {
     /// Takes a snapshot; `between` is called when half of it is encoded.
     pub fn snapshot(&mut self, between: impl FnOnce(&mut Shard)) {
         let disk = self.disk.clone();
-        let begin = SnapshotBegin { position: self.encoder.position(), note: b"note".to_vec() };
+        let mut note = vec![u8::from(self.sealed)];
+        note.extend(self.batches.iter().flat_map(|number| number.to_le_bytes()));
+        let begin = SnapshotBegin { position: self.encoder.position(), note };
         let mut writer = SnapshotWriter::begin(&disk, Path::new(SNAPSHOTS), &begin).unwrap();
         let (block, mut next) = snapshot::encode_block(&self.head, SeriesRef(0));
         writer.series(&block).unwrap();
@@ -151,20 +195,22 @@ struct Target {
     head: Head,
     from: WalPosition,
     lost: u64,
+    batches: BTreeSet<u64>,
+    sealed: bool,
 }
 
 impl Replay for Target {
     fn stream(&mut self, name: &[u8]) -> usize {
-        assert_eq!(name, STREAM);
-        0
+        usize::from(name != STREAM)
     }
 
-    fn wants(&mut self, _: usize, at: WalPosition) -> bool {
-        self.from <= at
+    fn wants(&mut self, stream: usize, at: WalPosition) -> bool {
+        stream == 0 && self.from <= at
     }
 
     fn batch(&mut self, _: usize, name: BatchName) {
         assert_eq!(name.boot, 7);
+        self.batches.insert(name.number);
     }
 
     fn series(&mut self, _: usize, number: u32, labels: &[u8]) {
@@ -175,7 +221,7 @@ impl Replay for Target {
         let series = SeriesRef(sample.series);
         match sample.value {
             Some(value) if self.head.is_known(series) => {
-                assert_ne!(self.head.append(series, sample.t_ms, value), Appended::Conflict);
+                self.head.apply(series, sample.t_ms, value);
             }
             _ => self.lost += 1,
         }
@@ -186,8 +232,11 @@ impl Replay for Target {
             self.lost += 1;
             return;
         }
-        let appended = self.head.append_histogram(SeriesRef(series), t_ms, histogram);
-        assert_ne!(appended, Appended::Conflict);
+        self.head.apply_histogram(SeriesRef(series), t_ms, histogram);
+    }
+
+    fn sealed(&mut self, _: usize) {
+        self.sealed = true;
     }
 }
 

@@ -14,7 +14,10 @@ mod sums;
 mod top;
 
 pub(super) use histograms::{HistogramAverage, HistogramSum, Seen};
+pub(super) use partial::unfinished_guest;
 pub(crate) use partial::{merge_groups, put_groups};
+
+use std::sync::Arc;
 
 use super::bitmap::Bitmap;
 use super::executor::{Context, Executor};
@@ -25,6 +28,7 @@ use super::pipeline::{Sink, Worker};
 use super::row::Row;
 use super::rows::{Reservation, Rows, SeriesRow};
 use super::scalar::ScalarValues;
+use super::share::{Guest, guest};
 use crate::annotations::{Annotation, Annotations};
 use crate::engine::{Pace, QueryError};
 use crate::plan::Aggregate;
@@ -40,11 +44,7 @@ pub(super) fn aggregate<'p>(
     grid: Grid,
     context: &mut Context,
 ) -> Result<Rows<'p>, QueryError> {
-    let param = match &plan.param {
-        Some(param) => executor.scalar(param, grid, context)?,
-        None => ScalarValues::Constant(0.0),
-    };
-    let run = Aggregation { executor, plan, grid, param };
+    let run = Aggregation::new(executor, plan, grid, context)?;
     match plan.op {
         AggregateOp::Sum => run.grouped::<sums::Sum>(context),
         AggregateOp::Avg => run.grouped::<sums::Average>(context),
@@ -64,12 +64,37 @@ pub(super) fn aggregate<'p>(
     }
 }
 
+/// An aggregation of series that another consumer reads; its parameter needs no data.
+pub(super) fn aggregate_guest<'p>(
+    executor: &'p Executor<'_>,
+    plan: &'p Aggregate,
+    grid: Grid,
+) -> Result<Box<dyn Guest<'p> + 'p>, QueryError> {
+    let run = Aggregation::new(executor, plan, grid, &mut Context::default())?;
+    Ok(match plan.op {
+        AggregateOp::Sum => run.grouped_guest::<sums::Sum>(),
+        AggregateOp::Avg => run.grouped_guest::<sums::Average>(),
+        AggregateOp::Count => run.grouped_guest::<extremes::Count>(),
+        AggregateOp::Group => run.grouped_guest::<extremes::Group>(),
+        AggregateOp::Min => run.grouped_guest::<extremes::Min>(),
+        AggregateOp::Max => run.grouped_guest::<extremes::Max>(),
+        AggregateOp::Stddev | AggregateOp::Stdvar => run.grouped_guest::<stddev::Variance>(),
+        AggregateOp::Quantile => run.grouped_guest::<quantile::Quantile>(),
+        AggregateOp::Topk | AggregateOp::Bottomk => return run.top_guest(),
+        AggregateOp::CountValues => run.count_values_guest(),
+        AggregateOp::Limitk | AggregateOp::LimitRatio => {
+            return Err(QueryError::internal(format!("{} takes rows", plan.op.as_str())));
+        }
+    })
+}
+
 /// An aggregation with its parameter evaluated.
+#[derive(Clone)]
 struct Aggregation<'p, 'e> {
     executor: &'p Executor<'e>,
     plan: &'p Aggregate,
     grid: Grid,
-    param: ScalarValues,
+    param: Arc<ScalarValues>,
 }
 
 /// What accumulators need to know.
@@ -136,7 +161,7 @@ struct GroupedSink<'p, A> {
     steps: usize,
     op: AggregateOp,
     span: Span,
-    param: &'p ScalarValues,
+    param: Arc<ScalarValues>,
     groups: Groups,
     accumulators: Vec<A>,
     names: Vec<NameDrop>,
@@ -164,7 +189,7 @@ impl<A: Accumulator> Sink for GroupedSink<'_, A> {
         }
         self.names[group].add(series.row.last_step(), series.drop_name);
         let Worker { annotations, pace, .. } = worker;
-        let mut scope = Scope { op: self.op, span: self.span, param: self.param, annotations, pace };
+        let mut scope = Scope { op: self.op, span: self.span, param: &self.param, annotations, pace };
         self.accumulators[group].add(series, &mut scope)
     }
 
@@ -173,27 +198,60 @@ impl<A: Accumulator> Sink for GroupedSink<'_, A> {
     }
 }
 
-impl<'p> Aggregation<'p, '_> {
+impl<'p, 'e> Aggregation<'p, 'e> {
+    fn new(
+        executor: &'p Executor<'e>,
+        plan: &'p Aggregate,
+        grid: Grid,
+        context: &mut Context,
+    ) -> Result<Self, QueryError> {
+        let param = match &plan.param {
+            Some(param) => executor.scalar(param, grid, context)?,
+            None => ScalarValues::Constant(0.0),
+        };
+        Ok(Self { executor, plan, grid, param: Arc::new(param) })
+    }
+
     fn key(&self) -> Key<'p> {
         if self.plan.without { Key::Without(&self.plan.grouping) } else { Key::By(&self.plan.grouping) }
     }
 
     /// An aggregation with one accumulator per group.
     fn grouped<A: Accumulator>(&self, context: &mut Context) -> Result<Rows<'p>, QueryError> {
+        if let Some(rows) = self.executor.parked(&self.plan.input, self.grid, context) {
+            return Ok(rows);
+        }
         let sinks = self.stream::<A>(context)?;
+        self.joined(sinks, context)
+    }
+
+    fn grouped_guest<A: Accumulator + 'p>(self) -> Box<dyn Guest<'p> + 'p>
+    where
+        'e: 'p,
+    {
+        let own = self.clone();
+        guest(move || own.new_sink::<A>(), move |sinks, context| self.joined(sinks, context))
+    }
+
+    /// The groups of all workers, finished.
+    fn joined<A: Accumulator>(
+        &self,
+        sinks: Vec<GroupedSink<'p, A>>,
+        context: &mut Context,
+    ) -> Result<Rows<'p>, QueryError> {
         match self.merged(sinks, context)? {
             Some(all) => self.finished(all, context),
             None => Ok(Rows::none(self.executor.tracker)),
         }
     }
 
-    fn new_sink<A: Accumulator>(&self) -> GroupedSink<'_, A> {
+    fn new_sink<A: Accumulator>(&self) -> GroupedSink<'p, A> {
         GroupedSink {
             key: self.key(),
             steps: self.grid.steps,
             op: self.plan.op,
             span: self.plan.input_span,
-            param: &self.param,
+            param: Arc::clone(&self.param),
             groups: Groups::default(),
             accumulators: Vec::new(),
             names: Vec::new(),
@@ -202,16 +260,16 @@ impl<'p> Aggregation<'p, '_> {
     }
 
     /// The groups of each worker.
-    fn stream<A: Accumulator>(&self, context: &mut Context) -> Result<Vec<GroupedSink<'_, A>>, QueryError> {
+    fn stream<A: Accumulator>(&self, context: &mut Context) -> Result<Vec<GroupedSink<'p, A>>, QueryError> {
         self.executor.stream(&self.plan.input, self.grid, context, &|| self.new_sink::<A>())
     }
 
     /// All groups in one; `None` of no workers.
-    fn merged<'s, A: Accumulator>(
-        &'s self,
-        sinks: Vec<GroupedSink<'s, A>>,
+    fn merged<A: Accumulator>(
+        &self,
+        sinks: Vec<GroupedSink<'p, A>>,
         context: &mut Context,
-    ) -> Result<Option<GroupedSink<'s, A>>, QueryError> {
+    ) -> Result<Option<GroupedSink<'p, A>>, QueryError> {
         let key = self.key();
         let mut sinks = sinks.into_iter();
         let Some(mut all) = sinks.next() else { return Ok(None) };
@@ -262,7 +320,7 @@ impl<'p> Aggregation<'p, '_> {
     /// The largest and smallest value of the parameter; NaN wins.
     fn param_range(&self) -> (f64, f64) {
         let values = self.param.iter();
-        match self.param {
+        match *self.param {
             ScalarValues::Constant(value) => (value, value),
             ScalarValues::PerStep(_) => {
                 (values.clone().fold(f64::MAX, go_min), values.fold(-f64::MAX, go_max))

@@ -9,7 +9,7 @@ use crate::engine::QueryError;
 use crate::exec::executor::{Context, Executor};
 use crate::exec::grid::Grid;
 use crate::exec::rows::SeriesRow;
-use crate::exec::scalar::ScalarValues;
+use crate::exec::share::{Guest, writing_guest};
 use crate::fragment::values::{LABELS_BYTES_MIN, put_labels, take_labels};
 use crate::fragment::wire::{Reader, WireError, Writer};
 use crate::plan::Aggregate;
@@ -44,8 +44,22 @@ pub(crate) fn put_groups(
     context: &mut Context,
     out: &mut Writer,
 ) -> Result<(), QueryError> {
-    let run = Aggregation { executor, plan, grid, param: ScalarValues::Constant(0.0) };
+    if let Some(bytes) = executor.parked_bytes(&plan.input, grid, context) {
+        out.0.extend_from_slice(&bytes);
+        return Ok(());
+    }
+    let run = Aggregation::new(executor, plan, grid, context)?;
     for_accumulator!(plan.op, run.put(context, out))
+}
+
+/// The same of series that another consumer reads.
+pub(in crate::exec) fn unfinished_guest<'p>(
+    executor: &'p Executor<'_>,
+    plan: &'p Aggregate,
+    grid: Grid,
+) -> Result<Box<dyn Guest<'p> + 'p>, QueryError> {
+    let run = Aggregation::new(executor, plan, grid, &mut Context::default())?;
+    for_accumulator!(plan.op, run.writing_guest())
 }
 
 /// Merges and finishes groups of several storages.
@@ -56,13 +70,37 @@ pub(crate) fn merge_groups(
     context: &mut Context,
     parts: Vec<Reader<'_>>,
 ) -> Result<Vec<SeriesRow>, QueryError> {
-    let run = Aggregation { executor, plan, grid, param: ScalarValues::Constant(0.0) };
+    let run = Aggregation::new(executor, plan, grid, context)?;
     for_accumulator!(plan.op, run.merge_parts(context, parts))
 }
 
-impl Aggregation<'_, '_> {
+impl<'p, 'e> Aggregation<'p, 'e> {
     fn put<A: Partial>(&self, context: &mut Context, out: &mut Writer) -> Result<(), QueryError> {
         let sinks = self.stream::<A>(context)?;
+        self.write(sinks, context, out)
+    }
+
+    fn writing_guest<A: Partial + 'p>(self) -> Result<Box<dyn Guest<'p> + 'p>, QueryError>
+    where
+        'e: 'p,
+    {
+        let own = self.clone();
+        Ok(writing_guest(
+            move || own.new_sink::<A>(),
+            move |sinks, context| {
+                let mut out = Writer::default();
+                self.write(sinks, context, &mut out)?;
+                Ok(out.0)
+            },
+        ))
+    }
+
+    fn write<A: Partial>(
+        &self,
+        sinks: Vec<GroupedSink<'p, A>>,
+        context: &mut Context,
+        out: &mut Writer,
+    ) -> Result<(), QueryError> {
         let Some(all) = self.merged(sinks, context)? else {
             out.length(0);
             return Ok(());
@@ -91,7 +129,7 @@ impl Aggregation<'_, '_> {
         Ok(self.finished(all, context)?.series)
     }
 
-    fn taken<A: Partial>(&self, mut part: Reader<'_>) -> Result<GroupedSink<'_, A>, QueryError> {
+    fn taken<A: Partial>(&self, mut part: Reader<'_>) -> Result<GroupedSink<'p, A>, QueryError> {
         let key = self.key();
         let mut sink = self.new_sink::<A>();
         for _ in 0..part.count(LABELS_BYTES_MIN + 2)? {

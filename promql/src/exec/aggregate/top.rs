@@ -1,5 +1,7 @@
 //! `topk` and `bottomk`: the series with the largest or smallest values, chosen anew at each step.
 
+use std::sync::Arc;
+
 use super::Aggregation;
 use crate::annotations::Annotation;
 use crate::engine::{Pace, QueryError};
@@ -7,7 +9,8 @@ use crate::exec::executor::Context;
 use crate::exec::grouping::{Groups, Key};
 use crate::exec::pipeline::{Sink, Worker};
 use crate::exec::row::Row;
-use crate::exec::rows::{Collect, Rows, SeriesRow};
+use crate::exec::rows::{Collect, Reservation, Rows, SeriesRow};
+use crate::exec::share::{Guest, guest};
 use crate::exec::sort::sorted;
 use crate::gostd::{float_to_int64, format_g};
 use crate::labels::Labels;
@@ -23,7 +26,7 @@ struct Candidate {
     series: usize,
 }
 
-impl<'p> Aggregation<'p, '_> {
+impl<'p, 'e> Aggregation<'p, 'e> {
     /// `k` of each step: `None` if no step has one above zero.
     pub(super) fn sizes(&self) -> Result<Option<Vec<i64>>, QueryError> {
         let (smallest, largest) = self.param_range();
@@ -47,14 +50,34 @@ impl<'p> Aggregation<'p, '_> {
 
     pub(super) fn top(&self, context: &mut Context) -> Result<Rows<'p>, QueryError> {
         let tracker = self.executor.tracker;
-        let make = || Collect::new(tracker);
         let Some(sizes) = self.sizes()? else {
             // The input is evaluated all the same: its errors and annotations count.
-            self.executor.stream(&self.plan.input, self.grid, context, &make)?;
+            self.executor.stream(&self.plan.input, self.grid, context, &|| Collect::new(tracker))?;
             return Ok(Rows::none(tracker));
         };
-        let make = || Top {
-            sizes: &sizes,
+        if let Some(rows) = self.executor.parked(&self.plan.input, self.grid, context) {
+            return Ok(rows);
+        }
+        let sizes: Arc<[i64]> = sizes.into();
+        let make = || self.new_top(&sizes);
+        let sinks = self.executor.stream(&self.plan.input, self.grid, context, &make)?;
+        self.best(sinks, &sizes)
+    }
+
+    /// The same of series that another consumer reads.
+    pub(super) fn top_guest(self) -> Result<Box<dyn Guest<'p> + 'p>, QueryError>
+    where
+        'e: 'p,
+    {
+        let sizes = self.sizes()?.ok_or_else(|| QueryError::internal("nothing is taken".to_owned()))?;
+        let sizes: Arc<[i64]> = sizes.into();
+        let (own, own_sizes) = (self.clone(), Arc::clone(&sizes));
+        Ok(guest(move || own.new_top(&own_sizes), move |sinks, _| self.best(sinks, &sizes)))
+    }
+
+    fn new_top(&self, sizes: &Arc<[i64]>) -> Top<'p> {
+        Top {
+            sizes: Arc::clone(sizes),
             key: self.key(),
             largest: self.plan.op == AggregateOp::Topk,
             ignored: Annotation::HistogramIgnoredInAggregation { aggregation: self.plan.op.as_str() },
@@ -62,11 +85,16 @@ impl<'p> Aggregation<'p, '_> {
             groups: Groups::default(),
             heaps: Vec::new(),
             series: Vec::new(),
-        };
-        let mut sinks = self.executor.stream(&self.plan.input, self.grid, context, &make)?;
+            reservation: Reservation::new(self.executor.tracker),
+        }
+    }
+
+    /// The best of those of all workers.
+    fn best(&self, mut sinks: Vec<Top<'p>>, sizes: &Arc<[i64]>) -> Result<Rows<'p>, QueryError> {
+        let tracker = self.executor.tracker;
         let pace = &mut Pace::new(tracker);
         // Ties fall to the series that comes first; with several workers candidates are put back in that order.
-        let mut all = make();
+        let mut all = self.new_top(sizes);
         if sinks.len() == 1 {
             all = sinks.remove(0);
         } else {
@@ -90,7 +118,7 @@ impl<'p> Aggregation<'p, '_> {
 
 /// One heap per group and step, worst candidate on top.
 struct Top<'p> {
-    sizes: &'p [i64],
+    sizes: Arc<[i64]>,
     key: Key<'p>,
     largest: bool,
     ignored: Annotation,
@@ -100,6 +128,7 @@ struct Top<'p> {
     heaps: Vec<Vec<Vec<Candidate>>>,
     /// Every series that was a candidate once.
     series: Vec<(Labels, bool, u64)>,
+    reservation: Reservation<'p>,
 }
 
 impl Sink for Top<'_> {
@@ -110,7 +139,7 @@ impl Sink for Top<'_> {
         }
         worker.pace.spend(UNITS_PER_STEP * row.steps() as u64)?;
         let kept = self.add(&series.labels, series.drop_name, series.order, row) as u64;
-        worker.tracker.reserve(kept, kept * size_of::<Candidate>() as u64)
+        self.reservation.add(kept, kept * size_of::<Candidate>() as u64)
     }
 }
 

@@ -392,7 +392,7 @@ impl Stage for RangeStage<'_> {
         let Worker { buffer, annotations, spare, pace, .. } = worker;
         pace.spend(series.row.steps() as u64)?;
         row_to_samples(&self.inner, &series.row, buffer);
-        if let Some(counts) = &worker.tracker.counts {
+        if let Some(counts) = worker.counts {
             let mut sizes = vec![0; self.windows.grid.steps];
             self.windows.count(buffer, &mut sizes);
             counts.add(self.windows.grid.counted, &sizes);

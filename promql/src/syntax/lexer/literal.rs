@@ -2,7 +2,7 @@
 //!
 //! Only their extent and the syntax of escapes are settled here; values are the parser's part.
 
-use super::{IN_STRING, Lexer, is_alphanumeric, is_any_of};
+use super::{Lexer, PLAIN, is_alphanumeric};
 use crate::gostd::{quote, unicode_notation};
 use crate::syntax::token::TokenKind;
 
@@ -13,7 +13,7 @@ impl Lexer<'_> {
         let raw = quote == b'`';
         let mut kind = TokenKind::String;
         loop {
-            self.skip_while(|byte| !is_any_of(IN_STRING, byte));
+            self.skip_all_in(PLAIN);
             match self.peek() {
                 None if raw => return self.fail("unterminated raw string".to_owned()),
                 Some(b'\n') if !raw => return self.fail("unterminated quoted string".to_owned()),

@@ -36,13 +36,10 @@ pub(in crate::syntax) struct Lexer<'a> {
 
 const SPACE: u8 = 1;
 const ALPHA: u8 = 2;
-const DIGIT: u8 = 4;
-const COLON: u8 = 8;
-const UPPER: u8 = 16;
-/// Any of [`ALPHA`], [`DIGIT`] and [`COLON`].
-const WORD: u8 = 64;
-/// What may end a string, or is special in one.
-const IN_STRING: u8 = 32;
+/// What a name goes on with: letters and digits.
+const WORD: u8 = 4;
+/// What has no meaning of its own in a string: neither ends it nor might be wrong there.
+const PLAIN: u8 = 8;
 
 /// The classes of each byte, as bits.
 static CLASSES: [u8; 256] = {
@@ -50,14 +47,12 @@ static CLASSES: [u8; 256] = {
     let mut byte = 0_u8;
     loop {
         classes[byte as usize] = match byte {
-            b'\n' => SPACE | IN_STRING,
-            b' ' | b'\t' | b'\r' => SPACE,
-            b'_' | b'a'..=b'z' => ALPHA | WORD,
-            b'A'..=b'Z' => ALPHA | UPPER | WORD,
-            b'0'..=b'9' => DIGIT | WORD,
-            b':' => COLON | WORD,
-            b'"' | b'\'' | b'`' | b'\\' | 0xEF => IN_STRING,
-            _ => 0,
+            b'\n' => SPACE,
+            b' ' | b'\t' | b'\r' => SPACE | PLAIN,
+            b'_' | b'a'..=b'z' | b'A'..=b'Z' => ALPHA | WORD | PLAIN,
+            b'0'..=b'9' => WORD | PLAIN,
+            b'"' | b'\'' | b'`' | b'\\' | 0xEF => 0,
+            _ => PLAIN,
         };
         if byte == u8::MAX {
             break classes;
@@ -66,20 +61,20 @@ static CLASSES: [u8; 256] = {
     }
 };
 
-fn is_any_of(classes: u8, byte: u8) -> bool {
-    CLASSES[usize::from(byte)] & classes != 0
+fn is_in(class: u8, byte: u8) -> bool {
+    CLASSES[usize::from(byte)] & class != 0
 }
 
 fn is_space(byte: u8) -> bool {
-    is_any_of(SPACE, byte)
+    is_in(SPACE, byte)
 }
 
 fn is_alpha(byte: u8) -> bool {
-    is_any_of(ALPHA, byte)
+    is_in(ALPHA, byte)
 }
 
 fn is_alphanumeric(byte: u8) -> bool {
-    is_any_of(ALPHA | DIGIT, byte)
+    is_in(WORD, byte)
 }
 
 impl<'a> Lexer<'a> {
@@ -98,12 +93,13 @@ impl<'a> Lexer<'a> {
         }
     }
 
-    /// The next token. After the end of input `Eof` again and again; `Error` where there is none, once.
+    /// The next token. After the end of input `Eof` again and again; `Error`, of no length, where there is none, once.
     #[inline]
     pub fn next_token(&mut self) -> Token {
+        let start = self.skip_blanks();
         let kind = self.next_kind();
         // The length of a query is capped far below 4 GiB before it gets here.
-        Token { kind, span: Span::new(self.start as u32, self.pos as u32) }
+        Token { kind, span: Span::new(start as u32, self.pos as u32) }
     }
 
     /// Why the last token is [`TokenKind::Error`].
@@ -114,7 +110,6 @@ impl<'a> Lexer<'a> {
     /// Reads a token from `start` to `pos`.
     #[inline]
     fn next_kind(&mut self) -> TokenKind {
-        self.skip_blanks();
         if self.in_braces {
             return self.inside_braces();
         }
@@ -149,6 +144,22 @@ impl<'a> Lexer<'a> {
         self.pos += rest.iter().position(|&byte| !belongs(byte)).unwrap_or(rest.len());
     }
 
+    /// Consumes all bytes of a class that come next. Names and strings are most of a query, hence four at a time.
+    #[inline]
+    fn skip_all_in(&mut self, class: u8) {
+        let bytes = self.input.as_bytes();
+        let mut pos = self.pos;
+        while let Some(four) = bytes.get(pos..pos + 4)
+            && four.iter().fold(class, |common, &byte| common & CLASSES[usize::from(byte)]) != 0
+        {
+            pos += 4;
+        }
+        while bytes.get(pos).is_some_and(|&byte| is_in(class, byte)) {
+            pos += 1;
+        }
+        self.pos = pos;
+    }
+
     #[inline]
     fn text(&self) -> &'a str {
         &self.input[self.start..self.pos]
@@ -165,6 +176,7 @@ impl<'a> Lexer<'a> {
     fn fail(&mut self, message: String) -> TokenKind {
         let span = Span::new(self.start as u32, self.input.len() as u32);
         self.error = Some(Box::new(ParseError::new(self.input, span, message)));
+        self.pos = self.start;
         TokenKind::Error
     }
 
@@ -176,10 +188,11 @@ impl<'a> Lexer<'a> {
         self.fail(message.to_owned())
     }
 
-    /// Spaces and comments. In a duration expression `#` is no comment.
+    /// Goes to where the next token starts, over spaces and comments. In a duration expression `#` is no comment.
     #[inline]
-    fn skip_blanks(&mut self) {
-        while let Some(byte) = self.peek() {
+    fn skip_blanks(&mut self) -> usize {
+        // Nearly all tokens start with a byte above these.
+        while let Some(byte @ ..=b'#') = self.peek() {
             if is_space(byte) {
                 self.pos += 1;
             } else if byte == b'#' && !self.in_duration {
@@ -189,6 +202,7 @@ impl<'a> Lexer<'a> {
             }
         }
         self.start = self.pos;
+        self.start
     }
 
     #[inline]
@@ -246,14 +260,10 @@ impl<'a> Lexer<'a> {
             }
             b'[' => self.left_bracket(),
             b']' => self.right_bracket(),
-            _ if byte.is_ascii_digit() || self.at_fraction(byte) => self.number_or_duration(),
-            _ if is_alpha(byte) || byte == b':' => {
-                if self.in_brackets {
-                    self.word_in_brackets(byte)
-                } else {
-                    self.word()
-                }
-            }
+            b'0'..=b'9' => self.number_or_duration(),
+            b'.' if self.at_fraction(byte) => self.number_or_duration(),
+            b'a'..=b'z' | b'A'..=b'Z' | b'_' | b':' if self.in_brackets => self.word_in_brackets(byte),
+            b'a'..=b'z' | b'A'..=b'Z' | b'_' | b':' => self.word(),
             _ => self.unexpected_character("unexpected character"),
         }
     }
@@ -375,8 +385,8 @@ impl<'a> Lexer<'a> {
             return self.fail("unexpected end of input inside braces".to_owned());
         };
         match byte {
-            _ if is_alpha(byte) => {
-                self.skip_while(is_alphanumeric);
+            b'a'..=b'z' | b'A'..=b'Z' | b'_' => {
+                self.skip_all_in(WORD);
                 TokenKind::Identifier
             }
             b',' => self.take(1, TokenKind::Comma),
@@ -407,22 +417,12 @@ impl<'a> Lexer<'a> {
 
     /// A name or keyword.
     fn word(&mut self) -> TokenKind {
-        let rest = self.input.as_bytes().get(self.pos..).unwrap_or_default();
-        let mut classes_seen = 0;
-        let mut length = 0;
-        for &byte in rest {
-            let classes = CLASSES[usize::from(byte)];
-            if classes & WORD == 0 {
-                break;
-            }
-            classes_seen |= classes;
-            length += 1;
-        }
-        self.pos += length;
-        if classes_seen & COLON != 0 {
+        self.skip_all_in(WORD);
+        if self.peek() == Some(b':') {
+            self.skip_while(|byte| is_alphanumeric(byte) || byte == b':');
             return TokenKind::MetricIdentifier;
         }
-        match classify_word(&rest[..length], classes_seen & UPPER != 0) {
+        match classify_word(&self.input.as_bytes()[self.start..self.pos]) {
             // These are names unless a parenthesis follows, so that metrics called `fill` keep working.
             Some(TokenKind::Keyword(Keyword::Fill | Keyword::FillLeft | Keyword::FillRight))
                 if !self.left_paren_follows() =>

@@ -33,12 +33,12 @@ impl Parser<'_> {
     fn parse_arguments(&mut self, outer: u32, take: &mut impl FnMut(Expr)) -> ParseResult<()> {
         self.expect(TokenKind::LeftParen)?;
         self.depth = 0;
-        if self.accept(TokenKind::RightParen)?.is_some() {
+        if self.accept(TokenKind::RightParen).is_some() {
             return Ok(());
         }
         take(self.parse_expr(0, outer)?);
-        while let Some(comma) = self.accept(TokenKind::Comma)? {
-            if !self.peek_kind()?.starts_expression() {
+        while let Some(comma) = self.accept(TokenKind::Comma) {
+            if !self.peek_kind().starts_expression() {
                 return self.fail(comma.span, "trailing commas not allowed in function call args");
             }
             let deepest = self.depth;
@@ -102,7 +102,7 @@ impl Parser<'_> {
     /// The end of an aggregation without modifier. Looking for a modifier reads one token too far, and Prometheus
     /// finds its way back only over spaces: with a comment before a further `)`, that one counts as the end.
     fn end_of_bare_aggregate(&mut self, own_end: u32) -> ParseResult<u32> {
-        let next = self.peek()?;
+        let next = self.peek();
         let between = &self.input[own_end as usize..next.span.start as usize];
         let only_spaces = between.bytes().all(|byte| matches!(byte, b' ' | b'\t' | b'\n' | b'\r'));
         Ok(if next.kind == TokenKind::RightParen && only_spaces { own_end } else { self.last_closing() })
@@ -110,32 +110,32 @@ impl Parser<'_> {
 
     /// `by (...)` or `without (...)`: whether it is the latter, and the labels.
     fn parse_aggregate_modifier(&mut self) -> ParseResult<Option<(bool, Vec<LabelName>)>> {
-        let without = match self.peek_kind()? {
+        let without = match self.peek_kind() {
             TokenKind::Keyword(Keyword::By) => false,
             TokenKind::Keyword(Keyword::Without) => true,
             _ => return Ok(None),
         };
-        self.advance()?;
+        self.advance();
         Ok(Some((without, self.parse_grouping_labels()?)))
     }
 
     /// Labels in parentheses, a comma after the last one allowed. Reads no token ahead.
     pub(super) fn parse_grouping_labels(&mut self) -> ParseResult<Vec<LabelName>> {
         const CONTEXT: &str = "grouping opts";
-        if self.accept(TokenKind::LeftParen)?.is_none() {
-            let found = self.peek()?;
+        if self.accept(TokenKind::LeftParen).is_none() {
+            let found = self.peek();
             return self.unexpected_in(found, CONTEXT, "\"(\"");
         }
         let mut labels = Vec::with_capacity(4);
         loop {
-            let token = self.advance()?;
+            let token = self.advance();
             match token.kind {
                 TokenKind::RightParen => return Ok(labels),
                 TokenKind::String | TokenKind::EscapedString => labels.push(self.grouping_label(token)?),
                 kind if kind.is_grouping_label() => labels.push(LabelName::of(self.raw(token))),
                 _ => return self.unexpected_in(token, CONTEXT, "label"),
             }
-            let separator = self.advance()?;
+            let separator = self.advance();
             match separator.kind {
                 TokenKind::RightParen => return Ok(labels),
                 TokenKind::Comma => {}

@@ -60,12 +60,12 @@ impl Parser<'_> {
         expected: &'static str,
     ) -> ParseResult<DurationValue> {
         self.duration_operators = 0;
-        let expr = match self.peek_kind()? {
+        let expr = match self.peek_kind() {
             // Nearly always there is nothing but a short duration.
             TokenKind::Duration => {
                 let token = self.tokens.take();
                 if let Some(ns @ 1..) = parse_single_unit_ns(self.text(token).as_bytes())
-                    && matches!(self.peek_kind()?, TokenKind::RightBracket | TokenKind::Colon)
+                    && matches!(self.peek_kind(), TokenKind::RightBracket | TokenKind::Colon)
                 {
                     return Ok(DurationValue::FixedNs(ns));
                 }
@@ -84,8 +84,8 @@ impl Parser<'_> {
     /// The duration after `offset`. The modifier ends at [`Parser::last_closing`].
     pub(super) fn parse_offset_duration(&mut self) -> ParseResult<DurationValue> {
         self.duration_operators = 0;
-        let sign = self.accept_sign()?;
-        let first = self.peek()?;
+        let sign = self.accept_sign();
+        let first = self.peek();
         match (first.kind, sign) {
             (TokenKind::Number | TokenKind::Duration, _) => {
                 let mut number = self.parse_number_literal()?;
@@ -106,7 +106,7 @@ impl Parser<'_> {
                 Ok(DurationValue::Expr(Box::new(expr)))
             }
             (TokenKind::LeftParen, Some((token, op))) => {
-                self.advance()?;
+                self.advance();
                 let mut inner = self.parse_duration_expr(0, 0, OFFSET)?;
                 self.expect_for(OFFSET, TokenKind::RightParen)?;
                 inner.wrapped = true;
@@ -129,7 +129,7 @@ impl Parser<'_> {
         outer: u32,
         blame: Blame,
     ) -> ParseResult<DurationExpr> {
-        let operand = match self.accept_sign()? {
+        let operand = match self.accept_sign() {
             Some((token, op)) => self.parse_signed_duration(token, op, outer, blame)?,
             None => self.parse_duration_operand(outer, blame)?,
         };
@@ -145,12 +145,12 @@ impl Parser<'_> {
         blame: Blame,
     ) -> ParseResult<DurationExpr> {
         loop {
-            let TokenKind::Operator(token_op) = self.peek_kind()? else { return Ok(lhs) };
+            let TokenKind::Operator(token_op) = self.peek_kind() else { return Ok(lhs) };
             let Some((op, level)) = duration_op(token_op).filter(|&(_, level)| level >= min_precedence)
             else {
                 return Ok(lhs);
             };
-            let op_token = self.advance()?;
+            let op_token = self.advance();
             self.count_duration_operator(op_token)?;
             let rhs_precedence = if op == DurationOp::Pow { level } else { level + 1 };
             let rhs = self.parse_duration_expr(rhs_precedence, outer + 1, blame)?;
@@ -190,7 +190,7 @@ impl Parser<'_> {
     }
 
     fn parse_duration_operand(&mut self, outer: u32, blame: Blame) -> ParseResult<DurationExpr> {
-        let first = self.peek()?;
+        let first = self.peek();
         match first.kind {
             TokenKind::Number | TokenKind::Duration => {
                 let number = self.parse_number_literal()?;
@@ -198,7 +198,7 @@ impl Parser<'_> {
                 Ok(literal(number))
             }
             TokenKind::LeftParen => {
-                self.advance()?;
+                self.advance();
                 self.count_duration_operator(first)?;
                 let mut inner = self.parse_duration_expr(0, outer + 1, blame)?;
                 self.expect_for(blame, TokenKind::RightParen)?;
@@ -220,7 +220,7 @@ impl Parser<'_> {
 
     /// `step()`, `range()`, `min_of(a, b)` or `max_of(a, b)`.
     fn parse_duration_call(&mut self, outer: u32, blame: Blame) -> ParseResult<DurationExpr> {
-        let name = self.advance()?;
+        let name = self.advance();
         let TokenKind::Preprocessor(function) = name.kind else {
             return self.unexpected_in(name, blame.context, blame.expected);
         };
@@ -250,7 +250,7 @@ impl Parser<'_> {
     }
 
     fn expect_for(&mut self, blame: Blame, kind: TokenKind) -> ParseResult<Token> {
-        let token = self.advance()?;
+        let token = self.advance();
         if token.kind == kind { Ok(token) } else { self.unexpected_in(token, blame.context, blame.expected) }
     }
 

@@ -29,10 +29,10 @@ fn precedence(op: BinaryOp) -> u8 {
 impl Parser<'_> {
     /// An expression whose operators all bind at least as tightly as `min_precedence`.
     pub(super) fn parse_expr(&mut self, min_precedence: u8, outer: u32) -> ParseResult<Expr> {
-        let next = self.peek()?;
+        let next = self.peek();
         let outer = self.deeper(outer, next.span)?;
         let mut lhs = self.parse_operand(next, outer)?;
-        while let TokenKind::Operator(op) = self.peek_kind()? {
+        while let TokenKind::Operator(op) = self.peek_kind() {
             let level = precedence(op);
             if level < min_precedence {
                 break;
@@ -43,7 +43,7 @@ impl Parser<'_> {
             let rhs_precedence = if op == BinaryOp::Pow { level } else { level + 1 };
             let rhs = self.parse_expr(rhs_precedence, outer)?;
             // Prometheus builds the node only after looking at the token behind it.
-            self.peek_kind()?;
+            self.peek_kind();
             self.depth = self.deeper(lhs_depth.max(self.depth), op_token.span)?;
             let has_fill = matching.fill_left.is_some() || matching.fill_right.is_some();
             let binary = BinaryExpr { op, lhs, rhs, matching: Some(matching), return_bool };
@@ -63,7 +63,7 @@ impl Parser<'_> {
             TokenKind::Operator(BinaryOp::Sub) => UnaryOp::Minus,
             _ => {
                 let mut primary = self.parse_primary(first, outer)?;
-                if self.peek_kind()?.is_postfix() {
+                if self.peek_kind().is_postfix() {
                     self.parse_postfix(&mut primary)?;
                 }
                 return Ok(primary);
@@ -104,7 +104,7 @@ impl Parser<'_> {
             TokenKind::LeftBrace => Ok(Expr::Vector(self.parse_selector(None)?)),
             kind if kind.is_metric_name() => {
                 self.tokens.take();
-                let next = self.peek_kind()?;
+                let next = self.peek_kind();
                 match (kind, next) {
                     (
                         TokenKind::Aggregate(op),
@@ -122,7 +122,7 @@ impl Parser<'_> {
 
     /// A number or a duration, which is a number of seconds.
     pub(super) fn parse_number_literal(&mut self) -> ParseResult<NumberLiteral> {
-        let token = self.advance()?;
+        let token = self.advance();
         if token.kind == TokenKind::Duration {
             return self.duration_literal(token);
         }

@@ -50,45 +50,45 @@ impl<'a> Parser<'a> {
 
     /// The whole text as one expression; not yet type-checked.
     pub fn parse_whole_expression(&mut self) -> ParseResult<Expr> {
-        if self.peek_kind()? == TokenKind::Eof {
+        if self.peek_kind() == TokenKind::Eof {
             return self.fail(Span::default(), "no expression found in input");
         }
         let expr = self.parse_expr(0, 0)?;
-        let after = self.peek()?;
+        let after = self.peek();
         if after.kind == TokenKind::Eof { Ok(expr) } else { self.unexpected(after) }
     }
 
     /// The whole text as one selector.
     pub fn parse_whole_selector(&mut self) -> ParseResult<VectorSelector> {
-        let first = self.peek()?;
+        let first = self.peek();
         let selector = match first.kind {
             TokenKind::LeftBrace => *self.parse_selector(None)?,
             kind if kind.is_metric_name() => {
-                self.advance()?;
+                self.advance();
                 *self.parse_selector(Some(first))?
             }
             _ => return self.unexpected(first),
         };
-        let after = self.peek()?;
+        let after = self.peek();
         if after.kind == TokenKind::Eof { Ok(selector) } else { self.unexpected(after) }
     }
 
     /// The next token, without consuming it.
     #[inline]
-    fn peek(&mut self) -> ParseResult<Token> {
+    fn peek(&mut self) -> Token {
         self.tokens.peek()
     }
 
     /// The kind of the next token.
     #[inline]
-    fn peek_kind(&mut self) -> ParseResult<TokenKind> {
+    fn peek_kind(&mut self) -> TokenKind {
         self.tokens.peek_kind()
     }
 
     #[inline]
-    fn advance(&mut self) -> ParseResult<Token> {
-        self.tokens.peek_kind()?;
-        Ok(self.tokens.take())
+    fn advance(&mut self) -> Token {
+        self.tokens.peek_kind();
+        self.tokens.take()
     }
 
     /// The end of the last closing bracket or number that was read, be it only ahead: Prometheus takes it for the
@@ -99,30 +99,30 @@ impl<'a> Parser<'a> {
 
     /// Consumes the next token if it is of this kind.
     #[inline]
-    fn accept(&mut self, kind: TokenKind) -> ParseResult<Option<Token>> {
-        if self.peek_kind()? == kind { Ok(Some(self.tokens.take())) } else { Ok(None) }
+    fn accept(&mut self, kind: TokenKind) -> Option<Token> {
+        (self.peek_kind() == kind).then(|| self.tokens.take())
     }
 
     #[inline]
     fn expect(&mut self, kind: TokenKind) -> ParseResult<Token> {
-        if self.peek_kind()? == kind { Ok(self.tokens.take()) } else { self.expected_another() }
+        if self.peek_kind() == kind { Ok(self.tokens.take()) } else { self.expected_another() }
     }
 
     #[cold]
     fn expected_another<T>(&mut self) -> ParseResult<T> {
-        let found = self.peek()?;
+        let found = self.peek();
         self.unexpected(found)
     }
 
     /// Consumes a sign, if one comes next.
     #[inline]
-    fn accept_sign(&mut self) -> ParseResult<Option<(Token, UnaryOp)>> {
-        let op = match self.peek_kind()? {
+    fn accept_sign(&mut self) -> Option<(Token, UnaryOp)> {
+        let op = match self.peek_kind() {
             TokenKind::Operator(BinaryOp::Add) => UnaryOp::Plus,
             TokenKind::Operator(BinaryOp::Sub) => UnaryOp::Minus,
-            _ => return Ok(None),
+            _ => return None,
         };
-        Ok(Some((self.tokens.take(), op)))
+        Some((self.tokens.take(), op))
     }
 
     #[inline]
@@ -130,9 +130,14 @@ impl<'a> Parser<'a> {
         &self.input[token.span.start as usize..token.span.end as usize]
     }
 
+    /// Blames `span`; but if the lexer has failed by now, that was first.
     #[cold]
     fn fail<T>(&self, span: Span, message: impl Into<String>) -> ParseResult<T> {
-        Err(Box::new(ParseError::new(self.input, span, message)))
+        let error = match self.tokens.failure() {
+            Some(earlier) => earlier.clone(),
+            None => ParseError::new(self.input, span, message),
+        };
+        Err(Box::new(error))
     }
 
     /// Blames `found` on the innermost aggregation, if there is one.

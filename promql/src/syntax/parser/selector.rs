@@ -6,7 +6,7 @@
 use super::Parser;
 use crate::gostd::{GoString, float_to_int64, format_fixed};
 use crate::syntax::ast::{
-    AtModifier, Expr, ExtendedRange, MatrixSelector, NumberLiteral, SubqueryExpr, VectorSelector,
+    AtModifier, Expr, ExtendedRange, Matchers, MatrixSelector, NumberLiteral, SubqueryExpr, VectorSelector,
 };
 use crate::syntax::duration::DurationValue;
 use crate::syntax::lexer::ParseResult;
@@ -50,40 +50,36 @@ fn taken(expr: &mut Expr) -> Expr {
 impl Parser<'_> {
     /// A selector whose name, if any, was read already: `x`, `x{...}` or `{...}`.
     pub(super) fn parse_selector(&mut self, name: Option<Token>) -> ParseResult<Box<VectorSelector>> {
-        let mut matchers = Vec::with_capacity(4);
-        let mut span = name.map(|token| token.span);
-        if self.peek_kind()? == TokenKind::LeftBrace {
-            let braces = self.parse_label_matchers(&mut matchers)?;
-            span = Some(span.map_or(braces, |start| start.to(braces)));
+        // Made in place, since it is large.
+        let mut selector: Box<VectorSelector> = Box::default();
+        if let Some(name) = name {
+            (selector.named, selector.span) = (true, name.span);
+        }
+        if self.peek_kind() == TokenKind::LeftBrace {
+            let braces = self.parse_label_matchers(&mut selector.matchers)?;
+            selector.span = name.map_or(braces, |token| token.span.to(braces));
         }
         if let Some(name) = name {
-            matchers.push(Matcher {
+            selector.matchers.push(Matcher {
                 op: MatchOp::Equal,
                 name: GoString::from_static(METRIC_NAME_LABEL),
                 value: self.raw(name),
             });
         }
-        Ok(Box::new(VectorSelector {
-            named: name.is_some(),
-            matchers,
-            offset: DurationValue::ZERO,
-            at: None,
-            extended: None,
-            span: span.unwrap_or_default(),
-        }))
+        Ok(selector)
     }
 
     /// `{...}`, appended to `matchers`; where the braces stand.
-    fn parse_label_matchers(&mut self, matchers: &mut Vec<Matcher>) -> ParseResult<Span> {
+    fn parse_label_matchers(&mut self, matchers: &mut Matchers) -> ParseResult<Span> {
         const CONTEXT: &str = "label matching";
-        let open = self.advance()?;
+        let open = self.advance();
         loop {
-            let token = self.advance()?;
+            let token = self.advance();
             match token.kind {
                 TokenKind::RightBrace => return Ok(open.span.to(token.span)),
                 TokenKind::Identifier => {
-                    let Some(op) = self.accept_match_op()? else {
-                        let found = self.peek()?;
+                    let Some(op) = self.accept_match_op() else {
+                        let found = self.peek();
                         return self.unexpected_in(found, CONTEXT, "label matching operator");
                     };
                     let value = self.expect_match_value()?;
@@ -92,7 +88,7 @@ impl Parser<'_> {
                 }
                 TokenKind::String | TokenKind::EscapedString => {
                     let text = self.unquote(token)?;
-                    match self.accept_match_op()? {
+                    match self.accept_match_op() {
                         Some(op) => {
                             let value = self.expect_match_value()?;
                             matchers.push(Matcher { op, name: text, value: self.unquote(value)? });
@@ -107,7 +103,7 @@ impl Parser<'_> {
                 }
                 _ => return self.unexpected_in(token, CONTEXT, "identifier or \"}\""),
             }
-            let separator = self.advance()?;
+            let separator = self.advance();
             match separator.kind {
                 TokenKind::RightBrace => return Ok(open.span.to(separator.span)),
                 TokenKind::Comma => {}
@@ -117,21 +113,21 @@ impl Parser<'_> {
     }
 
     #[inline]
-    fn accept_match_op(&mut self) -> ParseResult<Option<MatchOp>> {
-        let op = match self.peek_kind()? {
+    fn accept_match_op(&mut self) -> Option<MatchOp> {
+        let op = match self.peek_kind() {
             TokenKind::Equal => MatchOp::Equal,
             TokenKind::Operator(BinaryOp::Neq) => MatchOp::NotEqual,
             TokenKind::EqualRegex => MatchOp::Regexp,
             TokenKind::NotRegex => MatchOp::NotRegexp,
-            _ => return Ok(None),
+            _ => return None,
         };
         self.tokens.take();
-        Ok(Some(op))
+        Some(op)
     }
 
     #[inline]
     fn expect_match_value(&mut self) -> ParseResult<Token> {
-        let token = self.advance()?;
+        let token = self.advance();
         match token.kind {
             TokenKind::String | TokenKind::EscapedString => Ok(token),
             _ => self.unexpected_in(token, "label matching", "string"),
@@ -153,11 +149,11 @@ impl Parser<'_> {
     /// Everything that may follow `expr` and binds tighter than operators.
     pub(super) fn parse_postfix(&mut self, expr: &mut Expr) -> ParseResult<()> {
         loop {
-            let token = self.peek()?;
+            let token = self.peek();
             if !token.kind.is_postfix() {
                 return Ok(());
             }
-            self.advance()?;
+            self.advance();
             match token.kind {
                 TokenKind::LeftBracket => {
                     self.parse_brackets(expr, token)?;
@@ -181,21 +177,21 @@ impl Parser<'_> {
     fn parse_brackets(&mut self, expr: &mut Expr, open: Token) -> ParseResult<()> {
         let range = self
             .parse_bracket_duration("subquery or range selector", "number, duration, step(), or range()")?;
-        let after = self.advance()?;
+        let after = self.advance();
         match after.kind {
             TokenKind::RightBracket => {
                 *expr = self.matrix_selector(taken(expr), range, open.span.to(after.span))?;
                 Ok(())
             }
             TokenKind::Colon => {
-                let (step, close) = match self.accept(TokenKind::RightBracket)? {
+                let (step, close) = match self.accept(TokenKind::RightBracket) {
                     Some(close) => (DurationValue::ZERO, close),
                     None => {
                         let step = self.parse_bracket_duration(
                             "subquery selector",
                             "number, duration, step(), range(), or \"]\"",
                         )?;
-                        let close = self.advance()?;
+                        let close = self.advance();
                         if close.kind != TokenKind::RightBracket {
                             return self.unexpected_in(close, "subquery selector", "\"]\"");
                         }
@@ -246,12 +242,12 @@ impl Parser<'_> {
     fn parse_at(&mut self, expr: &mut Expr) -> ParseResult<()> {
         const CONTEXT: &str = "@";
         const EXPECTED: &str = "timestamp";
-        let token = self.peek()?;
+        let token = self.peek();
         let at = match token.kind {
             TokenKind::Preprocessor(kind @ (Preprocessor::Start | Preprocessor::End)) => {
-                self.advance()?;
+                self.advance();
                 for wanted in [TokenKind::LeftParen, TokenKind::RightParen] {
-                    let found = self.advance()?;
+                    let found = self.advance();
                     if found.kind != wanted {
                         return self.unexpected_in(found, CONTEXT, EXPECTED);
                     }
@@ -259,8 +255,8 @@ impl Parser<'_> {
                 if kind == Preprocessor::Start { AtModifier::Start } else { AtModifier::End }
             }
             _ => {
-                let negative = self.accept_sign()?.is_some_and(|(_, op)| op == UnaryOp::Minus);
-                let number = self.peek()?;
+                let negative = self.accept_sign().is_some_and(|(_, op)| op == UnaryOp::Minus);
+                let number = self.peek();
                 if !matches!(number.kind, TokenKind::Number | TokenKind::Duration) {
                     return self.unexpected_in(number, CONTEXT, EXPECTED);
                 }

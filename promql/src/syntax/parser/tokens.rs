@@ -1,9 +1,11 @@
 //! The tokens of a query, as the parser sees them.
 //!
 //! They are cut off the text some at a time, which is much faster than one by one; but an error of the lexer arises
-//! only when the parser comes to the place, as if each token were read when it is needed.
+//! only when the parser comes to the place, as if each token were read when it is needed. Where the lexer fails stands
+//! a token of kind `Error`, which fits nowhere; the parser asks for [`Tokens::failure`] when it is about to blame something.
 
-use crate::syntax::lexer::{Lexer, ParseResult};
+use crate::syntax::error::ParseError;
+use crate::syntax::lexer::Lexer;
 use crate::syntax::span::Span;
 use crate::syntax::token::{Token, TokenKind};
 
@@ -38,25 +40,20 @@ impl<'a> Tokens<'a> {
         }
     }
 
-    /// The kind of the next token. After the end of input, `Eof` again and again.
+    /// The kind of the next token. After the end of input, `Eof` again and again; likewise `Error`.
     #[inline]
-    pub fn peek_kind(&mut self) -> ParseResult<TokenKind> {
+    pub fn peek_kind(&mut self) -> TokenKind {
         if self.at == self.filled {
             self.refill();
         }
         self.peeked = true;
-        let kind = self.kinds[self.at % CHUNK];
-        if matches!(kind, TokenKind::Error) {
-            self.failure()?;
-        }
-        Ok(kind)
+        self.kinds[self.at % CHUNK]
     }
 
     /// The next token.
     #[inline]
-    pub fn peek(&mut self) -> ParseResult<Token> {
-        let kind = self.peek_kind()?;
-        Ok(Token { kind, span: self.spans[self.at % CHUNK] })
+    pub fn peek(&mut self) -> Token {
+        Token { kind: self.peek_kind(), span: self.spans[self.at % CHUNK] }
     }
 
     /// The token that was peeked, consumed.
@@ -68,16 +65,32 @@ impl<'a> Tokens<'a> {
         token
     }
 
-    /// The end of the last closing token that was peeked, 0 if there was none.
+    /// How many tokens of the chunk were read, be it only ahead.
+    fn read(&self) -> usize {
+        self.at + usize::from(self.peeked)
+    }
+
+    /// The end of the last closing token that was read, 0 if there was none.
     pub fn last_closing(&self) -> u32 {
-        let read = self.at + usize::from(self.peeked);
-        let closing = self.kinds[..read].iter().rposition(|kind| kind.is_closing());
+        let closing = self.kinds[..self.read()].iter().rposition(|kind| kind.is_closing());
         closing.map_or(self.closing_before, |at| self.spans[at].end)
     }
 
+    /// Why the lexer failed, if the place was read.
+    pub fn failure(&self) -> Option<&ParseError> {
+        let last = self.kinds[..self.read()].last()?;
+        if *last == TokenKind::Error { self.lexer.error() } else { None }
+    }
+
+    /// Reads the next chunk, once all of this one is consumed.
     #[inline(never)]
     fn refill(&mut self) {
         self.closing_before = self.last_closing();
+        if self.lexer.error().is_some() {
+            // It stays, consumed or not.
+            self.at = self.filled - 1;
+            return;
+        }
         self.at = 0;
         let mut filled = 0;
         for (kind, span) in self.kinds.iter_mut().zip(&mut self.spans) {
@@ -89,10 +102,5 @@ impl<'a> Tokens<'a> {
             }
         }
         self.filled = filled;
-    }
-
-    #[cold]
-    fn failure(&self) -> ParseResult<()> {
-        self.lexer.error().map_or(Ok(()), |error| Err(Box::new(error.clone())))
     }
 }

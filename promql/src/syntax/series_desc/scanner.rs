@@ -178,7 +178,7 @@ impl<'a> Scanner<'a> {
         let mut text = &digits[..length];
         if text.is_empty() {
             let word = &digits[..digits.bytes().take_while(u8::is_ascii_alphabetic).count()];
-            if classify_word(word.as_bytes(), true) == Some(TokenKind::Number) {
+            if classify_word(word.as_bytes()) == Some(TokenKind::Number) {
                 text = word;
             }
         }

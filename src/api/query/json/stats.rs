@@ -8,9 +8,12 @@ use crate::node::{QueryStats, QueryTimes};
 /// Writes `,"stats":{...}`, to stand behind the result. Samples are listed step by step if the steps' times are given.
 pub fn write_member(out: &mut Vec<u8>, stats: &QueryStats, steps: Option<QueryTimes>) {
     let timings = [
-        ("evalTotalTime", stats.evaluation),
+        ("evalTotalTime", stats.running),
+        ("resultSortTime", stats.sorting),
+        ("queryPreparationTime", stats.preparation),
+        ("innerEvalTime", stats.evaluation),
         ("execQueueTime", stats.waiting),
-        ("execTotalTime", stats.waiting + stats.evaluation),
+        ("execTotalTime", stats.waiting + stats.running),
     ];
     out.extend_from_slice(b",\"stats\":{\"timings\":{");
     for (position, (name, duration)) in timings.into_iter().enumerate() {

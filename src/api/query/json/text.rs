@@ -29,6 +29,10 @@ pub fn write_html_safe_string(out: &mut Vec<u8>, text: &str) {
 
 fn write_escaped(out: &mut Vec<u8>, text: &str, is_plain: impl Fn(u8) -> bool) {
     let mut rest = text.as_bytes();
+    // Nearly all texts are plain. Looking at every byte, without stopping, is done for many bytes at a time.
+    if rest.iter().fold(true, |plain, byte| plain & is_plain(*byte)) {
+        return out.extend_from_slice(rest);
+    }
     while let Some(at) = rest.iter().position(|byte| !is_plain(*byte)) {
         out.extend_from_slice(&rest[..at]);
         let byte = rest[at];

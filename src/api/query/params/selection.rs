@@ -43,7 +43,7 @@ impl From<ApiError> for SelectionError {
 
 fn parse_matchers(text: &str, options: &ParserOptions) -> Result<Vec<Matcher>, String> {
     let selector = parse_selector(text, options).map_err(|error| error.to_string())?;
-    let matchers = selector.matchers;
+    let matchers = selector.matchers.into_vec();
     if matchers.iter().all(Matcher::matches_empty) {
         return Err("match[] must contain at least one non-empty matcher".to_owned());
     }

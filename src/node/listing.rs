@@ -1,0 +1,174 @@
+//! The series that a selection selects, listed some at a time.
+//!
+//! A shard all of whose data is here is listed by its series' numbers: only these are held from the beginning, and the
+//! labels asked for batch by batch, the next while one is looked at. So a listing of a million series neither fills the
+//! memory nor holds up appends. A shard that has several segments, or one at another node, is listed at once, since its
+//! series may come several times. The series come shard by shard, in no order.
+
+use std::collections::BTreeSet;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use gyre_promql::storage::LabelMatcher;
+use gyre_ring::TenantId;
+use gyre_tsdb::SeriesRef;
+
+use super::labels::{SourceFailed, later, next_of, range};
+use super::{Node, QueryError, Selection};
+use crate::actor::{ActorRef, Gone};
+use crate::query::matchers;
+use crate::replica::read::messages::{LabelsQuestion, MatcherOnWire};
+use crate::replica::read::plan::{ReadPlan, SegmentSource};
+use crate::shard::actor::ShardActor;
+use crate::shard::read::{LabelSets, ReadLabels, SERIES_PER_READ, Select, TimeRange};
+use crate::shard::supervisor::{ShardHandle, Shards};
+
+type Asked = Pin<Box<dyn Future<Output = Result<LabelSets, Gone>> + Send>>;
+
+/// What is still to be listed.
+pub struct SeriesListing {
+    shards: Arc<Shards>,
+    range: TimeRange,
+    /// Listed already, each once.
+    ready: Option<LabelSets>,
+    /// In reverse: the next one is the last.
+    parts: Vec<Part>,
+    /// The question for the first series of the next part that has any.
+    asked: Option<(Arc<ShardHandle>, Asked)>,
+}
+
+/// The series of one shard that are still to be asked for.
+struct Part {
+    shard: Arc<ShardHandle>,
+    actor: ActorRef<ShardActor>,
+    series: std::vec::IntoIter<SeriesRef>,
+}
+
+impl Node {
+    /// The label sets of the selected series, each once.
+    pub async fn series(
+        &self,
+        tenant: &TenantId,
+        selection: &Selection,
+    ) -> Result<SeriesListing, QueryError> {
+        let sets = selection.matcher_sets.iter().map(|set| matchers::compile(set));
+        let mut sets: Vec<Vec<LabelMatcher>> = sets.collect::<Result<_, _>>()?;
+        if sets.is_empty() {
+            sets.push(Vec::new());
+        }
+        let range = range(selection);
+        let mut avoid = Vec::new();
+        loop {
+            let plan = self.plan(tenant, &avoid).await?;
+            match self.list(&plan, &sets, range).await {
+                Ok(listing) => return Ok(listing),
+                Err(failed) => self.without(failed, &plan, &mut avoid)?,
+            }
+        }
+    }
+
+    async fn list(
+        &self,
+        plan: &ReadPlan,
+        sets: &[Vec<LabelMatcher>],
+        range: TimeRange,
+    ) -> Result<SeriesListing, SourceFailed> {
+        let mut questions = Vec::new();
+        let mut several = BTreeSet::new();
+        for group in &plan.groups {
+            match group.as_slice() {
+                // All at once: each shard looks while the others do.
+                [SegmentSource::Local(shard)] => {
+                    let actor = shard.actor.pinned();
+                    let answers: Vec<_> = sets.iter().map(|set| actor.ask(select(set))).collect();
+                    questions.push((shard, actor, answers));
+                }
+                sources => {
+                    for source in sources {
+                        self.collect(source, sets, range, &mut several).await?;
+                    }
+                }
+            }
+        }
+        let mut parts = Vec::new();
+        for (shard, actor, answers) in questions {
+            let mut series = Vec::new();
+            for answer in answers {
+                series.append(&mut answer.await.map_err(|gone| self.gone(shard, gone))?);
+            }
+            if sets.len() > 1 {
+                series.sort_unstable();
+                series.dedup();
+            }
+            parts.push(Part { shard: shard.clone(), actor, series: series.into_iter() });
+        }
+        parts.reverse();
+        let ready = (!several.is_empty()).then(|| several.iter().map(Vec::as_slice).collect());
+        let shards = self.storage.shards.clone();
+        let mut listing = SeriesListing { shards, range, ready, parts, asked: None };
+        listing.ask();
+        Ok(listing)
+    }
+
+    /// Adds the label sets of one source.
+    async fn collect(
+        &self,
+        source: &SegmentSource,
+        sets: &[Vec<LabelMatcher>],
+        range: TimeRange,
+        to: &mut BTreeSet<Vec<u8>>,
+    ) -> Result<(), SourceFailed> {
+        for set in sets {
+            match source {
+                SegmentSource::Local(shard) => {
+                    let gone = |gone| self.gone(shard, gone);
+                    let series = shard.actor.ask(select(set)).await.map_err(gone)?;
+                    for some in series.chunks(SERIES_PER_READ) {
+                        let question = ReadLabels { series: some.to_vec(), range };
+                        let sets = shard.actor.ask(question).await.map_err(gone)?;
+                        to.extend(sets.iter().map(|labels| labels.as_bytes().to_vec()));
+                    }
+                }
+                SegmentSource::Remote(segment) => {
+                    let question = LabelsQuestion::Sets(set.iter().map(MatcherOnWire::from).collect());
+                    let mut remote = segment.labels(question, range, later());
+                    while let Some(batch) = next_of(&mut remote).await? {
+                        to.extend(batch);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn select(matchers: &[LabelMatcher]) -> Select {
+    Select { matchers: matchers.iter().map(matchers::one).collect(), by_key: false }
+}
+
+impl SeriesListing {
+    /// The label sets of the next few series, perhaps of none; `None` after the last.
+    pub async fn next(&mut self) -> Result<Option<LabelSets>, QueryError> {
+        if let Some(ready) = self.ready.take() {
+            return Ok(Some(ready));
+        }
+        let Some((shard, asked)) = self.asked.take() else { return Ok(None) };
+        let gone = |_| QueryError::Internal(self.shards.rebuild(&shard).to_string());
+        let sets = asked.await.map_err(gone)?;
+        self.ask();
+        Ok(Some(sets))
+    }
+
+    /// Sends the next question.
+    fn ask(&mut self) {
+        while let Some(part) = self.parts.last_mut() {
+            let series: Vec<SeriesRef> = part.series.by_ref().take(SERIES_PER_READ).collect();
+            if !series.is_empty() {
+                let question = ReadLabels { series, range: self.range };
+                self.asked = Some((part.shard.clone(), Box::pin(part.actor.ask(question))));
+                return;
+            }
+            self.parts.pop();
+        }
+    }
+}

@@ -1,0 +1,246 @@
+//! This node as a replica: may it act on a segment, and what must happen before it does.
+//!
+//! - Whoever names another incarnation of this node, or a segment that it does not hold, is refused.
+//! - A segment is *activated* before its first append: the segments before it are sealed on a quorum (protocol rule 9).
+//! - A segment that has ended is *sealed*, durably, before anybody is told so (rule 10).
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use gyre_protocol::{Activation, Refusal, Rules};
+use gyre_ring::{Epoch, Replica, Segment, Span};
+use tokio::time::Instant;
+
+use super::call::{self, head_for};
+use super::lost::counted_as_sealed;
+use super::messages::{self, Refused, SealReply, SealRequest, documents_from_wire, documents_on_wire};
+use crate::actor::Gone;
+use crate::cluster::ClusterState;
+use crate::cluster::live::LiveCluster;
+use crate::shard::actor::{Seal, ShardError};
+use crate::shard::supervisor::{ShardHandle, Shards};
+
+/// How long an append waits for the segments before to be sealed.
+const ACTIVATION_MAX: Duration = Duration::from_secs(5);
+
+/// How long a peer may take to seal.
+const SEAL_MAX: Duration = Duration::from_secs(2);
+
+/// Pause between rounds of asking.
+const ASK_AGAIN: Duration = Duration::from_millis(100);
+
+/// Documents that go along with a request to seal: a callee that is further behind looks in the bucket.
+const DOCUMENTS_MAX: usize = 16;
+
+/// This node's replicas.
+pub struct Replicas {
+    /// Their shards.
+    pub shards: Arc<Shards>,
+    /// The cluster.
+    pub cluster: Arc<LiveCluster>,
+}
+
+/// Why a replica here did not do something.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ReplicaError {
+    /// The shard.
+    #[error(transparent)]
+    Shard(#[from] ShardError),
+    /// The shard is being rebuilt.
+    #[error(transparent)]
+    Gone(#[from] Gone),
+}
+
+impl Replicas {
+    /// Whether a request is for this incarnation of this node, after looking for documents that the sender has.
+    pub async fn check(&self, head: &messages::Head) -> Result<(), Refusal> {
+        if head.incarnation != self.cluster.own().incarnation.0 {
+            return Err(Refusal::NotMember);
+        }
+        if self.cluster.state().epoch().0 < head.epoch {
+            self.cluster.refresh(Epoch(head.epoch)).await;
+        }
+        Ok(())
+    }
+
+    /// The shard of a segment of which this node is a replica, if anything of the segment has come here.
+    pub fn look_at(&self, segment: &Segment) -> Result<Option<Arc<ShardHandle>>, Refusal> {
+        let shard = self.shards.find(segment);
+        self.check_member(segment, shard.is_some()).map(|()| shard)
+    }
+
+    /// The shard of a segment of which this node is a replica.
+    pub fn host(&self, segment: &Segment) -> Result<Arc<ShardHandle>, Refusal> {
+        let shard = self.shards.find(segment);
+        self.check_member(segment, shard.is_some())?;
+        Ok(shard.unwrap_or_else(|| self.shards.host(segment)))
+    }
+
+    /// Whether this node counts as a replica of a segment. One that has forgotten what it held is none, unless there is
+    /// no other.
+    fn check_member(&self, segment: &Segment, is_here: bool) -> Result<(), Refusal> {
+        let is_damaged = self.shards.is_damaged(segment);
+        // What is here was checked when it came here, and a segment's replicas never change.
+        if is_here && !is_damaged {
+            return Ok(());
+        }
+        let state = self.cluster.state();
+        let spans = state.spans(&segment.shard.tenant);
+        let counts = |span: &&Span| {
+            span.replicas.contains(self.cluster.own()) && (!is_damaged || span.replicas.len() == 1)
+        };
+        find(&spans, segment).filter(counts).map(|_| ()).ok_or(Refusal::NotMember)
+    }
+
+    /// A refusal, with the documents that the sender lacks.
+    pub fn refused(&self, refusal: Refusal, head: &messages::Head) -> Refused {
+        let state = self.cluster.state();
+        let newer = state.chain.documents().filter(|document| document.epoch.0 > head.epoch);
+        Refused { reason: refusal.into(), documents: documents_on_wire(newer.take(DOCUMENTS_MAX)) }
+    }
+
+    /// Opens a segment for appends, if all before it are sealed.
+    pub async fn activate(&self, shard: &ShardHandle) -> Result<(), Refusal> {
+        // Whoever waits here finds the work done.
+        let _one_at_a_time = shard.activation.lock().await;
+        if shard.state.may_admit() != Err(Refusal::NotActive) {
+            return Ok(());
+        }
+        let state = self.cluster.state();
+        let spans = state.spans(&shard.segment.shard.tenant);
+        let span = find(&spans, &shard.segment).ok_or(Refusal::NotMember)?;
+        if span.ended.is_some() {
+            // Nobody will append to it any more.
+            return Err(Refusal::Sealed);
+        }
+        let mut activation = Activation::new(span, &spans, &Rules::ALL);
+        for earlier in spans.iter() {
+            for replica in counted_as_sealed(&state, earlier) {
+                activation.sealed(&earlier.segment, &replica);
+            }
+        }
+        let deadline = Instant::now() + ACTIVATION_MAX;
+        while !activation.is_complete() {
+            let mut asks: BTreeMap<Replica, Vec<Segment>> = BTreeMap::new();
+            for (segment, replica) in activation.asks() {
+                asks.entry(replica.clone()).or_default().push(segment.clone());
+            }
+            let answers = asks.into_iter().map(|(replica, segments)| {
+                let state = &state;
+                async move {
+                    let sealed = self.ask_to_seal(state, &replica, &segments).await;
+                    (replica, sealed)
+                }
+            });
+            for (replica, sealed) in join_all(answers).await {
+                sealed.iter().for_each(|segment| activation.sealed(segment, &replica));
+            }
+            if !activation.is_complete() {
+                if Instant::now() + ASK_AGAIN > deadline {
+                    return Err(Refusal::NotActive);
+                }
+                tokio::time::sleep(ASK_AGAIN).await;
+            }
+        }
+        shard.state.activate();
+        Ok(())
+    }
+
+    /// Which of the segments a replica says are sealed.
+    async fn ask_to_seal(
+        &self,
+        state: &ClusterState,
+        replica: &Replica,
+        segments: &[Segment],
+    ) -> Vec<Segment> {
+        let sealed = if replica == self.cluster.own() {
+            self.seal_all(segments).await
+        } else {
+            let Some(peer) = self.cluster.peer(replica) else { return Vec::new() };
+            let skipped = state.chain.documents().count().saturating_sub(DOCUMENTS_MAX);
+            let request = SealRequest {
+                head: head_for(state, replica),
+                documents: documents_on_wire(state.chain.documents().skip(skipped)),
+                segments: segments.iter().map(Segment::to_string).collect(),
+            };
+            match call::control(&peer, messages::SEAL, &request, SEAL_MAX).await {
+                Ok(SealReply::Sealed(sealed)) => sealed,
+                Ok(SealReply::Refused(refused)) => {
+                    self.cluster.learn(documents_from_wire(&refused.documents)).await;
+                    Vec::new()
+                }
+                Err(error) => {
+                    tracing::debug!(peer = %replica, %error, "no answer to a request to seal");
+                    Vec::new()
+                }
+            }
+        };
+        segments
+            .iter()
+            .zip(sealed)
+            .filter(|(_, sealed)| *sealed)
+            .map(|(segment, _)| segment.clone())
+            .collect()
+    }
+
+    /// Seals segments that have ended; for each, whether it is durably sealed.
+    pub async fn seal_all(&self, segments: &[Segment]) -> Vec<bool> {
+        join_all(segments.iter().map(|segment| async move {
+            let sealed = self.seal(segment).await;
+            sealed.inspect_err(|error| tracing::warn!(%segment, error, "not sealed")).is_ok()
+        }))
+        .await
+    }
+
+    async fn seal(&self, segment: &Segment) -> Result<(), String> {
+        let state = self.cluster.state();
+        let spans = state.spans(&segment.shard.tenant);
+        let has_ended = find(&spans, segment).is_some_and(|span| span.ended.is_some());
+        if !has_ended {
+            return Err("this node knows of no later segment".to_owned());
+        }
+        let shard = self.host(segment).map_err(|refusal| format!("{refusal:?}"))?;
+        if shard.state.is_sealed() {
+            return Ok(());
+        }
+        let sealed = shard.actor.ask(Seal).await;
+        let durable = match sealed {
+            Ok(durable) => durable.map_err(|error| error.to_string())?,
+            Err(Gone) => return Err(self.shards.rebuild(&shard).to_string()),
+        };
+        durable.await.map_err(|_| "the node is shutting down".to_owned())?.map_err(|error| error.to_string())
+    }
+
+    /// Seals all segments here that have ended, now and whenever there are new documents. Runs as long as the node.
+    pub async fn seal_what_ends(self: Arc<Self>) {
+        let mut changes = self.cluster.changes();
+        loop {
+            let state = changes.borrow_and_update().clone();
+            let mut ended = Vec::new();
+            for tenant in self.shards.tenants() {
+                let spans = state.spans(&tenant.state.id);
+                let open = tenant.all().into_iter().filter(|shard| !shard.state.is_sealed());
+                let has_ended = |shard: &Arc<ShardHandle>| {
+                    find(&spans, &shard.segment).is_some_and(|span| span.ended.is_some())
+                };
+                ended.extend(open.filter(has_ended).map(|shard| shard.segment.clone()));
+            }
+            let sealed = self.seal_all(&ended).await;
+            let again = sealed.contains(&false);
+            let changed = changes.changed();
+            if again {
+                // A log that could not be written, a shard that was being rebuilt.
+                let _ = tokio::time::timeout(SEAL_MAX, changed).await;
+            } else if changed.await.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+/// A segment's span.
+pub fn find<'a>(spans: &'a [Span], segment: &Segment) -> Option<&'a Span> {
+    spans.iter().find(|span| span.segment == *segment)
+}

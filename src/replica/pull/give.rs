@@ -1,0 +1,184 @@
+//! The holder's side of a pull: batches from the log, with the labels of their series from the head.
+//!
+//! Reading files blocks, so it happens on a thread of its own, at most a few batches ahead of what the connection
+//! takes. Batches that the log does not have any more are named at the end of the reply.
+
+use std::collections::{HashMap, HashSet};
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use gyre_ring::{BatchId, BatchNumber, BatchSet, BootId, HashSeed, SeriesKey};
+use gyre_tsdb::wal::{BatchName, LoggedBatch, read_batches};
+use tokio::sync::mpsc;
+
+use super::wire::put_header;
+use crate::api::push::histogram;
+use crate::rpc::ReplySink;
+use crate::rpc::frame::CHUNK_BYTES_MAX;
+use crate::rpc::samples::{BatchWriter, Encoder, SERIES_IDS_MAX, SampleSource};
+use crate::shard::read::{LabelsOf, SERIES_PER_READ};
+use crate::shard::recover::Layout;
+use crate::shard::segment_name;
+use crate::shard::supervisor::ShardHandle;
+
+/// Batches read ahead of the connection.
+const BATCHES_AHEAD_MAX: usize = 4;
+
+/// Batches that one pull may name. Who lacks more pulls again.
+pub const WANTED_MAX: u64 = 1 << 20;
+
+/// Sends those of the wanted batches that the log has; gives the others.
+pub async fn give(
+    layout: &Layout,
+    shard: &Arc<ShardHandle>,
+    wanted: &BatchSet,
+    sink: &mut ReplySink,
+) -> Result<BatchSet, String> {
+    // Only what is durable here is wanted, so that it lies before this place.
+    let end = shard.lane.position();
+    shard.lane.barrier().await.map_err(|error| error.to_string())?;
+    let names = names(&wanted_here(shard, wanted));
+    let (batches, mut read) = mpsc::channel(BATCHES_AHEAD_MAX);
+    let (disk, folder) = (layout.disk.clone(), layout.lane(shard.lane.number));
+    let stream_name = segment_name::encode(&shard.segment);
+    let reading = tokio::task::spawn_blocking(move || {
+        read_batches(disk.as_ref(), &folder, end, &stream_name, &names, &mut |batch| match batches
+            .blocking_send(batch)
+        {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(_) => ControlFlow::Break(()),
+        })
+    });
+    let mut sender = Sender::new(shard, layout.seed);
+    while let Some(batch) = read.recv().await {
+        sender.send(batch, sink).await?;
+    }
+    let missing = reading.await.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
+    Ok(missing.into_iter().map(id_of).fold(BatchSet::default(), |mut set, id| {
+        set.insert(id);
+        set
+    }))
+}
+
+/// What is wanted and durable here.
+fn wanted_here(shard: &ShardHandle, wanted: &BatchSet) -> BatchSet {
+    let held = shard.state.vector().held;
+    let elsewhere = wanted.difference(&held);
+    wanted.difference(&elsewhere)
+}
+
+fn names(wanted: &BatchSet) -> HashSet<BatchName> {
+    let numbers = wanted.intervals().flat_map(|(boot, first, last)| {
+        (first.0..=last.0).map(move |number| BatchName { boot: boot.0, number })
+    });
+    numbers.take(WANTED_MAX as usize).collect()
+}
+
+fn id_of(name: BatchName) -> BatchId {
+    BatchId { boot: BootId(name.boot), number: BatchNumber(name.number) }
+}
+
+/// Sends the batches of one reply.
+struct Sender<'a> {
+    shard: &'a Arc<ShardHandle>,
+    seed: HashSeed,
+    encoder: Encoder,
+    /// Labels of series that were met, by number. As many as the peer's decoder holds.
+    labels: HashMap<u32, Arc<[u8]>>,
+}
+
+impl<'a> Sender<'a> {
+    fn new(shard: &'a Arc<ShardHandle>, seed: HashSeed) -> Self {
+        Sender { shard, seed, encoder: Encoder::new(SERIES_IDS_MAX), labels: HashMap::new() }
+    }
+
+    async fn send(&mut self, batch: LoggedBatch, sink: &mut ReplySink) -> Result<(), String> {
+        let id = id_of(batch.name);
+        let source = self.source(batch).await?;
+        let mut bytes = Vec::new();
+        self.encoder.encode(&source, &mut bytes).map_err(|error| error.to_string())?;
+        let mut out = Vec::with_capacity(bytes.len() + super::wire::HEADER_BYTES);
+        put_header(&mut out, id, bytes.len());
+        out.extend_from_slice(&bytes);
+        let out = Bytes::from(out);
+        for begin in (0..out.len()).step_by(CHUNK_BYTES_MAX) {
+            let part = out.slice(begin..out.len().min(begin + CHUNK_BYTES_MAX));
+            sink.send(part).await.map_err(|error| error.to_string())?;
+        }
+        Ok(())
+    }
+
+    async fn source(&mut self, batch: LoggedBatch) -> Result<LoggedSource, String> {
+        let mut series: Vec<u32> = batch.samples.iter().map(|sample| sample.series).collect();
+        series.extend(batch.histograms.iter().map(|sample| sample.series));
+        series.sort_unstable();
+        series.dedup();
+        if self.labels.len() + series.len() > SERIES_IDS_MAX as usize {
+            self.labels.clear();
+        }
+        let unknown: Vec<u32> =
+            series.iter().copied().filter(|series| !self.labels.contains_key(series)).collect();
+        for some in unknown.chunks(SERIES_PER_READ) {
+            let labels = self.shard.actor.ask(LabelsOf(some.to_vec())).await;
+            let labels = labels.map_err(|gone| gone.to_string())?;
+            self.labels.extend(some.iter().copied().zip(labels.into_iter().map(Arc::from)));
+        }
+        let labels = |series: u32| self.labels.get(&series).cloned().unwrap_or_default();
+        let series = series.into_iter().map(|number| {
+            let labels = labels(number);
+            LoggedSeries { number, key: self.seed.key(&labels), labels }
+        });
+        Ok(LoggedSource { segment: self.shard.name.clone(), series: series.collect(), batch })
+    }
+}
+
+struct LoggedSeries {
+    number: u32,
+    key: SeriesKey,
+    labels: Arc<[u8]>,
+}
+
+/// A logged batch as something to be encoded.
+struct LoggedSource {
+    segment: Arc<str>,
+    /// By number.
+    series: Vec<LoggedSeries>,
+    batch: LoggedBatch,
+}
+
+impl SampleSource for LoggedSource {
+    fn segment(&self) -> &str {
+        &self.segment
+    }
+
+    fn series_len(&self) -> usize {
+        self.series.len()
+    }
+
+    fn write_to(&self, out: &mut BatchWriter<'_>) {
+        let mut samples: Vec<_> = self.batch.samples.iter().collect();
+        // Stable: those of one series stay in the order in which they were logged.
+        samples.sort_by_key(|sample| sample.series);
+        let mut histograms: Vec<_> = self.batch.histograms.iter().collect();
+        histograms.sort_by_key(|sample| sample.series);
+        let (mut samples, mut histograms) =
+            (samples.into_iter().peekable(), histograms.into_iter().peekable());
+        let mut message = Vec::new();
+        for series in &self.series {
+            out.series(series.key, || &series.labels);
+            while let Some(sample) = samples.next_if(|sample| sample.series == series.number) {
+                out.sample(sample.t_ms, sample.value);
+            }
+            while let Some(sample) = histograms.next_if(|sample| sample.series == series.number) {
+                message.clear();
+                histogram::encode(sample.t_ms, &sample.histogram, &mut message);
+                out.histogram(sample.t_ms, &message);
+            }
+        }
+    }
+
+    fn memory_bytes(&self) -> usize {
+        self.batch.samples.len() * size_of::<gyre_tsdb::wal::LoggedSample>()
+    }
+}

@@ -1,0 +1,112 @@
+//! The other side of a pull: asks for batches, applies them whole, and waits until they are durable.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use gyre_ring::{BatchSet, Replica};
+use tokio::time::Instant;
+
+use super::wire::{BatchStream, StreamError};
+use crate::actor::Gone;
+use crate::replica::call::head_for;
+use crate::replica::local::Replicas;
+use crate::replica::messages::{PULL, PullReply, PullRequest};
+use crate::rpc::codec::{self, CodecError};
+use crate::rpc::samples::{BatchPool, SERIES_IDS_MAX};
+use crate::rpc::{Peer, Reply, RpcError};
+use crate::shard::actor::{Durable, Replicate, ShardError};
+use crate::shard::supervisor::ShardHandle;
+
+/// The longest that a pull may take; what has come by then is kept, and the next one goes on from there.
+const PULL_MAX: Duration = Duration::from_secs(60);
+
+/// Why a pull broke off.
+#[derive(Debug, thiserror::Error)]
+pub enum PullError {
+    /// The peer.
+    #[error(transparent)]
+    Rpc(#[from] RpcError),
+    /// What it sent.
+    #[error(transparent)]
+    Stream(#[from] StreamError),
+    /// What it said.
+    #[error(transparent)]
+    Codec(#[from] CodecError),
+    /// It does not give them.
+    #[error("{0}")]
+    Refused(String),
+    /// This node.
+    #[error(transparent)]
+    Shard(#[from] ShardError),
+    /// The shard is being rebuilt.
+    #[error(transparent)]
+    Gone(#[from] Gone),
+    /// This node's log.
+    #[error("what came is not durable: {0}")]
+    NotDurable(String),
+}
+
+/// What a pull brought.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Pulled {
+    /// Batches that are durable here now.
+    pub batches: u64,
+    /// Batches that the peer holds and cannot give from its log any more.
+    pub not_in_log: BatchSet,
+}
+
+impl Replicas {
+    /// Gets batches from a peer that holds them: all that it holds and this replica lacks.
+    pub async fn pull(
+        &self,
+        shard: &Arc<ShardHandle>,
+        from: &Replica,
+        peer: &Peer,
+        wanted: &BatchSet,
+    ) -> Result<Pulled, PullError> {
+        let request = PullRequest {
+            head: head_for(&self.cluster.state(), from),
+            segment: shard.name.to_string(),
+            wanted: wanted.into(),
+        };
+        let deadline = Instant::now() + PULL_MAX;
+        let reply = peer.call(PULL, codec::encode(&request)?, deadline).await?;
+        let mut pulled = Pulled::default();
+        let (trailer, durable) = match reply {
+            Reply::Whole(trailer) => (trailer, None),
+            Reply::Stream(mut parts) => {
+                let mut stream = BatchStream::new(SERIES_IDS_MAX);
+                let mut durable = None;
+                let pool = BatchPool::default();
+                while let Some(part) = parts.next().await? {
+                    stream.push(&part);
+                    loop {
+                        let mut batch = pool.take();
+                        let Some(id) = stream.next(&mut batch)? else { break };
+                        let replicate = Replicate { id, batch, histogram_buckets_max: 0, is_pulled: true };
+                        // Later ones are behind it in the log, so the last one's answer is everybody's.
+                        durable = Some(shard.actor.ask(replicate).await??);
+                        pulled.batches += 1;
+                    }
+                }
+                if !stream.is_empty() {
+                    return Err(PullError::Refused("the reply ends within a batch".to_owned()));
+                }
+                (parts.trailer().cloned().unwrap_or_default(), durable)
+            }
+        };
+        if let Some(durable) = durable {
+            wait(durable).await?;
+        }
+        match codec::decode(&trailer)? {
+            PullReply::Gave { not_in_log } => pulled.not_in_log = (&not_in_log).into(),
+            PullReply::Refused(refused) => return Err(PullError::Refused(format!("{:?}", refused.reason))),
+        }
+        Ok(pulled)
+    }
+}
+
+async fn wait(durable: Durable) -> Result<(), PullError> {
+    let durable = durable.await.map_err(|_| PullError::NotDurable("the node is shutting down".to_owned()))?;
+    durable.map_err(|error| PullError::NotDurable(error.to_string()))
+}

@@ -1,0 +1,87 @@
+//! What reads cost and where they went.
+
+use std::borrow::Cow;
+
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::registry::Registry;
+
+type ByLabel = Family<[(&'static str, Cow<'static, str>); 1], Counter>;
+
+/// Counters of reads.
+#[derive(Clone, Debug, Default)]
+pub struct ReadMetrics {
+    segments: ByLabel,
+    checks: ByLabel,
+    retries: ByLabel,
+}
+
+/// Why something was asked again or elsewhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Retry {
+    /// The documents were old: the read began anew.
+    Stale,
+    /// A replica did not answer for a while: another one was asked as well.
+    Slow,
+    /// A replica lacked batches that another one has.
+    Behind,
+    /// A replica could not be reached, or refused.
+    Failed,
+    /// A replica failed while its data was read: the query began anew.
+    Lost,
+}
+
+impl Retry {
+    fn name(self) -> &'static str {
+        match self {
+            Retry::Stale => "stale",
+            Retry::Slow => "slow",
+            Retry::Behind => "behind",
+            Retry::Failed => "failed",
+            Retry::Lost => "lost",
+        }
+    }
+}
+
+impl ReadMetrics {
+    /// Registers them.
+    pub fn register(&self, registry: &mut Registry) {
+        for (name, help, family) in [
+            ("gyre_read_segments", "Segments that were read, by where their data was", &self.segments),
+            (
+                "gyre_read_vector_checks",
+                "Segments of which a second replica was asked what it holds, by where it was",
+                &self.checks,
+            ),
+            ("gyre_read_retries", "What reads asked again or elsewhere, by reason", &self.retries),
+        ] {
+            registry.register(name, help, family.clone());
+        }
+    }
+
+    /// Counts segments whose data is here or elsewhere.
+    pub fn segments(&self, is_local: bool, count: u64) {
+        if count > 0 {
+            self.segments.get_or_create(&[("source", Cow::Borrowed(source(is_local)))]).inc_by(count);
+        }
+    }
+
+    /// Counts vectors that were asked for.
+    pub fn checks(&self, is_local: bool, count: u64) {
+        self.checks.get_or_create(&[("source", Cow::Borrowed(source(is_local)))]).inc_by(count);
+    }
+
+    /// Counts a retry.
+    pub fn retry(&self, reason: Retry) {
+        self.retries.get_or_create(&[("reason", Cow::Borrowed(reason.name()))]).inc();
+    }
+
+    /// How many retries there were for a reason.
+    pub fn retries(&self, reason: Retry) -> u64 {
+        self.retries.get_or_create(&[("reason", Cow::Borrowed(reason.name()))]).get()
+    }
+}
+
+fn source(is_local: bool) -> &'static str {
+    if is_local { "local" } else { "remote" }
+}

@@ -1,0 +1,19 @@
+//! Clusters of real processes: how they come to be, who is refused, and what a dead, paused, wiped or restarted node costs.
+
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+#[path = "../support/cluster.rs"]
+mod cluster;
+
+#[path = "../support/remote_write.rs"]
+mod remote_write;
+#[path = "../support/series.rs"]
+mod series;
+
+mod already_there;
+mod bootstrap;
+mod ledger;
+mod load;
+mod reads;
+mod refusals;
+mod replication;

@@ -1,0 +1,319 @@
+//! Nodes of a cluster in one process: storage, replicas and servers are real, membership and documents are the test's.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use gyre::api::push::decode::WriteBatch;
+use gyre::api::push::pool::BatchPool;
+use gyre::cluster::identity::ClusterFacts;
+use gyre::cluster::membership::scripted::ScriptedMembership;
+use gyre::cluster::membership::{Membership, Peer, View};
+use gyre::cluster::{Calls, ClusterState, LiveCluster};
+use gyre::env::OsEnv;
+use gyre::node::storage_engine::{StorageEngine, ThisRun};
+use gyre::query::limits::QueryLimits;
+use gyre::query::storage::{RemoteAccess, ShardStorage};
+use gyre::replica::Coordinator;
+use gyre::replica::local::Replicas;
+use gyre::replica::read::metrics::{ReadMetrics, Retry};
+use gyre::replica::read::plan::{PlanError, Reader, SegmentSource};
+use gyre::replica::service::ReplicaService;
+use gyre::rpc::{
+    self, Handler, LocalNode, PeerConfig, ReplySink, Request, Response, RpcMetrics, Secret, Server,
+    ServerConfig, Versions,
+};
+use gyre::tenant::limits::{Limits, Overrides};
+use gyre_promql::value::{SampleValue, Value};
+use gyre_promql::{Engine, EngineOptions, QueryOptions};
+use gyre_ring::{
+    BootId, Chain, ClusterId, EpochDocument, HashSeed, Incarnation, Member, NodeId, Proposer, Role,
+    ShardCount, TenantId, Weight, Zone,
+};
+use prost::Message;
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::remote_write::{TimeSeries, WriteRequest};
+
+/// No test takes as long.
+const LONG: Duration = Duration::from_secs(60);
+
+const SEED: HashSeed = HashSeed(2);
+
+pub fn tenant() -> TenantId {
+    TenantId::new("acme").unwrap()
+}
+
+fn member(name: &str) -> Member {
+    let node = NodeId::new(name).unwrap();
+    Member {
+        zone: Zone::of_node(&node),
+        incarnation: Incarnation(u128::from(name.as_bytes()[0])),
+        node,
+        weight: Weight::ORDINARY,
+        roles: Role::ALL.to_vec(),
+    }
+}
+
+fn proposer() -> Proposer {
+    Proposer { node: NodeId::new("a").unwrap(), proposal: BootId(9) }
+}
+
+/// The documents of epochs with these members.
+pub fn documents(epochs: &[&[&str]]) -> Vec<EpochDocument> {
+    let mut documents: Vec<EpochDocument> = Vec::new();
+    for names in epochs {
+        let members = names.iter().map(|name| member(name)).collect();
+        documents.push(match documents.last() {
+            None => EpochDocument::first(proposer(), 3, ShardCount::new(4).unwrap(), members).unwrap(),
+            Some(before) => before.next(proposer(), members).unwrap(),
+        });
+    }
+    documents
+}
+
+/// A node.
+pub struct TestNode {
+    pub replicas: Arc<Replicas>,
+    pub reader: Arc<Reader>,
+    /// What it does not answer.
+    pub gate: Gate,
+    name: String,
+    boot: BootId,
+    states: watch::Sender<Arc<ClusterState>>,
+    membership: ScriptedMembership,
+    coordinator: Coordinator,
+    server: Server,
+    _storage: StorageEngine,
+    _folder: TempDir,
+}
+
+/// What comes to a node from others, and what of it hangs.
+#[derive(Clone, Default)]
+pub struct Gate(Arc<Mutex<Passing>>);
+
+#[derive(Default)]
+struct Passing {
+    closed: BTreeSet<u16>,
+    /// Requests that came, by method.
+    counts: BTreeMap<u16, usize>,
+}
+
+impl Gate {
+    pub fn close(&self, methods: &[rpc::Method]) {
+        let numbers = methods.iter().map(|method| method.number);
+        self.passing().closed.extend(numbers);
+    }
+
+    pub fn open(&self) {
+        self.passing().closed.clear();
+    }
+
+    /// The requests that came since this was asked last, by method.
+    pub fn take_counts(&self) -> BTreeMap<u16, usize> {
+        std::mem::take(&mut self.passing().counts)
+    }
+
+    fn passing(&self) -> MutexGuard<'_, Passing> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lets_through(&self, method: u16) -> bool {
+        let mut passing = self.passing();
+        *passing.counts.entry(method).or_default() += 1;
+        !passing.closed.contains(&method)
+    }
+}
+
+struct Gated {
+    gate: Gate,
+    service: ReplicaService,
+}
+
+impl Handler for Gated {
+    fn handle(&self, request: Request, sink: ReplySink) -> Response {
+        if !self.gate.lets_through(request.method) {
+            return Box::pin(std::future::pending());
+        }
+        self.service.handle(request, sink)
+    }
+}
+
+fn state(name: &str, documents: &[EpochDocument]) -> Arc<ClusterState> {
+    let facts = ClusterFacts { cluster: ClusterId(1), seed: SEED };
+    let chain = Chain::new(documents.iter().cloned()).unwrap();
+    Arc::new(ClusterState::new(facts, member(name).replica(), chain).unwrap())
+}
+
+impl TestNode {
+    async fn start(name: &str, documents: &[EpochDocument]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let (states, changes) = watch::channel(state(name, documents));
+        let membership = ScriptedMembership::default();
+        let local = Arc::new(LocalNode {
+            cluster: rpc::ClusterId::new("test").unwrap(),
+            name: member(name).replica(),
+            secret: Secret::new(b"0123456789abcdef").unwrap(),
+            versions: Versions::OURS,
+        });
+        let config = PeerConfig { backoff_min: Duration::from_millis(1), ..PeerConfig::default() };
+        let calls =
+            Calls { local: local.clone(), config, io: Handle::current(), metrics: RpcMetrics::default() };
+        let cluster = Arc::new(LiveCluster::scripted(changes, membership.views(), Some(calls)));
+        let env = OsEnv::shared();
+        let boot = BootId(env.random());
+        let limits = Limits { creation_grace_period_ms: i64::MAX / 4, ..Limits::default() };
+        let limits = Limits { out_of_order_time_window_ms: i64::MAX / 4, ..limits };
+        let overrides = Arc::new(Overrides::new(limits, []));
+        let run = ThisRun { seed: SEED, boot, epoch: cluster.state().epoch() };
+        let storage = StorageEngine::start(folder.path(), 1, run, env, overrides, false).unwrap();
+        let replicas = Arc::new(Replicas { shards: storage.shards.clone(), cluster });
+        let gate = Gate::default();
+        let service = ReplicaService::new(replicas.clone(), boot, BatchPool::new(1, 1 << 20), Arc::default());
+        let handler = Arc::new(Gated { gate: gate.clone(), service });
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let server =
+            Server::start(listener, local, ServerConfig::default(), handler, RpcMetrics::default()).unwrap();
+        TestNode {
+            reader: Arc::new(Reader::new(replicas.clone(), ReadMetrics::default())),
+            coordinator: Coordinator::new(replicas.clone(), SEED),
+            replicas,
+            gate,
+            name: name.to_owned(),
+            boot,
+            states,
+            membership,
+            server,
+            _storage: storage,
+            _folder: folder,
+        }
+    }
+
+    /// From now on the node knows these documents.
+    pub fn learn(&self, documents: &[EpochDocument]) {
+        self.states.send_replace(state(&self.name, documents));
+    }
+
+    /// Writes series by way of this node.
+    pub async fn write(&self, timeseries: Vec<TimeSeries>) {
+        let message = WriteRequest { timeseries, metadata: Vec::new() }.encode_to_vec();
+        let batch = WriteBatch::decode_plain(&BatchPool::new(1, 1 << 20), &message).unwrap();
+        let outcome = within(self.coordinator.write(&tenant(), batch)).await.unwrap();
+        assert_eq!(outcome.refused, []);
+    }
+
+    /// Evaluates an expression; series and values as text, by labels.
+    pub async fn query(&self, expr: &str, time_ms: i64) -> Result<BTreeMap<String, String>, PlanError> {
+        let plan = within(self.reader.plan(&tenant(), &[])).await?;
+        Ok(self.evaluate(plan, expr, time_ms).await.unwrap())
+    }
+
+    /// Evaluates an expression over what a plan says.
+    pub async fn evaluate(
+        &self,
+        plan: gyre::replica::read::plan::ReadPlan,
+        expr: &str,
+        time_ms: i64,
+    ) -> Result<BTreeMap<String, String>, String> {
+        let remote = RemoteAccess { io: Handle::current(), deadline: Instant::now() + LONG };
+        let (shards, own) = (self.replicas.shards.clone(), self.replicas.cluster.own().clone());
+        let storage = ShardStorage::new(shards, own, plan, QueryLimits::default(), remote);
+        let expr = expr.to_owned();
+        let evaluating = tokio::task::spawn_blocking(move || {
+            let engine = Engine::new(EngineOptions::default());
+            let result = engine.instant(&storage, expr.as_str(), time_ms, &QueryOptions::default());
+            result.map(|result| by_labels(&result.value)).map_err(|error| error.to_string())
+        });
+        within(evaluating).await.unwrap()
+    }
+
+    /// How many segments a plan reads here, and how many elsewhere.
+    pub async fn sources(&self) -> (usize, usize) {
+        let plan = within(self.reader.plan(&tenant(), &[])).await.unwrap();
+        let sources = || plan.groups.iter().flatten();
+        let local = sources().filter(|source| matches!(source, SegmentSource::Local(_))).count();
+        (local, sources().count() - local)
+    }
+
+    pub fn retries(&self, reason: Retry) -> u64 {
+        self.reader.metrics.retries(reason)
+    }
+
+    /// Its run, as others know it.
+    pub fn boot(&self) -> BootId {
+        self.boot
+    }
+}
+
+fn by_labels(value: &Value) -> BTreeMap<String, String> {
+    match value {
+        Value::Vector(samples) => {
+            let text = |value: &SampleValue| match value {
+                SampleValue::Float(value) => value.to_string(),
+                SampleValue::Histogram(histogram) => histogram.to_string(),
+            };
+            samples.iter().map(|sample| (sample.labels.to_string(), text(&sample.value))).collect()
+        }
+        Value::Matrix(series) => {
+            series.iter().map(|series| (series.labels.to_string(), format!("{series:?}"))).collect()
+        }
+        other => panic!("not a vector: {other:?}"),
+    }
+}
+
+/// A cluster.
+pub struct Rig {
+    pub nodes: BTreeMap<&'static str, TestNode>,
+}
+
+impl Rig {
+    /// Nodes that know these documents and each other.
+    pub async fn start(names: &[&'static str], documents: &[EpochDocument]) -> Self {
+        let mut nodes = BTreeMap::new();
+        for name in names {
+            nodes.insert(*name, TestNode::start(name, documents).await);
+        }
+        let rig = Rig { nodes };
+        rig.see_all_but(&[]);
+        rig
+    }
+
+    /// All nodes see all others, but not these.
+    pub fn see_all_but(&self, gone: &[&str]) {
+        for (own, node) in &self.nodes {
+            let others = self.nodes.iter().filter(|(name, _)| *name != own && !gone.contains(name));
+            let peers = others.map(|(name, other)| Peer {
+                member: member(name),
+                generation: 1,
+                rpc: other.server.address().to_string(),
+                ready: true,
+                cluster: None,
+                newest_epoch: None,
+                alive: true,
+            });
+            node.membership.set(View { peers: peers.collect(), ..View::default() });
+        }
+    }
+}
+
+impl std::ops::Index<&str> for Rig {
+    type Output = TestNode;
+
+    fn index(&self, name: &str) -> &TestNode {
+        &self.nodes[name]
+    }
+}
+
+/// Runs a test.
+pub fn run(test: impl Future<Output = ()>) {
+    actix_rt::System::new().block_on(within(test));
+}
+
+/// Nothing here takes as long as this. A test that hangs fails.
+pub async fn within<T>(future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(LONG, future).await.expect("the test hangs")
+}

@@ -1,0 +1,272 @@
+//! Clusters of real processes on loopback: each node has its own data directory, all have one bucket and one secret.
+//!
+//! Nothing here waits for a fixed time: what is waited for is asked for again until a deadline that no machine needs, and
+//! then the test fails with what the nodes have logged.
+
+use std::fs::{self, File};
+use std::net::{SocketAddr, UdpSocket};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use bench::http::Connection;
+use bench::server::free_port;
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// Nothing takes longer, on any machine that runs tests.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Between two looks.
+const POLL: Duration = Duration::from_millis(20);
+
+/// Nodes that the others are told to join.
+const SEEDS: usize = 3;
+
+/// A cluster, or nodes that may become one.
+pub struct Cluster {
+    pub nodes: Vec<Node>,
+    folder: TempDir,
+}
+
+/// A node, whether it runs or not.
+pub struct Node {
+    pub name: String,
+    /// Its data directory.
+    pub data: PathBuf,
+    /// Where it serves HTTP.
+    pub http: SocketAddr,
+    /// Where it serves other nodes.
+    pub rpc: SocketAddr,
+    gossip: SocketAddr,
+    seeds: String,
+    folder: PathBuf,
+    process: Option<Child>,
+}
+
+impl Cluster {
+    /// Nodes `a`, `b`, `c` and so on, none of which runs yet.
+    pub fn new(nodes: usize) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        fs::write(folder.path().join("secret"), "correct horse battery staple\n").expect("it is writable");
+        // Held until all have been drawn, so that no two are the same.
+        let sockets: Vec<UdpSocket> =
+            (0..nodes).map(|_| UdpSocket::bind("127.0.0.1:0").expect("loopback has ports")).collect();
+        let gossip: Vec<SocketAddr> =
+            sockets.iter().map(|socket| socket.local_addr().expect("it is bound")).collect();
+        let seeds: Vec<String> = gossip.iter().take(SEEDS).map(ToString::to_string).collect();
+        let nodes = ('a'..).zip(&gossip).map(|(name, gossip)| Node {
+            name: name.to_string(),
+            data: folder.path().join(name.to_string()),
+            http: free_port().expect("loopback has ports"),
+            rpc: free_port().expect("loopback has ports"),
+            gossip: *gossip,
+            seeds: seeds.join(","),
+            folder: folder.path().to_owned(),
+            process: None,
+        });
+        Cluster { nodes: nodes.collect(), folder }
+    }
+
+    /// Nodes that run and are members of one cluster.
+    pub fn start(nodes: usize) -> Self {
+        let mut cluster = Cluster::new(nodes);
+        cluster.nodes.iter_mut().for_each(Node::start);
+        cluster.wait_for_members(nodes);
+        cluster
+    }
+
+    /// A file or folder beside the data directories: `bucket`, `secret`, or the test's own.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Waits until all nodes that run are ready, and show the same ring with so many members.
+    pub fn wait_for_members(&self, members: usize) -> Value {
+        let running: Vec<&Node> = self.nodes.iter().filter(|node| node.process.is_some()).collect();
+        running.iter().for_each(|node| node.wait_ready());
+        self.wait_for("all show one ring", || {
+            let mut rings: Vec<Value> = running.iter().filter_map(|node| node.ring()).collect();
+            // Who answers is the one thing that differs.
+            rings.iter_mut().for_each(|ring| ring["node"] = Value::Null);
+            let first = rings.first()?.clone();
+            let is_same = rings.len() == running.len() && rings.iter().all(|ring| *ring == first);
+            (is_same && list(&first["members"]).len() == members).then_some(first)
+        })
+    }
+
+    /// Asks until there is an answer.
+    pub fn wait_for<T>(&self, what: &str, ask: impl FnMut() -> Option<T>) -> T {
+        poll(ask).unwrap_or_else(|| {
+            let logs: Vec<String> = self.nodes.iter().map(Node::story).collect();
+            panic!("not within {PATIENCE:?}: {what}\n{}", logs.join("\n"));
+        })
+    }
+}
+
+impl Node {
+    /// Starts its process.
+    pub fn start(&mut self) {
+        self.start_with(&[]);
+    }
+
+    /// Starts its process with further flags, which win over its own.
+    pub fn start_with(&mut self, flags: &[String]) {
+        assert!(self.process.is_none(), "{} runs already", self.name);
+        let mut command = Command::new(env!("CARGO_BIN_EXE_gyre"));
+        // No setting of whoever runs the tests.
+        for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("GYRE_")) {
+            command.env_remove(name);
+        }
+        let log =
+            File::options().create(true).append(true).open(self.log_path()).expect("the folder is writable");
+        command
+            .arg(format!("--data-dir={}", self.data.display()))
+            .arg(format!("--storage.url=file://{}", self.folder.join("bucket").display()))
+            .arg(format!("--cluster.secret-file={}", self.folder.join("secret").display()))
+            .arg(format!("--node.id={}", self.name))
+            .arg(format!("--http.listen={}", self.http))
+            .arg(format!("--rpc.listen={}", self.rpc))
+            .arg(format!("--gossip.listen={}", self.gossip))
+            .arg(format!("--gossip.join={}", self.seeds))
+            .args(flags);
+        let process = command.stdout(Stdio::null()).stderr(Stdio::from(log)).spawn();
+        self.process = Some(process.expect("the program starts"));
+    }
+
+    /// Flags with which it listens for other nodes on all addresses of the machine.
+    pub fn everywhere(&self) -> [String; 2] {
+        let flag = |name: &str, port: u16| format!("--{name}.listen=0.0.0.0:{port}");
+        [flag("rpc", self.rpc.port()), flag("gossip", self.gossip.port())]
+    }
+
+    /// Waits until it serves.
+    pub fn wait_ready(&self) {
+        self.wait_for("it is ready", || (self.readiness()?.0 == 200).then_some(()));
+    }
+
+    /// Waits until it does not serve, and says why with these words.
+    pub fn wait_unready(&self, why: &str) {
+        self.wait_for(why, || self.readiness().filter(|(status, text)| *status == 503 && text.contains(why)));
+    }
+
+    /// What `/ready` answers, if anything.
+    pub fn readiness(&self) -> Option<(u16, String)> {
+        let answer = self.connect().get("/ready", &[]).ok()?;
+        Some((answer.status, String::from_utf8_lossy(&answer.body).into_owned()))
+    }
+
+    /// The JSON of `/ring`, if it answers.
+    pub fn ring(&self) -> Option<Value> {
+        let answer = self.connect().get("/ring", &[("format", "json")]).ok()?;
+        (answer.status == 200).then(|| serde_json::from_slice(&answer.body).expect("the ring is JSON"))
+    }
+
+    /// A connection to its HTTP interface.
+    pub fn connect(&self) -> Connection {
+        Connection::new(self.http).with_timeout(Duration::from_secs(5))
+    }
+
+    /// Kills its process, which has no time to do anything about it.
+    pub fn kill(&mut self) {
+        let mut process = self.process.take().expect("it runs");
+        process.kill().and_then(|()| process.wait()).expect("the process is ours");
+    }
+
+    /// Asks it to stop, and waits until it has.
+    pub fn terminate(&mut self) -> ExitStatus {
+        self.signal("-TERM");
+        self.wait_for_exit()
+    }
+
+    /// Stops its process where it is, as a long pause would.
+    pub fn pause(&self) {
+        self.signal("-STOP");
+    }
+
+    /// Ends the pause.
+    pub fn resume(&self) {
+        self.signal("-CONT");
+    }
+
+    fn signal(&self, signal: &str) {
+        let pid = self.process.as_ref().expect("it runs").id().to_string();
+        let status = Command::new("kill").args([signal, &pid]).status();
+        assert!(status.is_ok_and(|status| status.success()), "cannot signal {}", self.name);
+    }
+
+    /// Throws its data directory away. It must not run.
+    pub fn wipe(&mut self) {
+        assert!(self.process.is_none(), "{} runs", self.name);
+        fs::remove_dir_all(&self.data).expect("it has a data directory");
+    }
+
+    /// Waits until its process has ended by itself.
+    pub fn wait_for_exit(&mut self) -> ExitStatus {
+        let mut process = self.process.take().expect("it runs");
+        let ended = poll(|| process.try_wait().expect("the process is ours"));
+        ended.unwrap_or_else(|| {
+            let _ = process.kill().and_then(|()| process.wait());
+            panic!("it did not end within {PATIENCE:?}\n{}", self.story())
+        })
+    }
+
+    /// Waits until it has refused to run, and returns the line that says why.
+    pub fn wait_for_refusal(&mut self) -> String {
+        let status = self.wait_for_exit();
+        assert_eq!(status.code(), Some(1), "{}", self.story());
+        let log = self.log();
+        let line = log.lines().last().unwrap_or_default();
+        assert!(line.starts_with("gyre: "), "the last line is no error\n{}", self.story());
+        line.to_owned()
+    }
+
+    /// All that it has logged, over all its runs.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.log_path()).unwrap_or_default()
+    }
+
+    fn log_path(&self) -> PathBuf {
+        self.folder.join(format!("{}.log", self.name))
+    }
+
+    /// For a test that fails.
+    fn story(&self) -> String {
+        format!("== {} answers {:?} and has logged\n{}", self.name, self.readiness(), self.log())
+    }
+
+    fn wait_for<T>(&self, what: &str, ask: impl FnMut() -> Option<T>) -> T {
+        poll(ask).unwrap_or_else(|| panic!("not within {PATIENCE:?}: {what}\n{}", self.story()))
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        if let Some(process) = &mut self.process {
+            let _ = process.kill().and_then(|()| process.wait());
+        }
+    }
+}
+
+/// The items of a JSON list.
+pub fn list(value: &Value) -> &[Value] {
+    value.as_array().map(Vec::as_slice).unwrap_or_default()
+}
+
+/// A file's JSON.
+pub fn json(path: &Path) -> Value {
+    let text = fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    serde_json::from_slice(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+fn poll<T>(mut ask: impl FnMut() -> Option<T>) -> Option<T> {
+    let begin = Instant::now();
+    while begin.elapsed() < PATIENCE {
+        if let Some(answer) = ask() {
+            return Some(answer);
+        }
+        thread::sleep(POLL);
+    }
+    None
+}
