@@ -167,7 +167,7 @@ impl Node {
         )
         .map_err(|source| StartError::Io { path, source })?;
         tell(&storage.recovery);
-        let replicas = Arc::new(Replicas { shards: storage.shards.clone(), cluster: cluster.clone() });
+        let replicas = Arc::new(Replicas::new(storage.shards.clone(), cluster.clone()));
         let coordinator = Coordinator::new(replicas.clone(), cluster.state().facts.seed);
         let reader = Reader::new(replicas.clone(), metrics.reads.clone());
         tokio::spawn(replicas.clone().seal_what_ends());

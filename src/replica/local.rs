@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use super::call::{self, head_for};
 use super::lost::counted_as_sealed;
 use super::messages::{self, Refused, SealReply, SealRequest, documents_from_wire, documents_on_wire};
+use super::pull::take::Hopeless;
 use crate::actor::Gone;
 use crate::cluster::ClusterState;
 use crate::cluster::live::LiveCluster;
@@ -40,6 +41,8 @@ pub struct Replicas {
     pub shards: Arc<Shards>,
     /// The cluster.
     pub cluster: Arc<LiveCluster>,
+    /// Peers that cannot give what is missing here, for now.
+    pub(super) hopeless: Hopeless,
 }
 
 /// Why a replica here did not do something.
@@ -54,6 +57,11 @@ pub enum ReplicaError {
 }
 
 impl Replicas {
+    /// The replicas that these shards are.
+    pub fn new(shards: Arc<Shards>, cluster: Arc<LiveCluster>) -> Self {
+        Replicas { shards, cluster, hopeless: Hopeless::default() }
+    }
+
     /// Whether a request is for this incarnation of this node, after looking for documents that the sender has.
     pub async fn check(&self, head: &messages::Head) -> Result<(), Refusal> {
         if head.incarnation != self.cluster.own().incarnation.0 {

@@ -207,9 +207,9 @@ pub enum SealReply {
 /// What stands at the end of the reply to [`PULL`], behind the batches.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub enum PullReply {
-    /// All that was wanted and is held was given.
+    /// All that was wanted and is held was given, unless some of it is not in the log any more; then nothing was.
     Gave {
-        /// But for these, which are held and not in the log any more.
+        /// What is held and not in the log, or not whole.
         not_in_log: SetOnWire,
     },
     /// The callee is not who was meant, or does not hold the segment.

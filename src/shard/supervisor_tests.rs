@@ -81,7 +81,7 @@ fn a_shard_that_panics_comes_back_with_everything_that_was_acknowledged() {
         let cluster = Arc::new(LiveCluster::fixed(state, views, None));
         let overrides = Arc::new(Overrides::default());
         let engine = StorageEngine::start(folder.path(), 2, run, OsEnv::shared(), overrides, true).unwrap();
-        let replicas = Arc::new(Replicas { shards: engine.shards.clone(), cluster });
+        let replicas = Arc::new(Replicas::new(engine.shards.clone(), cluster));
         let coordinator = Coordinator::new(replicas, seed);
         let (pool, tenant) = (BatchPool::new(4, 1 << 20), TenantId::new("acme").unwrap());
         let names: Vec<String> = (0..64).map(|i| format!("m{i}")).collect();

@@ -247,3 +247,34 @@ fn a_replica_whose_data_does_not_come_can_be_avoided() {
         }
     });
 }
+
+#[test]
+fn what_a_peer_has_not_whole_in_its_log_is_not_taken_in_part() {
+    run(async {
+        let rig = three().await;
+        rig["c"].gate.close(&[APPEND]);
+        rig["a"].write(some_series(1_000, 0.0)).await;
+        rig["a"].damage_log();
+        // What is sent again is not in the record of the second batch: it was there.
+        rig["a"].write([some_series(1_000, 0.0), some_series(2_000, 0.0)].concat()).await;
+        rig["c"].gate.open();
+        let (mut whole, mut given_up) = (0, 0);
+        for (shard, missing) in rig["c"].missing_from(&rig["a"]) {
+            assert_eq!(missing.len(), 2, "{}", shard.name);
+            let pulled = rig["c"].pull(&rig["a"], &shard, &missing).await.unwrap();
+            match (pulled.batches, pulled.not_in_log.len()) {
+                (2, 0) => whole += 1,
+                (0, 1) => {
+                    given_up += 1;
+                    assert_eq!(shard.state.missing(&missing), missing, "nothing is taken for whole");
+                    let again = rig["c"].pull(&rig["a"], &shard, &missing).await.unwrap_err();
+                    assert!(again.to_string().contains("does not reach back"), "{again}");
+                }
+                other => panic!("{}: {other:?}", shard.name),
+            }
+        }
+        assert_eq!((whole, given_up), (3, 1), "a byte of one record was damaged");
+        // The other two know everything.
+        assert_eq!(rig["c"].query("m", 2_500).await.unwrap(), all_series(0.0));
+    });
+}

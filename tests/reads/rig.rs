@@ -1,6 +1,8 @@
 //! Nodes of a cluster in one process: storage, replicas and servers are real, membership and documents are the test's.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io::Write;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -16,6 +18,7 @@ use gyre::query::limits::QueryLimits;
 use gyre::query::storage::{RemoteAccess, ShardStorage};
 use gyre::replica::Coordinator;
 use gyre::replica::local::Replicas;
+use gyre::replica::pull::take::{PullError, Pulled};
 use gyre::replica::read::metrics::{ReadMetrics, Retry};
 use gyre::replica::read::plan::{PlanError, Reader, SegmentSource};
 use gyre::replica::service::ReplicaService;
@@ -23,11 +26,12 @@ use gyre::rpc::{
     self, Handler, LocalNode, PeerConfig, ReplySink, Request, Response, RpcMetrics, Secret, Server,
     ServerConfig, Versions,
 };
+use gyre::shard::supervisor::ShardHandle;
 use gyre::tenant::limits::{Limits, Overrides};
 use gyre_promql::value::{SampleValue, Value};
 use gyre_promql::{Engine, EngineOptions, QueryOptions};
 use gyre_ring::{
-    BootId, Chain, ClusterId, EpochDocument, HashSeed, Incarnation, Member, NodeId, Proposer, Role,
+    BatchSet, BootId, Chain, ClusterId, EpochDocument, HashSeed, Incarnation, Member, NodeId, Proposer, Role,
     ShardCount, TenantId, Weight, Zone,
 };
 use prost::Message;
@@ -89,7 +93,7 @@ pub struct TestNode {
     coordinator: Coordinator,
     server: Server,
     _storage: StorageEngine,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 /// What comes to a node from others, and what of it hangs.
@@ -171,7 +175,7 @@ impl TestNode {
         let overrides = Arc::new(Overrides::new(limits, []));
         let run = ThisRun { seed: SEED, boot, epoch: cluster.state().epoch() };
         let storage = StorageEngine::start(folder.path(), 1, run, env, overrides, false).unwrap();
-        let replicas = Arc::new(Replicas { shards: storage.shards.clone(), cluster });
+        let replicas = Arc::new(Replicas::new(storage.shards.clone(), cluster));
         let gate = Gate::default();
         let service = ReplicaService::new(replicas.clone(), boot, BatchPool::new(1, 1 << 20), Arc::default());
         let handler = Arc::new(Gated { gate: gate.clone(), service });
@@ -189,7 +193,7 @@ impl TestNode {
             membership,
             server,
             _storage: storage,
-            _folder: folder,
+            folder,
         }
     }
 
@@ -204,6 +208,40 @@ impl TestNode {
         let batch = WriteBatch::decode_plain(&BatchPool::new(1, 1 << 20), &message).unwrap();
         let outcome = within(self.coordinator.write(&tenant(), batch)).await.unwrap();
         assert_eq!(outcome.refused, []);
+    }
+
+    /// Changes a byte in the middle of what is in the log.
+    pub fn damage_log(&self) {
+        let lane = self.folder.path().join("wal/0");
+        let path = fs::read_dir(lane).unwrap().next().unwrap().unwrap().path();
+        let mut bytes = fs::read(&path).unwrap();
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 0xff;
+        // In place: the log goes on in the same file.
+        let mut file = fs::File::options().write(true).open(&path).unwrap();
+        file.write_all(&bytes).unwrap();
+    }
+
+    /// The shards here of all segments that another node has, and what is missing of them.
+    pub fn missing_from(&self, other: &TestNode) -> Vec<(Arc<ShardHandle>, BatchSet)> {
+        let of = |theirs: Arc<ShardHandle>| {
+            let own = self.replicas.host(&theirs.segment).unwrap();
+            let missing = own.state.missing(&theirs.state.vector().held);
+            (own, missing)
+        };
+        other.replicas.shards.all().into_iter().map(of).collect()
+    }
+
+    /// Pulls batches from another node.
+    pub async fn pull(
+        &self,
+        from: &TestNode,
+        shard: &Arc<ShardHandle>,
+        missing: &BatchSet,
+    ) -> Result<Pulled, PullError> {
+        let replica = member(&from.name).replica();
+        let peer = self.replicas.cluster.peer(&replica).unwrap();
+        within(self.replicas.pull(shard, &replica, &peer, missing)).await
     }
 
     /// Evaluates an expression; series and values as text, by labels.

@@ -1,9 +1,11 @@
 //! The holder's side of a pull: batches from the log, with the labels of their series from the head.
 //!
 //! Reading files blocks, so it happens on a thread of its own, at most a few batches ahead of what the connection
-//! takes. Batches that the log does not have any more are named at the end of the reply.
+//! takes. If the log does not have some of the batches any more, it gives none, and it ends before one that cannot be
+//! read: a record lacks the samples that were here before it, from batches which may be among those.
 
 use std::collections::{HashMap, HashSet};
+use std::io;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -25,10 +27,10 @@ use crate::shard::supervisor::ShardHandle;
 /// Batches read ahead of the connection.
 const BATCHES_AHEAD_MAX: usize = 4;
 
-/// Batches that one pull may name. Who lacks more pulls again.
-pub const WANTED_MAX: u64 = 1 << 20;
+/// Batches that one pull may name.
+const WANTED_MAX: u64 = 1 << 20;
 
-/// Sends those of the wanted batches that the log has; gives the others.
+/// Sends the wanted batches in the order of the log, if it has all; gives those that it does not have.
 pub async fn give(
     layout: &Layout,
     shard: &Arc<ShardHandle>,
@@ -38,17 +40,33 @@ pub async fn give(
     // Only what is durable here is wanted, so that it lies before this place.
     let end = shard.lane.position();
     shard.lane.barrier().await.map_err(|error| error.to_string())?;
-    let names = names(&wanted_here(shard, wanted));
+    let wanted = wanted_here(shard, wanted);
+    if wanted.len() > WANTED_MAX {
+        return Ok(wanted);
+    }
+    let names = names(&wanted);
     let (batches, mut read) = mpsc::channel(BATCHES_AHEAD_MAX);
     let (disk, folder) = (layout.disk.clone(), layout.lane(shard.lane.number));
     let stream_name = segment_name::encode(&shard.segment);
     let reading = tokio::task::spawn_blocking(move || {
-        read_batches(disk.as_ref(), &folder, end, &stream_name, &names, &mut |batch| match batches
-            .blocking_send(batch)
-        {
-            Ok(()) => ControlFlow::Continue(()),
-            Err(_) => ControlFlow::Break(()),
-        })
+        let read = |visit: &mut dyn FnMut(Result<LoggedBatch, BatchName>) -> ControlFlow<()>| {
+            read_batches(disk.as_ref(), &folder, end, &stream_name, &names, visit)
+        };
+        // Looks for all before any is sent.
+        let missing = read(&mut |_| ControlFlow::Break(()))?;
+        if !missing.is_empty() {
+            return Ok(missing);
+        }
+        let mut unreadable = None;
+        let missing = read(&mut |batch| match batch.map(|batch| batches.blocking_send(batch)) {
+            Ok(Ok(())) => ControlFlow::Continue(()),
+            Ok(Err(_)) => ControlFlow::Break(()),
+            Err(name) => {
+                unreadable = Some(name);
+                ControlFlow::Break(())
+            }
+        })?;
+        Ok::<_, io::Error>(missing.into_iter().chain(unreadable).collect())
     });
     let mut sender = Sender::new(shard, layout.seed);
     while let Some(batch) = read.recv().await {
@@ -72,7 +90,7 @@ fn names(wanted: &BatchSet) -> HashSet<BatchName> {
     let numbers = wanted.intervals().flat_map(|(boot, first, last)| {
         (first.0..=last.0).map(move |number| BatchName { boot: boot.0, number })
     });
-    numbers.take(WANTED_MAX as usize).collect()
+    numbers.collect()
 }
 
 fn id_of(name: BatchName) -> BatchId {

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use gyre_ring::{BatchSet, Replica, Segment};
 
+use super::take::PullError;
 use crate::replica::call::{self, head_for};
 use crate::replica::local::{Replicas, find};
 use crate::replica::messages::{self, VectorsReply, VectorsRequest, documents_from_wire};
@@ -108,6 +109,7 @@ impl Replicas {
                     );
                 }
             }
+            Err(PullError::Hopeless) => {}
             Err(error) => {
                 tracing::warn!(segment = %shard.segment, peer = %from, %error, "cannot pull missing batches")
             }

@@ -1,9 +1,10 @@
 //! The other side of a pull: asks for batches, applies them whole, and waits until they are durable.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use gyre_ring::{BatchSet, Replica};
+use gyre_ring::{BatchSet, Replica, Segment};
 use tokio::time::Instant;
 
 use super::wire::{BatchStream, StreamError};
@@ -20,6 +21,29 @@ use crate::shard::supervisor::ShardHandle;
 /// The longest that a pull may take; what has come by then is kept, and the next one goes on from there.
 const PULL_MAX: Duration = Duration::from_secs(60);
 
+/// A peer that could not give all that is missing is asked again after so long: it would look through its whole log.
+const HOPELESS_FOR: Duration = Duration::from_secs(60);
+
+/// Peers whose logs do not reach back to what is missing here, and since when that is known.
+#[derive(Default)]
+pub struct Hopeless(Mutex<HashMap<(Replica, Segment), Instant>>);
+
+impl Hopeless {
+    fn lock(&self) -> MutexGuard<'_, HashMap<(Replica, Segment), Instant>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is(&self, peer: &Replica, segment: &Segment) -> bool {
+        let mut all = self.lock();
+        all.retain(|_, since| since.elapsed() < HOPELESS_FOR);
+        all.contains_key(&(peer.clone(), segment.clone()))
+    }
+
+    fn note(&self, peer: &Replica, segment: &Segment) {
+        self.lock().insert((peer.clone(), segment.clone()), Instant::now());
+    }
+}
+
 /// Why a pull broke off.
 #[derive(Debug, thiserror::Error)]
 pub enum PullError {
@@ -35,6 +59,9 @@ pub enum PullError {
     /// It does not give them.
     #[error("{0}")]
     Refused(String),
+    /// It does not have them all in its log any more, as of a short while ago.
+    #[error("its log does not reach back to them")]
+    Hopeless,
     /// This node.
     #[error(transparent)]
     Shard(#[from] ShardError),
@@ -51,7 +78,7 @@ pub enum PullError {
 pub struct Pulled {
     /// Batches that are durable here now.
     pub batches: u64,
-    /// Batches that the peer holds and cannot give from its log any more.
+    /// Batches that the peer holds and does not have in its log any more, or not whole.
     pub not_in_log: BatchSet,
 }
 
@@ -64,6 +91,9 @@ impl Replicas {
         peer: &Peer,
         wanted: &BatchSet,
     ) -> Result<Pulled, PullError> {
+        if self.hopeless.is(from, &shard.segment) {
+            return Err(PullError::Hopeless);
+        }
         let request = PullRequest {
             head: head_for(&self.cluster.state(), from),
             segment: shard.name.to_string(),
@@ -99,7 +129,12 @@ impl Replicas {
             wait(durable).await?;
         }
         match codec::decode(&trailer)? {
-            PullReply::Gave { not_in_log } => pulled.not_in_log = (&not_in_log).into(),
+            PullReply::Gave { not_in_log } => {
+                pulled.not_in_log = (&not_in_log).into();
+                if !pulled.not_in_log.is_empty() {
+                    self.hopeless.note(from, &shard.segment);
+                }
+            }
             PullReply::Refused(refused) => return Err(PullError::Refused(format!("{:?}", refused.reason))),
         }
         Ok(pulled)

@@ -6,8 +6,7 @@
 //! so no file is needed to read another.
 //!
 //! What may go wrong: a file may be removed at any moment, once snapshots cover it, and a record may be damaged.
-//! Neither is an error here: the batch is missing, and whoever wants it takes all of the segment's samples from
-//! the head instead.
+//! Neither is an error here: the batch is missing, and whoever wants it must get it elsewhere.
 
 use std::collections::{HashMap, HashSet};
 use std::io;
@@ -61,7 +60,8 @@ pub struct LoggedHistogram {
 /// lies before `end` is read, a place up to which the lane was committed; the lane may be in use.
 ///
 /// Gives those of the wanted batches that the log does not have, or not whole: their files are gone, or damage hit
-/// them or a base of theirs. With `visit` breaking off, damage further on remains unseen.
+/// them or a base of theirs. With `visit` breaking off, damage further on remains unseen. A batch that was found and then
+/// cannot be read is told to `visit` in its place, by its name alone; of a file that is gone by then, one of them.
 ///
 /// Series are named by their numbers in the shard's head, which knows all series of the log.
 ///
@@ -76,7 +76,7 @@ pub fn read_batches(
     end: WalPosition,
     stream_name: &[u8],
     wanted: &HashSet<BatchName>,
-    visit: &mut dyn FnMut(LoggedBatch) -> ControlFlow<()>,
+    visit: &mut dyn FnMut(Result<LoggedBatch, BatchName>) -> ControlFlow<()>,
 ) -> io::Result<HashSet<BatchName>> {
     let mut missing = wanted.clone();
     let mut found_in = Vec::new();
@@ -113,12 +113,17 @@ pub fn read_batches(
                     let _ = take_samples(record.samples, record.frame, bases, |_| {});
                     return ControlFlow::Continue(());
                 }
-                if let Some(batch) = LoggedBatch::decode(record, bases) {
-                    found.remove(&record.name);
-                    stopped = visit(batch);
-                }
+                stopped = match LoggedBatch::decode(record, bases) {
+                    Some(batch) => {
+                        found.remove(&record.name);
+                        visit(Ok(batch))
+                    }
+                    None => visit(Err(record.name)),
+                };
                 if found.is_empty() { ControlFlow::Break(()) } else { stopped }
             });
+        } else if let Some(name) = found.iter().next() {
+            stopped = visit(Err(*name));
         }
         if stopped.is_break() {
             break;
