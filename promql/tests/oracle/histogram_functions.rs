@@ -192,7 +192,8 @@ pub fn trimmed(histogram: &Histogram, bound: f64, upper: bool) -> Histogram {
             (false, false, true) => (0.0, 0.0),
             (false, false, false) => ((high - bound) / (high - low), (bound + high) / 2.0),
         };
-        let left = histogram.zero * share;
+        // Of infinitely many observations nothing is left either.
+        let left = if share == 0.0 { 0.0 } else { histogram.zero * share };
         changed |= left != histogram.zero;
         result.zero = left;
         sum += middle * left;
