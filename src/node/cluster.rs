@@ -28,8 +28,9 @@ use crate::rpc::{self, Handler, LocalNode, PeerConfig, RpcMetrics, Secret, Serve
 /// Replicas of each shard in clusters founded by this version, where there are as many nodes.
 const REPLICATION_FACTOR: u8 = 3;
 
-/// Shards of a tenant in clusters founded by this version.
-const SHARDS_PER_TENANT: u32 = 4;
+/// Shards of a tenant in clusters founded by this version. Most tenants are small, and each shard costs every request a
+/// message, a record and a frame for each replica; one shard's core takes millions of samples a second.
+const SHARDS_PER_TENANT: u32 = 2;
 
 /// How often a node gossips. It takes some rounds until all have heard of something.
 const GOSSIP_INTERVAL: Duration = Duration::from_millis(250);

@@ -18,8 +18,9 @@ use crate::config::{Config, ListenAddress};
 use crate::rpc::Secret;
 use crate::rpc::identity::SecretTooShort;
 
-/// Threads that talk to other nodes. They encode and decode; nothing that they do waits.
-const THREADS: usize = 2;
+/// Cores for each thread that talks to other nodes. These threads encode and decode, and nothing that they do waits: one
+/// carries some millions of samples a second, and several on few cores wake each other more than they help.
+const CORES_PER_THREAD: usize = 4;
 
 /// Connections of peers that the system holds until they are accepted.
 const CONNECTIONS_WAITING_MAX: u32 = 1024;
@@ -83,8 +84,10 @@ pub(super) struct PeerRuntime(Option<Runtime>);
 
 impl PeerRuntime {
     pub(super) fn start() -> Result<Self, NetworkError> {
+        let threads =
+            std::thread::available_parallelism().map_or(1, |cores| cores.get().div_ceil(CORES_PER_THREAD));
         let runtime =
-            Builder::new_multi_thread().worker_threads(THREADS).thread_name("peers").enable_all().build();
+            Builder::new_multi_thread().worker_threads(threads).thread_name("peers").enable_all().build();
         runtime.map(|runtime| PeerRuntime(Some(runtime))).map_err(NetworkError::Threads)
     }
 }

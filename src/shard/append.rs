@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use gyre_tsdb::labels::{Labels, METRIC_NAME};
 use gyre_tsdb::wal::LaneEncoder;
-use gyre_tsdb::{Appended, CreateError, Head, SeriesRef};
+use gyre_tsdb::{Appended, CreateError, Head, SeriesRef, TOUCHED_TOGETHER};
 
 use super::histogram::{self, Admitted};
 use super::refusal::{Refusal, metric_of};
@@ -203,7 +203,10 @@ impl Appender<'_> {
         let window = Window::of(self.tenant, self.now_ms);
         // Senders keep their order, so the series after the last one is a good guess and saves a search.
         let mut guess = SeriesRef(0);
-        for entry in &batch.entries {
+        for (place, entry) in batch.entries.iter().enumerate() {
+            if place % TOUCHED_TOGETHER == 0 {
+                self.touch_from(guess);
+            }
             let series = if self.head.is(guess, entry.key) { Some(guess) } else { self.head.find(entry.key) };
             let Some(series) = series.or_else(|| self.new_series(batch, entry, &window, &mut admission))
             else {
@@ -224,6 +227,12 @@ impl Appender<'_> {
             self.tenant.saw(newest);
         }
         admission
+    }
+
+    /// Gets the series from this one on ready to be appended to, which are those that follow if the sender keeps its order.
+    fn touch_from(&self, first: SeriesRef) {
+        let behind = (self.head.series_count() as u32).min(first.0.saturating_add(TOUCHED_TOGETHER as u32));
+        self.head.touch((first.0..behind).map(SeriesRef));
     }
 
     /// Nothing of an entry was taken.

@@ -7,7 +7,7 @@
 use gyre_ring::HashSeed;
 use gyre_tsdb::labels::{Labels, METRIC_NAME};
 use gyre_tsdb::wal::LaneEncoder;
-use gyre_tsdb::{CreateError, Head, IndexFull, SeriesRef};
+use gyre_tsdb::{CreateError, Head, IndexFull, SeriesRef, TOUCHED_TOGETHER};
 
 use super::histogram;
 use super::tenant_state::TenantState;
@@ -53,11 +53,14 @@ impl Applier<'_> {
             let found = series.get(place as usize).copied();
             found.ok_or_else(|| ApplyError::Malformed(format!("there is no series {place}")))
         };
-        for sample in &batch.samples {
-            let series = of(&series, sample.series)?;
-            if self.head.apply(series, sample.t_ms, sample.v_bits).is_stored() {
-                let base = self.head.wal_base_mut(series);
-                self.encoder.sample(series, sample.t_ms, sample.v_bits, base);
+        for samples in batch.samples.chunks(TOUCHED_TOGETHER) {
+            self.head.touch(samples.iter().filter_map(|sample| series.get(sample.series as usize)).copied());
+            for sample in samples {
+                let series = of(&series, sample.series)?;
+                if self.head.apply(series, sample.t_ms, sample.v_bits).is_stored() {
+                    let base = self.head.wal_base_mut(series);
+                    self.encoder.sample(series, sample.t_ms, sample.v_bits, base);
+                }
             }
         }
         for (sample, admitted) in batch.histograms.iter().zip(&histograms) {

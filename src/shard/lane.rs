@@ -25,7 +25,7 @@ const RETRY: Duration = Duration::from_millis(250);
 
 /// Commits begin no more often than this. A commit costs two changes of thread and an interrupt whatever it
 /// holds; under load it is better to let some more batches gather. An idle lane commits at once.
-const COMMIT_INTERVAL: Duration = Duration::from_millis(2);
+const COMMIT_INTERVAL: Duration = Duration::from_millis(4);
 
 /// Bytes that wait for the committer; a lane with more refuses batches.
 const PENDING_BYTES_MAX: usize = 64 << 20;

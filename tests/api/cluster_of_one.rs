@@ -246,7 +246,7 @@ fn the_ring_is_json_for_programs_and_a_page_for_people() {
 
     let page = server.get("/ring");
     assert_eq!(page.header("content-type"), "text/html; charset=utf-8");
-    for part in ["Epoch 1 of cluster", "<td>n</td>", "100.0 %", "fake/0-of-4@1", "takes writes"] {
+    for part in ["Epoch 1 of cluster", "<td>n</td>", "100.0 %", "fake/0-of-2@1", "takes writes"] {
         assert!(page.text().contains(part), "{part} in {}", page.text());
     }
 

@@ -12,7 +12,7 @@ use crate::series::series;
 
 const NAMES: [&str; 3] = ["a", "b", "c"];
 
-/// Series enough that each of four shards has some.
+/// Series enough that each shard has some.
 fn some_series(t_ms: i64, value: f64) -> Vec<TimeSeries> {
     let name = |number: usize| format!("s{number}");
     let of = |number| series(&[("__name__", "m"), ("n", &name(number))], &[(t_ms, value + number as f64)]);

@@ -15,6 +15,6 @@ pub mod wal;
 pub use head::winner;
 pub use head::{
     Appended, Applied, CreateError, Decoded, Head, HeadSize, NotABatch, ReadError, SeriesBatch, SeriesData,
-    WalBase,
+    TOUCHED_TOGETHER, WalBase,
 };
 pub use index::{IndexFull, Matcher, SeriesRef};

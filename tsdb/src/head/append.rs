@@ -11,6 +11,7 @@ use super::winner::Value;
 use crate::chunk::xor;
 use crate::histogram::{Histogram, Kind, STALE_NAN};
 use crate::index::{IndexFull, SeriesRef};
+use crate::mem::NO_EXTENT;
 use crate::sealed::SealedChunk;
 
 /// Samples of a full chunk, as in Prometheus.
@@ -46,7 +47,25 @@ pub enum CreateError {
     Full(#[from] IndexFull),
 }
 
+/// How many series [`Head::touch`] should be told of at once: as many loads as a core has in flight, and little enough
+/// to be still in the cache when the last of them is appended to.
+pub const TOUCHED_TOGETHER: usize = 16;
+
 impl Head {
+    /// Brings what an append to these series will change into the cache. Each append alone waits for its series and then
+    /// for the end of its chunk, which lie anywhere; several are fetched in the time of one.
+    #[inline]
+    pub fn touch(&self, series: impl Iterator<Item = SeriesRef>) {
+        let mut touched = 0;
+        for series in series {
+            let state = &self.series[series.0 as usize];
+            if state.last != NO_EXTENT {
+                touched ^= self.extents.touch(state.last);
+            }
+        }
+        std::hint::black_box(touched);
+    }
+
     /// Appends a sample unless it is there. `value` is the float's bits.
     #[inline]
     pub fn append(&mut self, series: SeriesRef, t_ms: i64, value: u64) -> Appended {

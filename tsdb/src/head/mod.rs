@@ -25,7 +25,7 @@ use std::path::Path;
 
 use hashbrown::HashTable;
 
-pub use append::{Appended, CreateError};
+pub use append::{Appended, CreateError, TOUCHED_TOGETHER};
 pub use apply::Applied;
 pub use read::{ChunkData, Decoded, ReadError, SeriesBatch, SeriesData};
 pub use shipped::NotABatch;

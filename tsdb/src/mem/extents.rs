@@ -90,6 +90,12 @@ impl Extents {
         *window = value.to_be_bytes();
     }
 
+    /// A byte of an extent: reading it brings the extent into the cache.
+    #[inline]
+    pub(crate) fn touch(&self, extent: ExtentRef) -> u8 {
+        self.extents[extent as usize].0[NEXT]
+    }
+
     /// Appends the first `bytes` bytes of the chain's payload to `out`.
     pub(crate) fn copy(&self, first: ExtentRef, bytes: usize, out: &mut Vec<u8>) {
         let mut left = bytes;
