@@ -13,12 +13,14 @@ pub mod checks;
 mod client;
 pub mod cluster;
 pub mod directed;
-mod disk;
+mod lane;
 mod message;
 mod network;
 mod node;
 pub mod planted;
+mod recover;
 mod rng;
+mod series;
 mod store;
 pub mod swarm;
 
