@@ -27,7 +27,8 @@ impl Cluster {
                     self.crash(node);
                 }
             }
-            4..=5 => {
+            5 if self.swarm.losses_max > 1 => return self.lose_disk(node),
+            4 | 5 => {
                 self.nodes[node].paused_until_us = self.now_us + self.rng.range(50_000, 15 * SECOND_US);
             }
             6 => self.network.join(),
@@ -245,6 +246,8 @@ impl Cluster {
             self.nodes[node].paused_until_us = 0;
             self.schedule(0, Event::Restart { node });
             self.schedule(SECOND_US, Event::Gossip { node });
+            // The next comparison may have been a minute away.
+            self.schedule(SECOND_US, Event::Repair { node });
         }
         self.schedule(REST_US - 10 * SECOND_US, Event::FinalReads);
         self.schedule(REST_US, Event::End);

@@ -70,6 +70,10 @@ pub struct Report {
     pub warned_reads: u64,
     /// Disks lost or damaged.
     pub losses: u64,
+    /// Batches that replicas pulled from peers.
+    pub pulled: u64,
+    /// How often a node has found that a segment is empty.
+    pub found_empty: u64,
     /// Crashes, pauses, partitions, lost disks.
     pub faults: u64,
     /// Epochs at the end.
@@ -227,6 +231,8 @@ impl Cluster {
                 self.at_rest()?;
                 self.report.epochs = self.store.newest();
                 self.report.losses = u64::from(self.losses);
+                self.report.pulled = self.nodes.iter().map(|node| node.pulled).sum();
+                self.report.found_empty = self.nodes.iter().map(|node| node.found_empty).sum();
                 self.report.virtual_us = self.now_us;
                 return Ok(self.report);
             }

@@ -93,6 +93,10 @@ pub struct Node {
     pub(crate) empty: BTreeSet<Segment>,
     /// The others that it asks about, and since when.
     pub(crate) empty_checks: BTreeMap<Segment, (u64, EmptyCheck)>,
+    /// Batches pulled so far: for the report.
+    pub pulled: u64,
+    /// Segments found to be empty so far: likewise.
+    pub found_empty: u64,
     /// Comparisons begun: its segments take turns.
     repairs: usize,
     pub(crate) next_op: u64,
@@ -128,6 +132,8 @@ impl Node {
             ops: BTreeMap::new(),
             empty: BTreeSet::new(),
             empty_checks: BTreeMap::new(),
+            pulled: 0,
+            found_empty: 0,
             repairs: 0,
             next_op: 0,
             next_number: BTreeMap::new(),

@@ -103,6 +103,7 @@ impl Node {
         if check.is_empty() {
             self.empty_checks.remove(segment);
             self.empty.insert(segment.clone());
+            self.found_empty += 1;
         }
     }
 }

@@ -76,6 +76,7 @@ impl Node {
             let Some(local) = self.segments.get_mut(segment) else { return };
             if local.replica.pulled(batch.id) == Append::Take {
                 self.log(segment, batch, effects);
+                self.pulled += 1;
             }
         }
         let Some(local) = self.segments.get_mut(segment) else { return };
