@@ -22,7 +22,7 @@ pub enum Op {
     /// A client's write.
     Write(WriteOp),
     /// A write of which this node is the first replica.
-    First(FirstOp),
+    First(Box<FirstOp>),
     /// A client's read.
     Read(Box<ReadOp>),
 }
@@ -80,7 +80,7 @@ impl Node {
         let Some(op) = self.ops.remove(&message.op) else { return };
         match op {
             Op::Write(op) => self.write_answered(message, op, effects),
-            Op::First(op) => self.first_answered(message, op, effects),
+            Op::First(op) => self.first_answered(message, *op, effects),
             Op::Read(op) => self.read_answered(message, op, rng, effects),
         }
     }
@@ -90,7 +90,7 @@ impl Node {
         let Some(op) = self.ops.remove(&number) else { return };
         match op {
             Op::Write(op) => self.wake_write(now_us, number, op, effects),
-            Op::First(op) => self.wake_first(number, op, effects),
+            Op::First(op) => self.wake_first(number, *op, effects),
             Op::Read(op) => self.wake_read(now_us, number, op, rng, effects),
         }
     }

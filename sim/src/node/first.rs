@@ -98,7 +98,7 @@ impl Node {
     }
 
     fn keep(&mut self, number: u64, op: FirstOp, effects: &mut Vec<Effect>) {
-        self.ops.insert(number, Op::First(op));
+        self.ops.insert(number, Op::First(Box::new(op)));
         effects.push(Effect::Wake(number, PATIENCE_US));
     }
 
@@ -139,7 +139,7 @@ impl Node {
         if state == WriteState::Durable {
             return self.answer_written(&op, effects);
         }
-        self.ops.insert(message.op, Op::First(op));
+        self.ops.insert(message.op, Op::First(Box::new(op)));
     }
 
     /// The segment has ended: the points go to the next one (rule 8: with a new name, and no acks).
