@@ -19,11 +19,16 @@
 //! | 9 | a segment opens when all before it are sealed | [`activation`] |
 //! | 10 | a seal is durable before anybody hears of it, and for ever | [`segment`] |
 //! | 12, 13 | read one, check one; the fence | [`read`] |
+//! | 16 | a segment that ended empty is closed | [`empty`] |
+//!
+//! Replicas that have lost their disks are the subject of [`lost`].
 //!
 //! [`rules`] lists them as switches. The node has all of them on; the simulation turns one off at a time, and must
 //! notice.
 
 pub mod activation;
+pub mod empty;
+pub mod lost;
 pub mod membership;
 pub mod read;
 pub mod rules;
@@ -31,6 +36,8 @@ pub mod segment;
 pub mod write;
 
 pub use activation::Activation;
+pub use empty::EmptyCheck;
+pub use lost::{Disks, Loss};
 pub use read::{DataReply, ReadOutcome, ReadRequest, ShardRead, VectorReply};
 pub use rules::Rules;
 pub use segment::{Append, Refusal, SegmentReplica};

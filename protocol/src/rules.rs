@@ -51,6 +51,21 @@ pub struct Rules {
     pub fence_on_data: bool,
     /// 17: a replica whose log is damaged in the middle is none any more, of the segments concerned.
     pub damage_ends_membership: bool,
+    /// Lost replicas (ADR 9): only who is listed with another disk is lost, not who has left.
+    pub the_lost_have_new_disks: bool,
+    /// Lost replicas: those that are left must seal.
+    pub those_left_seal: bool,
+    /// Lost replicas: a reader is told that data may be missing.
+    pub losses_are_told: bool,
+    /// Empty segments (ADR 10): a seal quorum must say so, not one replica.
+    pub empty_by_quorum: bool,
+    /// Empty segments: only a sealed replica counts.
+    pub empty_when_sealed: bool,
+    /// A pull asks for all that the peer holds and this replica lacks, not for a part: records lack what their holder
+    /// had before.
+    pub pull_asks_for_all: bool,
+    /// A peer that cannot give all that was asked for gives nothing, for the same reason.
+    pub pull_gives_all: bool,
     /// Of two values for one time the greater wins, in whatever order they come.
     pub greater_value_wins: bool,
 }
@@ -80,6 +95,19 @@ impl Rules {
         fence_on_vector: true,
         fence_on_data: true,
         damage_ends_membership: true,
+        the_lost_have_new_disks: true,
+        those_left_seal: true,
+        losses_are_told: true,
+        empty_by_quorum: true,
+        empty_when_sealed: true,
+        pull_asks_for_all: true,
+        pull_gives_all: true,
         greater_value_wins: true,
     };
+}
+
+impl Default for Rules {
+    fn default() -> Self {
+        Rules::ALL
+    }
 }

@@ -2,8 +2,12 @@
 //! code under test believes.
 
 use std::collections::HashMap;
+use std::rc::Rc;
 
-use crate::message::{Answer, Point, Points};
+use gyre_ring::{BatchId, Replica, Segment};
+
+use crate::message::{Answer, Point, Points, Written};
+use crate::series::wins;
 
 /// A broken promise.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,6 +39,10 @@ pub struct Ack {
     pub point: Point,
     /// The value.
     pub value: u64,
+    /// The batch that it came in.
+    pub batch: (Segment, BatchId),
+    /// The disks that it was safe on by then.
+    pub holders: Rc<[Replica]>,
 }
 
 impl Ledger {
@@ -46,8 +54,14 @@ impl Ledger {
     }
 
     /// A client is told that its points are durable.
-    pub fn acked(&mut self, at_us: u64, points: &Points) {
-        self.acked.extend(points.iter().map(|(point, value)| Ack { at_us, point: *point, value: *value }));
+    pub fn acked(&mut self, at_us: u64, written: &Written, holders: Vec<Replica>) {
+        let batch = (written.segment.clone(), written.batch.id);
+        let holders: Rc<[Replica]> = holders.into();
+        let ack = |(point, value): (&Point, &u64)| {
+            let (batch, holders) = (batch.clone(), holders.clone());
+            Ack { at_us, point: *point, value: *value, batch, holders }
+        };
+        self.acked.extend(written.batch.points.iter().map(ack));
     }
 
     /// All acknowledged points.
@@ -56,24 +70,27 @@ impl Ledger {
     }
 
     /// **I4**: a read that began after an ack, and is complete, has the point, or one for the same time that wins.
+    /// `may_miss` says of what the answer's warnings excuse.
     pub fn read_your_acks(
         &self,
         began_us: u64,
         is_asked: impl Fn(&Point) -> bool,
+        may_miss: impl Fn(&Ack) -> bool,
         read: &Answer,
     ) -> Option<Violation> {
         // Acks are in order of time.
         let before = self.acked.iter().take_while(|ack| ack.at_us < began_us);
         for ack in before.filter(|ack| is_asked(&ack.point)) {
             match value_of(read, &ack.point) {
-                Some(value) if value >= ack.value => {}
+                Some(value) if wins(value, ack.value) => {}
+                _ if may_miss(ack) => {}
                 found => {
                     let (point, value) = (ack.point, ack.value);
                     return violation(
                         "I4",
                         format!(
-                            "read of {began_us} us has {found:?} for {point:?}, acked as {value} at {} us",
-                            ack.at_us
+                            "read of {began_us} us has {found:?} for {point:?}, acked as {value} at {} us in {:?} of {}",
+                            ack.at_us, ack.batch.1, ack.batch.0
                         ),
                     );
                 }
@@ -108,6 +125,19 @@ pub fn durable_ack(copies: usize, need: usize, what: impl Fn() -> String) -> Opt
 /// **I2**: an acknowledged point is on some disk.
 pub fn still_somewhere(copies: usize, what: impl Fn() -> String) -> Option<Violation> {
     if copies > 0 { None } else { violation("I2", format!("{}: on no disk", what())) }
+}
+
+/// A restart finds what was synced.
+pub fn recovered(lost: Option<String>) -> Option<Violation> {
+    lost.and_then(|what| violation("I2", format!("a restart: {what}")))
+}
+
+/// A warning that data may be missing is given only if a read quorum of the segment is lost.
+pub fn warned_for_a_reason(segment: &Segment, left: usize, read_quorum: usize) -> Option<Violation> {
+    if left < read_quorum {
+        return None;
+    }
+    violation("I4", format!("a read warns of {segment}, of which {left} replicas have their disks"))
 }
 
 /// **I6**: all nodes answer alike.

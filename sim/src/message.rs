@@ -9,7 +9,7 @@ use gyre_ring::{BatchId, BatchSet, EpochDocument, Replica, Segment};
 /// A series' key (its place among the shards is decided by the top bits) and a time.
 pub type Point = (u128, u64);
 
-/// Points and their values; of two values for one point the greater stays.
+/// Points and their values.
 pub type Points = BTreeMap<Point, u64>;
 
 /// What a read returns: points in order, each once.
@@ -42,9 +42,24 @@ pub struct Message {
     pub body: Body,
 }
 
+/// What became of a client's points.
+#[derive(Clone, Debug)]
+pub struct Written {
+    /// The batch that was made of them.
+    pub batch: Arc<Batch>,
+    /// Its segment.
+    pub segment: Segment,
+}
+
 /// What a message says.
 #[derive(Clone, Debug)]
 pub enum Body {
+    /// A client's points: admit them, and see to it that a quorum has them.
+    Write(Arc<Points>),
+    /// A quorum has those that were admitted; none if all were refused.
+    Written(Option<Written>),
+    /// Not here, or not on enough replicas.
+    NotWritten,
     /// Take this batch.
     Append(Arc<Batch>),
     /// The batch is durable here.
@@ -58,7 +73,7 @@ pub enum Body {
     /// Your data, as of these batches at least; the replica named holds them.
     AskData(BatchSet, Option<Replica>),
     /// The data, if it is as of that; and whether the segment is sealed here.
-    Data(Option<Arc<Points>>, bool),
+    Data(Option<Arc<Answer>>, bool),
     /// The segment has ended: seal it.
     Seal,
     /// It is sealed here, durably.
@@ -74,6 +89,10 @@ pub enum Body {
 impl Body {
     /// Whether this is an answer.
     pub fn is_answer(&self) -> bool {
-        !matches!(self, Body::Append(_) | Body::AskVector | Body::AskData(..) | Body::Seal | Body::Pull(_))
+        let is_request = matches!(
+            self,
+            Body::Append(_) | Body::AskVector | Body::AskData(..) | Body::Seal | Body::Pull(_)
+        );
+        !is_request && !matches!(self, Body::Write(_))
     }
 }

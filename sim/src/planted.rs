@@ -45,5 +45,12 @@ pub const PLANTED: &[Planted] = &[
     planted("the fence looks at the data's replica only", Rules { fence_on_vector: false, ..ALL }),
     planted("the fence looks at the vector's replica only", Rules { fence_on_data: false, ..ALL }),
     planted("a damaged log serves", Rules { damage_ends_membership: false, ..ALL }),
+    planted("who left the cluster counts as lost", Rules { the_lost_have_new_disks: false, ..ALL }),
+    planted("where a replica is lost the others need not seal", Rules { those_left_seal: false, ..ALL }),
+    planted("nobody is told that data may be missing", Rules { losses_are_told: false, ..ALL }),
+    planted("one replica says that a segment is empty", Rules { empty_by_quorum: false, ..ALL }),
+    planted("a segment counts as empty before it is sealed", Rules { empty_when_sealed: false, ..ALL }),
+    planted("a pull asks for a part of what is missing", Rules { pull_asks_for_all: false, ..ALL }),
+    planted("a peer gives what it finds of what was asked for", Rules { pull_gives_all: false, ..ALL }),
     planted("the first value to arrive wins", Rules { greater_value_wins: false, ..ALL }),
 ];

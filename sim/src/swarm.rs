@@ -35,8 +35,8 @@ pub struct Swarm {
     pub epoch_every_us: u64,
     /// Epochs at most: nothing closes segments here, so each makes reads longer.
     pub epochs_max: u64,
-    /// A node loses its disk, once.
-    pub loses_disk: bool,
+    /// So many disks are lost for good at most.
+    pub losses_max: u32,
     /// Writes that name a point which another write has named.
     pub conflict: u64,
     /// A node that hears of an epoch only when it is told that its own is old.
@@ -54,11 +54,16 @@ pub struct Swarm {
 const SECOND_US: u64 = 1_000_000;
 
 impl Swarm {
-    /// The shape of a seed's run. Every third is made for readers with old documents, and every third for the moment
-    /// at which a disk is lost: what goes wrong there is rare elsewhere.
+    /// Whether what is acknowledged must survive: three replicas bear one loss, and no others any.
+    pub fn bears_its_losses(&self) -> bool {
+        self.losses_max == 0 || (self.losses_max == 1 && self.members >= 3)
+    }
+
+    /// The shape of a seed's run. Every fourth is made for readers with old documents, every fourth for the moment at
+    /// which a disk is lost, and every fourth for two losses: what goes wrong there is rare elsewhere.
     pub fn of(rng: &mut Rng) -> Self {
         let any = Self::any(rng);
-        match rng.below(3) {
+        match rng.below(4) {
             0 => Swarm {
                 members: rng.range(4, 5) as usize,
                 spares: 2,
@@ -78,7 +83,18 @@ impl Swarm {
                 read_every_us: rng.range(200_000, 500_000),
                 loss: *rng.pick(&[100, 300]),
                 repair_us_max: 60 * SECOND_US,
-                loses_disk: true,
+                losses_max: 1,
+                ..any
+            },
+            // Two losses: more than three replicas are made for, and than one or two can bear.
+            2 => Swarm {
+                members: *rng.pick(&[1, 2, 2, 3, 3]),
+                spares: rng.range(1, 2) as usize,
+                shards: *rng.pick(&[1, 1, 2]),
+                read_every_us: rng.range(200_000, 500_000),
+                loss: *rng.pick(&[0, 20, 100]),
+                epochs_max: rng.range(4, 8),
+                losses_max: 2,
                 ..any
             },
             _ => any,
@@ -103,7 +119,7 @@ impl Swarm {
             fault_every_us: rng.range(5 * SECOND_US, 20 * SECOND_US),
             epoch_every_us: rng.range(60 * SECOND_US, 150 * SECOND_US),
             epochs_max: rng.range(1, 6),
-            loses_disk: members >= 3 && rng.chance(500),
+            losses_max: u32::from(members >= 3 && rng.chance(500)),
             conflict: *rng.pick(&[0, 50, 300]),
             deaf: *rng.pick(&[0, 300, 800]),
             seal_loss: *rng.pick(&[0, 0, 500, 900]),

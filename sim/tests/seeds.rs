@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use gyre_protocol::Rules;
-use gyre_sim::directed::SCENARIOS;
+use gyre_sim::directed::scenarios;
 use gyre_sim::planted::PLANTED;
 use gyre_sim::run;
 
@@ -55,7 +55,7 @@ fn no_seed_breaks_a_promise() {
 
 #[test]
 fn directed_scenarios_end_well() {
-    for scenario in SCENARIOS {
+    for scenario in scenarios() {
         assert_eq!((scenario.play)(Rules::ALL), None, "{}", scenario.name);
     }
 }
@@ -69,8 +69,7 @@ fn a_seed_repeats() {
 fn every_planted_bug_is_caught() {
     let missed = Mutex::new(Vec::new());
     on_all_cores(PLANTED, |planted| {
-        let directed = SCENARIOS
-            .iter()
+        let directed = scenarios()
             .find_map(|scenario| Some((scenario.name.to_owned(), (scenario.play)(planted.rules)?)));
         let random = || {
             let mut seeds = 1..=SEEDS_TO_CATCH_MAX;

@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
+use gyre_protocol::{Disks, Rules};
 use gyre_ring::{Chain, Epoch, EpochDocument, Replica, Segment, Span, TenantId};
 
 use super::identity::ClusterFacts;
@@ -22,6 +23,8 @@ pub struct ClusterState {
     pub own: Replica,
     /// The documents; one at least.
     pub chain: Chain,
+    /// Which disks are lost, as they say.
+    pub disks: Disks,
     spans: RwLock<Kept>,
 }
 
@@ -40,7 +43,8 @@ impl ClusterState {
     /// The state of a node that knows these documents.
     pub fn new(facts: ClusterFacts, own: Replica, chain: Chain) -> Result<Self, NoDocument> {
         chain.newest().ok_or(NoDocument)?;
-        Ok(ClusterState { facts, own, chain, spans: RwLock::default() })
+        let disks = Disks::of(chain.documents(), Rules::ALL);
+        Ok(ClusterState { facts, own, chain, disks, spans: RwLock::default() })
     }
 
     /// The newest document.

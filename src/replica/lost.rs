@@ -1,49 +1,26 @@
-//! Segments that have lost replicas for good.
-//!
-//! A node that came back without its disk is listed under another incarnation, and the one before can never answer
-//! again. If so many replicas of a segment are gone that those that are left can neither seal it nor be read as a quorum,
-//! waiting for them would be waiting for ever. Then those that are left count as all there are: nobody can gather
-//! acknowledgements behind their backs, since the lost ones acknowledge nothing any more. What only the lost ones held
-//! is gone, and whoever reads the segment is told so. Losing one of three replicas never comes to this.
+//! Segments that have lost replicas for good, as a node sees them: [`gyre_protocol::lost`] has the rules, the cluster's
+//! state the documents.
 
-use gyre_ring::{Quorum, Replica, Span};
+use gyre_ring::{Replica, Span};
 
 use crate::cluster::ClusterState;
 
-/// Whether a replica has lost its disk, as far as the documents say.
-pub fn is_lost(state: &ClusterState, replica: &Replica) -> bool {
-    let listed = state.newest().member(&replica.node);
-    listed.is_some_and(|member| member.incarnation != replica.incarnation)
-}
-
 /// The replicas of a segment that count as sealed because they are lost, and too few are left to seal it without them.
 pub fn counted_as_sealed(state: &ClusterState, span: &Span) -> Vec<Replica> {
-    let lost: Vec<Replica> =
-        span.replicas.iter().filter(|replica| is_lost(state, replica)).cloned().collect();
-    let left = span.replicas.len() - lost.len();
-    if left >= Quorum::of(span.replicas.len()).seal { Vec::new() } else { lost }
+    state.disks.counted_as_sealed(span)
 }
 
 /// Segments as they can still be read, and what is to be said of those that have lost data.
 pub fn readable(state: &ClusterState, spans: &[Span]) -> (Vec<Span>, Vec<String>) {
-    let mut warnings = Vec::new();
-    let left_of = |span: &Span| {
-        let left: Vec<Replica> =
-            span.replicas.iter().filter(|replica| !is_lost(state, replica)).cloned().collect();
-        if left.len() >= Quorum::of(span.replicas.len()).read {
-            return Some(span.clone());
-        }
-        let lost = span.replicas.len() - left.len();
-        warnings.push(format!(
-            "data of shard {} written under epoch {} may be missing: {lost} of its {} replicas lost their disks",
-            span.segment.shard,
-            span.segment.epoch.0,
-            span.replicas.len()
-        ));
-        (!left.is_empty()).then(|| Span { replicas: left, ..span.clone() })
-    };
-    let readable = spans.iter().filter_map(left_of).collect();
-    (readable, warnings)
+    let (readable, losses) = state.disks.readable(spans);
+    let warnings = losses.into_iter().map(|loss| {
+        let (shard, epoch) = (&loss.segment.shard, loss.segment.epoch.0);
+        format!(
+            "data of shard {shard} written under epoch {epoch} may be missing: {} of its {} replicas lost their disks",
+            loss.lost, loss.replicas
+        )
+    });
+    (readable, warnings.collect())
 }
 
 #[cfg(test)]
@@ -121,6 +98,16 @@ mod tests {
             "both held every acknowledged batch"
         );
         assert_eq!(counted_as_sealed(&state, &spans[0]), [member("a", 1).replica()]);
+    }
+
+    #[test]
+    fn a_node_that_was_lost_and_has_left_afterwards_is_still_lost() {
+        let state = state(&[&[("a", 1), ("b", 1), ("c", 1)], &[("a", 2), ("b", 2), ("c", 1)], &[("c", 1)]]);
+        let spans = spans(&state);
+        let (readable, warnings) = readable(&state, &spans);
+        assert_eq!((readable[0].replicas.as_slice(), warnings.len()), (&[member("c", 1).replica()][..], 1));
+        assert_eq!(counted_as_sealed(&state, &spans[0]).len(), 2);
+        assert_eq!(counted_as_sealed(&state, &spans[1]), [], "those that left with their disks must seal");
     }
 
     #[test]

@@ -39,14 +39,16 @@ fn seeds(arguments: &[String]) -> Result<(u64, u64), String> {
 }
 
 fn simulate(from: u64, count: u64) -> ExitCode {
-    let (mut writes, mut reads, mut faults, mut events) = (0, 0, 0, 0);
+    let (mut writes, mut reads, mut warned, mut faults, mut losses, mut pulled) = (0, 0, 0, 0, 0, 0);
     for seed in from..from + count {
         match gyre_sim::run(seed, Rules::ALL) {
             Ok(report) => {
                 writes += report.acked;
                 reads += report.complete_reads;
                 faults += report.faults;
-                events += report.events;
+                warned += report.warned_reads;
+                losses += report.losses;
+                pulled += report.pulled;
                 if count == 1 {
                     println!("{report:#?}");
                 }
@@ -58,7 +60,8 @@ fn simulate(from: u64, count: u64) -> ExitCode {
         }
     }
     println!(
-        "{count} seeds: {writes} acks, {reads} complete reads, {faults} faults, {events} events; nothing broken"
+        "{count} seeds: {writes} acks, {reads} reads answered ({warned} with a warning), {pulled} batches pulled, \
+         {faults} faults, {losses} disks lost or damaged; nothing broken"
     );
     ExitCode::SUCCESS
 }

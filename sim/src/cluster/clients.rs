@@ -1,12 +1,12 @@
 //! Clients: what they ask, and what is checked when they are answered.
 
-use gyre_ring::{BatchId, NodeId, Quorum, Segment};
+use gyre_ring::{NodeId, Quorum, Segment};
+use gyre_tsdb::histogram::STALE_NAN;
 
 use super::{Cluster, Event, PATIENCE_US, SECOND_US};
-use crate::checks::{self, Violation};
+use crate::checks::{self, Ack, Violation};
 use crate::client::{Finished, same_shard};
-use crate::disk::Record;
-use crate::message::Points;
+use crate::message::{Points, Written};
 
 /// Virtual time after the end of all faults from which on every client must be answered.
 const SETTLED_US: u64 = 30 * SECOND_US;
@@ -34,7 +34,8 @@ impl Cluster {
                 self.next_time += 1;
                 self.next_time
             };
-            points.insert((series, time), self.rng.next());
+            let ends = self.rng.chance(20);
+            points.insert((series, time), if ends { STALE_NAN } else { self.rng.next() });
         }
         self.ledger.sent(&points);
         self.report.writes += 1;
@@ -92,16 +93,27 @@ impl Cluster {
     pub(super) fn finished(&mut self) -> Result<(), Violation> {
         for finished in std::mem::take(&mut self.done) {
             match finished {
-                Finished::Acked { points, segment, batch } => {
+                Finished::Acked(written) => {
                     self.report.acked += 1;
-                    self.check_ack(&points, &segment, batch)?;
-                    self.ledger.acked(self.now_us, &points);
-                    self.tempt(&segment, batch)?;
+                    let holders = self.check_ack(&written)?;
+                    self.ledger.acked(self.now_us, &written, holders);
+                    self.tempt(&written.segment, written.batch.id)?;
                 }
-                Finished::Read { began_us, key, bits, points } => {
+                Finished::Refused => self.report.refused += 1,
+                Finished::Read { began_us, key, bits, warned, points } => {
                     self.report.complete_reads += 1;
+                    self.report.warned_reads += u64::from(!warned.is_empty());
+                    for segment in &warned {
+                        self.check_warning(segment)?;
+                    }
                     let asked = |point: &(u128, u64)| same_shard(point.0, key, bits);
-                    let broken = self.ledger.read_your_acks(began_us, asked, &points);
+                    // A warning excuses what was acknowledged in its segment, and was on no disk that is left.
+                    let may_miss = |ack: &Ack| {
+                        let segment = &ack.batch.0;
+                        warned.contains(segment)
+                            && !ack.holders.iter().any(|holder| self.is_left(holder, segment))
+                    };
+                    let broken = self.ledger.read_your_acks(began_us, asked, may_miss, &points);
                     broken.map_or(Ok(()), Err)?;
                     self.ledger.no_phantom(&points).map_or(Ok(()), Err)?;
                     if self.healed && began_us > self.healed_at_us + SETTLED_US + 10 * SECOND_US {
@@ -124,20 +136,22 @@ impl Cluster {
         checks::answered(due.then(late)).map_or(Ok(()), Err)
     }
 
-    fn check_ack(&mut self, points: &Points, segment: &Segment, batch: BatchId) -> Result<(), Violation> {
-        let has = |record: &Record| match record {
-            Record::Batch(of, stored) => {
-                of == segment
-                    && stored.id == batch
-                    && points.keys().all(|point| stored.points.contains_key(point))
-            }
-            Record::Seal(_) => false,
-        };
-        let on_disk = self.nodes.iter().filter(|node| node.disk.safe().iter().rev().any(has)).count();
-        let lost = usize::from(self.lost.contains(&(segment.clone(), batch)));
+    /// **I1**; gives the disks that have it.
+    fn check_ack(&mut self, written: &Written) -> Result<Vec<gyre_ring::Replica>, Violation> {
+        let Written { segment, batch } = written;
+        let holders = self.holders(written);
+        let lost = self.lost.get(&(segment.clone(), batch.id)).copied().unwrap_or(0);
         let all = self.all_spans();
         let replicas = all.iter().find(|span| span.segment == *segment).map_or(3, |span| span.replicas.len());
-        let what = || format!("{batch:?} of {segment}");
-        checks::durable_ack(on_disk + lost, Quorum::of(replicas).write, what).map_or(Ok(()), Err)
+        let what = || format!("{:?} of {segment}", batch.id);
+        checks::durable_ack(holders.len() + lost, Quorum::of(replicas).write, what).map_or(Ok(holders), Err)
+    }
+
+    fn check_warning(&mut self, segment: &Segment) -> Result<(), Violation> {
+        let all = self.all_spans();
+        let Some(span) = all.iter().find(|span| span.segment == *segment) else { return Ok(()) };
+        let left = span.replicas.iter().filter(|replica| self.is_left(replica, segment)).count();
+        let need = Quorum::of(span.replicas.len()).read;
+        checks::warned_for_a_reason(segment, left, need).map_or(Ok(()), Err)
     }
 }

@@ -6,7 +6,6 @@ use gyre_ring::{BatchId, EpochDocument, Incarnation, Member, Quorum, Role, Segme
 
 use super::{Cluster, Event, SECOND_US};
 use crate::checks::{self, Violation};
-use crate::disk::Record;
 use crate::message::Documents;
 
 /// When faults are over, so long is waited for everything to come to rest.
@@ -28,23 +27,38 @@ impl Cluster {
                     self.crash(node);
                 }
             }
-            4..=5 => {
+            5 if self.swarm.losses_max > 1 => return self.lose_disk(node),
+            4 | 5 => {
                 self.nodes[node].paused_until_us = self.now_us + self.rng.range(50_000, 15 * SECOND_US);
             }
             6 => self.network.join(),
             7..=8 => self.network.partition(self.nodes.len(), &mut self.rng),
-            _ => return self.lose_disk(node, None),
+            _ => return self.lose_disk(node),
         }
         Ok(())
     }
 
     fn crash(&mut self, node: usize) {
         if self.nodes[node].up {
-            self.nodes[node].disk.crash(&mut self.rng);
+            let rng = &mut self.rng;
+            self.nodes[node].lane.crash(|bytes| rng.below(bytes as u64 + 1) as usize);
             self.nodes[node].stop();
             let soon = self.rng.chance(500);
             let down = self.rng.range(100_000, if soon { SECOND_US } else { 20 * SECOND_US });
             self.schedule(down, Event::Restart { node });
+        }
+    }
+
+    /// What a restart has found, and what not.
+    pub(super) fn restarted(&mut self, node: usize) -> Result<(), Violation> {
+        let forgotten = std::mem::take(&mut self.nodes[node].forgotten);
+        self.count_lost(forgotten);
+        checks::recovered(self.nodes[node].lost_on_restart.take()).map_or(Ok(()), Err)
+    }
+
+    fn count_lost(&mut self, batches: Vec<(Segment, BatchId)>) {
+        for batch in batches {
+            *self.lost.entry(batch).or_default() += 1;
         }
     }
 
@@ -53,52 +67,64 @@ impl Cluster {
         if self.healed || !self.rng.chance(50) {
             return Ok(());
         }
-        let holders: Vec<(usize, usize)> = (0..self.nodes.len())
-            .filter_map(|node| Some((node, self.nodes[node].disk.find(segment, batch)?)))
-            .collect();
+        let holders: Vec<usize> =
+            (0..self.nodes.len()).filter(|node| self.nodes[*node].lane.safe.has(segment, batch)).collect();
         if holders.len() != 2 {
             return Ok(());
         }
-        let (node, record) = *self.rng.pick(&holders);
-        self.lose_disk(node, Some(record))
+        let node = *self.rng.pick(&holders);
+        if self.swarm.losses_max == 1 && self.rng.chance(500) {
+            return self.damage(node, segment, batch);
+        }
+        self.lose_disk(node)
     }
 
     /// Acked by one replica, and on no other disk: if this one is lost now, the ack still counts.
     pub(super) fn tempt_early(&mut self, node: usize) -> Result<(), Violation> {
-        if self.healed || !self.swarm.loses_disk || self.disk_lost || !self.rng.chance(200) {
+        if self.healed || !self.may_lose(node) || !self.rng.chance(200) {
             return Ok(());
         }
-        let Some(Record::Batch(segment, batch)) = self.nodes[node].disk.safe().last() else { return Ok(()) };
-        let holders = self.nodes.iter().filter(|node| node.disk.find(segment, batch.id).is_some()).count();
-        if holders == 1 { self.lose_disk(node, None) } else { Ok(()) }
+        let Some((segment, batch)) = self.nodes[node].lane.safe.last().cloned() else { return Ok(()) };
+        let holders = self.nodes.iter().filter(|node| node.lane.safe.has(&segment, batch)).count();
+        if holders == 1 { self.lose_disk(node) } else { Ok(()) }
     }
 
-    /// One node loses its disk, or finds a record in the middle of its log damaged: either way what it held is gone.
-    fn lose_disk(&mut self, node: usize, record: Option<usize>) -> Result<(), Violation> {
-        let is_member = self.documents().last().is_some_and(|d| d.member(&self.nodes[node].id).is_some());
-        if !self.swarm.loses_disk || self.disk_lost || !is_member || self.now_us < 60 * SECOND_US {
+    fn may_lose(&self, node: usize) -> bool {
+        self.losses < self.swarm.losses_max
+            && self.now_us >= 60 * SECOND_US
+            && !self.homeless.contains(&node)
+            && self.documents().last().is_some_and(|newest| newest.member(&self.nodes[node].id).is_some())
+    }
+
+    /// A node loses its disk, and comes back with an empty one.
+    fn lose_disk(&mut self, node: usize) -> Result<(), Violation> {
+        if !self.may_lose(node) {
             return Ok(());
         }
-        self.disk_lost = true;
-        let damaged = record.filter(|_| self.rng.chance(400));
-        let disk = &self.nodes[node].disk;
-        let lost = match damaged {
-            Some(at) => &disk.safe()[at..=at],
-            None => disk.safe(),
-        };
-        for record in lost {
-            if let Record::Batch(segment, batch) = record {
-                self.lost.insert((segment.clone(), batch.id));
-            }
-        }
-        if let Some(at) = damaged {
-            self.nodes[node].damage(at);
-        }
+        self.losses += 1;
+        let lost = self.nodes[node].lane.safe.batches().cloned().collect();
+        self.count_lost(lost);
         self.crash(node);
-        if damaged.is_none() {
-            self.nodes[node].lose_disk(Incarnation(1000 + node as u128));
-            self.homeless = Some(node);
-            self.schedule(SECOND_US, Event::Rejoin);
+        let incarnation = Incarnation(1000 * u128::from(self.losses) + node as u128);
+        self.nodes[node].lose_disk(incarnation);
+        self.homeless.push(node);
+        self.schedule(SECOND_US, Event::Rejoin);
+        self.acked_is_somewhere()
+    }
+
+    /// A record goes bad. Sometimes the node crashes, and finds out; sometimes it goes on, and gives its peers what it
+    /// still can, until it restarts.
+    fn damage(&mut self, node: usize, segment: &Segment, batch: BatchId) -> Result<(), Violation> {
+        if !self.may_lose(node) || !self.nodes[node].lane.can_damage(segment, batch) {
+            return Ok(());
+        }
+        self.losses += 1;
+        self.nodes[node].lane.damage(segment, batch);
+        let forgotten = self.nodes[node].lane.forget(segment);
+        self.count_lost(forgotten);
+        self.damaged = Some(node);
+        if self.rng.chance(400) {
+            self.crash(node);
         }
         self.acked_is_somewhere()
     }
@@ -145,7 +171,7 @@ impl Cluster {
                 let count = ShardCount::new(known.shard_count(&self.tenant).get() * 2)?;
                 known.next_with_shards(proposer, self.tenant.clone(), count).ok()?
             }
-            1 if known.members.len() > 3 || (known.members.len() > 1 && !self.swarm.loses_disk) => {
+            1 if known.members.len() > 3 || (known.members.len() > 1 && self.swarm.losses_max != 1) => {
                 let leaves = self.rng.below(known.members.len() as u64) as usize;
                 let mut members = known.members.clone();
                 members.remove(leaves);
@@ -166,8 +192,11 @@ impl Cluster {
     fn is_reachable(&self, document: &EpochDocument) -> bool {
         let (placement, count) = (document.placement(Role::Write), document.shard_count(&self.tenant));
         let is_there = |member: &&Member| {
-            let node = &self.nodes[self.number_of(&member.node)];
-            node.up && node.paused_until_us <= self.now_us && node.incarnation == member.incarnation
+            let number = self.number_of(&member.node);
+            let node = &self.nodes[number];
+            // One that lost its disk, too, will be listed anew: there is no point in waiting for the other first.
+            let is_it = node.incarnation == member.incarnation || self.homeless.contains(&number);
+            node.up && node.paused_until_us <= self.now_us && is_it
         };
         (0..count.get()).map(ShardIndex).all(|index| {
             let replicas = placement.of(&self.tenant, count, index);
@@ -178,14 +207,15 @@ impl Cluster {
 
     /// A node with a new disk becomes a member again, under its new incarnation.
     pub(super) fn rejoin(&mut self) {
-        let Some(node) = self.homeless else { return };
         let documents = self.documents();
         let Some(newest) = documents.last() else { return };
-        let member = newest.member(&self.nodes[node].id);
-        if member.is_none_or(|member| member.incarnation == self.nodes[node].incarnation) {
-            self.homeless = None;
-            return;
-        }
+        let is_listed = |node: usize| {
+            let member = newest.member(&self.nodes[node].id);
+            member.is_some_and(|member| member.incarnation == self.nodes[node].incarnation)
+        };
+        let homeless: Vec<usize> = self.homeless.iter().copied().filter(|node| !is_listed(*node)).collect();
+        self.homeless = homeless;
+        let Some(node) = self.homeless.first().copied() else { return };
         let mut members = newest.members.clone();
         members.retain(|member| member.node != self.nodes[node].id);
         members.push(self.member(node));
@@ -208,10 +238,16 @@ impl Cluster {
         (self.healed, self.healed_at_us) = (true, self.now_us);
         self.swarm.store_fails = 0;
         self.network.heal();
+        if let Some(node) = self.damaged {
+            // It finds out at last.
+            self.crash(node);
+        }
         for node in 0..self.nodes.len() {
             self.nodes[node].paused_until_us = 0;
             self.schedule(0, Event::Restart { node });
             self.schedule(SECOND_US, Event::Gossip { node });
+            // The next comparison may have been a minute away.
+            self.schedule(SECOND_US, Event::Repair { node });
         }
         self.schedule(REST_US - 10 * SECOND_US, Event::FinalReads);
         self.schedule(REST_US, Event::End);

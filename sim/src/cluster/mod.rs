@@ -5,7 +5,7 @@ mod faults;
 mod rest;
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+use std::collections::{BTreeMap, BinaryHeap};
 use std::sync::Arc;
 
 use gyre_protocol::Rules;
@@ -20,10 +20,14 @@ use crate::message::{Answer, Body, Message};
 use crate::network::Network;
 use crate::node::{Effect, Node};
 use crate::rng::Rng;
+use crate::series::Catalog;
 use crate::store::Store;
 use crate::swarm::Swarm;
 
 const SECOND_US: u64 = 1_000_000;
+
+/// Series of a run.
+const SERIES: u64 = 8;
 
 /// How long a client waits while there are faults.
 const PATIENCE_US: u64 = 5 * SECOND_US;
@@ -31,7 +35,7 @@ const PATIENCE_US: u64 = 5 * SECOND_US;
 #[derive(Debug)]
 enum Event {
     Arrive { to: usize, from: NodeId, message: Message },
-    Synced { node: usize, run: u64, up_to: usize },
+    Synced { node: usize, run: u64 },
     Wake { node: usize, run: u64, op: u64 },
     Fetch { node: usize, run: u64 },
     Repair { node: usize },
@@ -56,10 +60,20 @@ pub struct Report {
     pub writes: u64,
     /// Of these, acknowledged.
     pub acked: u64,
+    /// Of these, refused as a whole, since their times were taken.
+    pub refused: u64,
     /// Reads begun.
     pub reads: u64,
     /// Of these, answered in full.
     pub complete_reads: u64,
+    /// Of these, with a warning that data may be missing.
+    pub warned_reads: u64,
+    /// Disks lost or damaged.
+    pub losses: u64,
+    /// Batches that replicas pulled from peers.
+    pub pulled: u64,
+    /// How often a node has found that a segment is empty.
+    pub found_empty: u64,
     /// Crashes, pauses, partitions, lost disks.
     pub faults: u64,
     /// Epochs at the end.
@@ -90,12 +104,14 @@ pub struct Cluster {
     tenant: TenantId,
     healed: bool,
     healed_at_us: u64,
-    /// The one disk that may be lost has been.
-    disk_lost: bool,
-    /// A node with a new disk that no document lists yet.
-    homeless: Option<usize>,
-    /// What was safe on the disk that was lost, or in the record that went bad.
-    lost: BTreeSet<(Segment, BatchId)>,
+    /// Disks lost so far, or damaged.
+    losses: u32,
+    /// The node one of whose records has gone bad.
+    damaged: Option<usize>,
+    /// Nodes with a new disk that no document lists yet.
+    homeless: Vec<usize>,
+    /// On how many disks batches were safe that are lost, or damaged.
+    lost: BTreeMap<(Segment, BatchId), usize>,
     series: Vec<u128>,
     next_time: u64,
     answers: BTreeMap<u128, Answer>,
@@ -115,10 +131,11 @@ impl Cluster {
     pub fn new(seed: u64, swarm: Swarm, rules: Rules) -> Self {
         let mut rng = Rng::new(seed ^ 0x5157_a12b);
         let tenant = TenantId::fake();
+        let catalog = Arc::new(Catalog::new(SERIES, seed));
         let nodes = (0..swarm.members + swarm.spares)
             .map(|number| {
                 let id = NodeId::new(&format!("n{number}")).expect("a letter and digits");
-                Node::new(id, Incarnation(number as u128 + 1), tenant.clone(), rules)
+                Node::new(id, Incarnation(number as u128 + 1), tenant.clone(), catalog.clone(), rules)
             })
             .collect::<Vec<_>>();
         let deaf = nodes.iter().map(|_| rng.chance(swarm.deaf)).collect();
@@ -140,10 +157,11 @@ impl Cluster {
             tenant,
             healed: false,
             healed_at_us: 0,
-            disk_lost: false,
-            homeless: None,
-            lost: BTreeSet::new(),
-            series: Vec::new(),
+            losses: 0,
+            damaged: None,
+            homeless: Vec::new(),
+            lost: BTreeMap::new(),
+            series: catalog.keys().collect(),
             next_time: 0,
             answers: BTreeMap::new(),
             done: Vec::new(),
@@ -169,8 +187,6 @@ impl Cluster {
             self.schedule(first_repair, Event::Repair { node: number });
             self.schedule(SECOND_US, Event::Gossip { node: number });
         }
-        self.series =
-            (0..8).map(|_| (u128::from(self.rng.next()) << 64) | u128::from(self.rng.next())).collect();
         self.schedule(0, Event::Write);
         self.schedule(0, Event::Read);
         self.schedule(self.swarm.fault_every_us, Event::Fault);
@@ -214,6 +230,9 @@ impl Cluster {
             if matches!(event, Event::End) {
                 self.at_rest()?;
                 self.report.epochs = self.store.newest();
+                self.report.losses = u64::from(self.losses);
+                self.report.pulled = self.nodes.iter().map(|node| node.pulled).sum();
+                self.report.found_empty = self.nodes.iter().map(|node| node.found_empty).sum();
                 self.report.virtual_us = self.now_us;
                 return Ok(self.report);
             }
@@ -232,11 +251,11 @@ impl Cluster {
                 self.nodes[to].receive(from, message, &mut self.rng, &mut effects);
                 to
             }
-            Event::Synced { node, run, up_to } => {
-                if !self.is_run(node, run) || self.asleep(node, |node| Event::Synced { node, run, up_to }) {
+            Event::Synced { node, run } => {
+                if !self.is_run(node, run) || self.asleep(node, |node| Event::Synced { node, run }) {
                     return Ok(());
                 }
-                self.nodes[node].synced(up_to, &mut effects);
+                self.nodes[node].synced(&mut effects);
                 self.carry_out(node, effects);
                 self.tempt_early(node)?;
                 return self.finished();
@@ -285,6 +304,7 @@ impl Cluster {
                     self.fetch(node);
                 }
                 self.nodes[node].start(&mut effects);
+                self.restarted(node)?;
                 node
             }
             Event::Write => return self.client_writes(),
@@ -348,13 +368,10 @@ impl Cluster {
                     }
                 }
                 Effect::Sync => {
-                    let disk = &mut self.nodes[node].disk;
-                    if disk.syncing.is_none() && disk.records.len() > disk.synced {
-                        let up_to = disk.records.len();
-                        disk.syncing = Some(up_to);
+                    if self.nodes[node].lane.begin_sync() {
                         let slow = !self.healed && self.rng.chance(self.swarm.slow_sync);
                         let delay = self.rng.range(500, if slow { SECOND_US } else { 8_000 });
-                        self.schedule(delay, Event::Synced { node, run, up_to });
+                        self.schedule(delay, Event::Synced { node, run });
                     }
                 }
                 Effect::Wake(op, delay) => self.schedule(delay, Event::Wake { node, run, op }),

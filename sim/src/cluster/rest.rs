@@ -1,36 +1,57 @@
 //! What must hold when everything has come to rest, and what is on disks at any time.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use gyre_protocol::Rules;
-use gyre_ring::Span;
+use gyre_ring::{Replica, Segment, Span};
 
 use super::Cluster;
 use crate::checks::{self, Violation};
-use crate::disk::Record;
-use crate::message::Point;
+use crate::message::Written;
+use crate::node::Node;
 
 impl Cluster {
-    pub(super) fn at_rest(&self) -> Result<(), Violation> {
+    pub(super) fn at_rest(&mut self) -> Result<(), Violation> {
+        self.acked_is_somewhere()?;
+        checks::converged(self.differing_replicas()).map_or(Ok(()), Err)?;
+        self.all_restart()?;
         self.acked_is_somewhere()?;
         checks::converged(self.differing_replicas()).map_or(Ok(()), Err)
     }
 
-    /// **I2**, from what is on disks.
+    /// **I2**, from what is safe on disks, as long as no more disks are lost than can be borne.
     pub(super) fn acked_is_somewhere(&self) -> Result<(), Violation> {
-        let mut stored: BTreeSet<(Point, u64)> = BTreeSet::new();
-        for node in &self.nodes {
-            for record in node.disk.safe() {
-                if let Record::Batch(_, batch) = record {
-                    stored.extend(batch.points.iter().map(|(point, value)| (*point, *value)));
-                }
-            }
+        if !self.swarm.bears_its_losses() {
+            return Ok(());
         }
         for ack in self.ledger.acks() {
-            let copies = usize::from(stored.contains(&(ack.point, ack.value)));
+            let has = |node: &&Node| node.lane.safe.has_point(&ack.batch.0, &ack.point, ack.value);
+            let copies = self.nodes.iter().filter(has).count();
             let what = || format!("{:?}, acked at {} us", ack.point, ack.at_us);
             checks::still_somewhere(copies, what).map_or(Ok(()), Err)?;
+        }
+        Ok(())
+    }
+
+    /// Which disks hold a batch and all of its points.
+    pub(super) fn holders(&self, written: &Written) -> Vec<Replica> {
+        self.nodes.iter().filter(|node| node.lane.safe.has_all(written)).map(Node::replica).collect()
+    }
+
+    /// Whether a disk is still there, whole as far as a segment goes.
+    pub(super) fn is_left(&self, replica: &Replica, segment: &Segment) -> bool {
+        let node = &self.nodes[self.number_of(&replica.node)];
+        node.incarnation == replica.incarnation && !node.is_damaged(segment)
+    }
+
+    /// The lights go out everywhere, and every node reads its log again: nothing may be missing.
+    fn all_restart(&mut self) -> Result<(), Violation> {
+        for number in 0..self.nodes.len() {
+            let mut effects = Vec::new();
+            self.nodes[number].lane.crash(|_| 0);
+            self.nodes[number].stop();
+            self.nodes[number].start(&mut effects);
+            checks::recovered(self.nodes[number].lost_on_restart.take()).map_or(Ok(()), Err)?;
         }
         Ok(())
     }
@@ -46,28 +67,27 @@ impl Cluster {
     }
 
     /// Two replicas of a segment that hold different batches, if there are any.
-    fn differing_replicas(&self) -> Option<String> {
+    fn differing_replicas(&mut self) -> Option<String> {
         let spans = crate::node::spans(&self.documents(), &self.tenant, &self.rules);
         for span in spans {
-            let holders = span.replicas.iter().filter_map(|replica| {
-                let node = &self.nodes[self.number_of(&replica.node)];
-                let local = node.segments.get(&span.segment)?;
-                let is_replica = node.incarnation == replica.incarnation && !node.is_damaged(&span.segment);
-                is_replica.then_some((replica, local))
-            });
-            let holders: Vec<_> = holders.collect();
-            for pair in holders.windows(2) {
-                let [(one, a), (other, b)] = pair else { continue };
-                if a.replica.held() != b.replica.held() {
-                    let lacks = a.replica.held().difference(b.replica.held()).len();
-                    let has = b.replica.held().difference(a.replica.held()).len();
-                    return Some(format!(
-                        "{}: {one} has {lacks} that {other} lacks, and lacks {has}",
-                        span.segment
-                    ));
+            let segment = &span.segment;
+            let mut holders = Vec::new();
+            for replica in &span.replicas {
+                if !self.is_left(replica, segment) {
+                    continue;
                 }
-                if a.points != b.points {
-                    return Some(format!("{}: {one} and {other} hold other values", span.segment));
+                let number = self.number_of(&replica.node);
+                let Some(local) = self.nodes[number].segments.get_mut(segment) else { continue };
+                holders.push((replica, local.replica.held().clone(), local.shown()));
+            }
+            for pair in holders.windows(2) {
+                let [(one, a, a_shows), (other, b, b_shows)] = pair else { continue };
+                if a != b {
+                    let (lacks, has) = (a.difference(b).len(), b.difference(a).len());
+                    return Some(format!("{segment}: {one} has {lacks} that {other} lacks, and lacks {has}"));
+                }
+                if a_shows != b_shows {
+                    return Some(format!("{segment}: {one} and {other} hold other samples"));
                 }
             }
         }

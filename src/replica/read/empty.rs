@@ -4,9 +4,7 @@
 //! had written nothing by then. To go on reading these would cost a call each, and a query would fail while the node
 //! that held nothing is away.
 //!
-//! If as many replicas as a seal takes say that a segment is sealed, and that they hold nothing of it, it never holds
-//! anything that was acknowledged: what was acknowledged is held by one of them at least, and a sealed replica
-//! acknowledges nothing more. This is protocol rule 16, closing, with an empty cover. It is found out beside the reads, and
+//! When that is certain is a matter of the protocol, [`gyre_protocol::empty`]. It is found out beside the reads, and
 //! remembered while the process runs.
 
 use std::borrow::Cow;
@@ -15,7 +13,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use gyre_ring::{Quorum, Replica, Segment, Span};
+use gyre_protocol::{EmptyCheck, Rules, VectorReply};
+use gyre_ring::{Replica, Segment, Span};
 use tokio::time::Instant;
 
 use crate::cluster::ClusterState;
@@ -96,48 +95,52 @@ impl EmptySegments {
                 .iter()
                 .for_each(|replica| by_replica.entry(replica).or_default().push(&span.segment));
         }
-        let answers = by_replica.into_iter().map(|(replica, segments)| async move {
-            sealed_and_empty(replicas, state, replica, &segments).await
-        });
-        let mut counts: HashMap<Segment, usize> = HashMap::new();
-        for segment in join_all(answers).await.into_iter().flatten() {
-            *counts.entry(segment).or_default() += 1;
+        let answers =
+            by_replica.into_iter().map(|(replica, segments)| vectors(replicas, state, replica, segments));
+        let mut checks: HashMap<&Segment, EmptyCheck> =
+            spans.iter().map(|span| (&span.segment, EmptyCheck::new(span, Rules::ALL))).collect();
+        for (replica, segment, reply) in join_all(answers).await.into_iter().flatten() {
+            if let Some(check) = checks.get_mut(segment) {
+                check.on_vector(replica, &reply);
+            }
         }
         let mut known = self.lock();
-        for span in spans {
-            let count = counts.get(&span.segment).copied().unwrap_or(0);
-            if count >= Quorum::of(span.replicas.len()).seal {
-                known.asked.remove(&span.segment);
-                known.empty.insert(span.segment.clone());
-            }
+        for (segment, _) in checks.iter().filter(|(_, check)| check.is_empty()) {
+            known.asked.remove(*segment);
+            known.empty.insert((*segment).clone());
         }
     }
 }
 
-/// Those of the segments that a replica says are sealed and without data there.
-async fn sealed_and_empty(
+/// What a replica says of the segments.
+async fn vectors<'a>(
     replicas: &Replicas,
     state: &ClusterState,
-    replica: &Replica,
-    segments: &[&Segment],
-) -> Vec<Segment> {
-    let is_empty: Vec<bool> = if *replica == state.own {
-        let is_empty = |segment: &&Segment| {
-            let vector = replicas.look_at(segment).ok().flatten().map(|shard| shard.state.vector());
-            vector.is_some_and(|vector| vector.is_sealed && vector.held.is_empty())
+    replica: &'a Replica,
+    segments: Vec<&'a Segment>,
+) -> Vec<(&'a Replica, &'a Segment, VectorReply)> {
+    if *replica == state.own {
+        let reply = |segment: &&'a Segment| {
+            let vector = replicas.look_at(segment).ok().flatten()?.state.vector();
+            Some((replica, *segment, VectorReply { held: vector.held, sealed: vector.is_sealed }))
         };
-        segments.iter().map(is_empty).collect()
-    } else {
-        let Some(peer) = replicas.cluster.peer(replica) else { return Vec::new() };
-        let head = head_for(state, replica);
-        let request = VectorsRequest { head, segments: segments.iter().map(ToString::to_string).collect() };
-        match call::control(&peer, messages::VECTORS, &request, VECTORS_MAX).await {
-            Ok(VectorsReply::Vectors(vectors)) => {
-                vectors.iter().map(|vector| vector.is_sealed && vector.held.0.is_empty()).collect()
-            }
-            Ok(VectorsReply::Refused(_)) | Err(_) => return Vec::new(),
+        return segments.iter().filter_map(reply).collect();
+    }
+    let Some(peer) = replicas.cluster.peer(replica) else { return Vec::new() };
+    let head = head_for(state, replica);
+    let request = VectorsRequest { head, segments: segments.iter().map(ToString::to_string).collect() };
+    match call::control(&peer, messages::VECTORS, &request, VECTORS_MAX).await {
+        Ok(VectorsReply::Vectors(vectors)) => {
+            let reply = |vector: &messages::VectorOnWire| VectorReply {
+                held: (&vector.held).into(),
+                sealed: vector.is_sealed,
+            };
+            segments
+                .into_iter()
+                .zip(&vectors)
+                .map(|(segment, vector)| (replica, segment, reply(vector)))
+                .collect()
         }
-    };
-    let empty = segments.iter().zip(is_empty).filter(|(_, is_empty)| *is_empty);
-    empty.map(|(segment, _)| (*segment).clone()).collect()
+        Ok(VectorsReply::Refused(_)) | Err(_) => Vec::new(),
+    }
 }

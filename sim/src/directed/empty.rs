@@ -1,0 +1,41 @@
+//! Segments that have ended and hold nothing (ADR 10).
+
+use gyre_protocol::Rules;
+
+use super::{Scenario, Stage};
+use crate::checks::Violation;
+
+pub(super) const SCENARIOS: &[Scenario] = &[
+    Scenario { name: "one old replica has nothing of what the others hold", play: one_is_empty },
+    Scenario {
+        name: "old replicas have nothing yet, and have not heard that the segment ended",
+        play: not_sealed,
+    },
+];
+
+fn one_is_empty(rules: Rules) -> Option<Violation> {
+    let lists: [&[_]; 2] = [&[(0, 0), (1, 0), (2, 0)], &[(1, 0), (2, 0), (3, 0)]];
+    let mut stage = Stage::new(rules, &lists);
+    stage.write_among(1, 1, &[0, 1]);
+    let acked = stage.must_have_acked(1);
+    for node in [1, 2, 3] {
+        stage.learn(node, 2);
+    }
+    // n2 has nothing of the first segment, and seals it.
+    stage.write_among(3, 2, &[1, 2, 3]);
+    let acked = acked.or_else(|| stage.must_have_acked(2));
+    acked.or_else(|| stage.must_read(3, &[1, 2], 0)).or_else(|| stage.must_read(3, &[1, 2], 0))
+}
+
+fn not_sealed(rules: Rules) -> Option<Violation> {
+    let lists: [&[_]; 2] = [&[(0, 0), (1, 0), (2, 0)], &[(2, 0), (3, 0), (4, 0)]];
+    let mut stage = Stage::new(rules, &lists);
+    for node in [3, 4] {
+        stage.learn(node, 2);
+    }
+    let first = stage.must_read(3, &[3, 4, 0, 1], 0);
+    // Whoever has not heard of the second epoch still writes to the first segment.
+    stage.write_among(0, 1, &[0, 1]);
+    let acked = stage.must_have_acked(1);
+    first.or(acked).or_else(|| stage.must_read(3, &[3, 4, 0, 1], 0))
+}

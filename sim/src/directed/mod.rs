@@ -1,0 +1,266 @@
+//! Directed scenarios: the shortest ways into trouble, step by step, where random runs seldom go.
+//!
+//! Many follow a trace that the model checker found for a rule left out. With all rules each must end well: either the
+//! write is not acknowledged, or the read sees it; and where nothing stands in the way, both are answered.
+
+mod empty;
+mod epochs;
+mod losses;
+mod pulls;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use gyre_protocol::Rules;
+use gyre_ring::{
+    BootId, EpochDocument, Incarnation, Member, NodeId, Proposer, Role, ShardCount, TenantId, Weight, Zone,
+};
+
+use crate::checks::{self, Ledger, Violation};
+use crate::client::Finished;
+use crate::message::{Documents, Message, Points};
+use crate::node::{Effect, Node};
+use crate::rng::Rng;
+use crate::series::Catalog;
+
+/// A scenario.
+#[derive(Clone, Copy)]
+pub struct Scenario {
+    /// What happens.
+    pub name: &'static str,
+    /// Plays it under some rules.
+    pub play: fn(Rules) -> Option<Violation>,
+}
+
+/// All of them.
+pub fn scenarios() -> impl Iterator<Item = Scenario> {
+    [epochs::SCENARIOS, losses::SCENARIOS, empty::SCENARIOS, pulls::SCENARIOS].into_iter().flatten().copied()
+}
+
+/// A node, and which of its disks: its first is 0.
+type Disk = (usize, u128);
+
+/// Some nodes, and the documents that there will be. Nothing happens by itself.
+struct Stage {
+    nodes: Vec<Node>,
+    mail: VecDeque<(usize, usize, Message)>,
+    /// Messages that were held back.
+    held: Vec<(usize, usize, Message)>,
+    documents: Documents,
+    done: Vec<Finished>,
+    ledger: Ledger,
+    rng: Rng,
+    now_us: u64,
+    key: u128,
+    /// A node whose disk is slow: nothing is synced there.
+    slow_disk: Option<usize>,
+}
+
+fn incarnation((node, disk): Disk) -> Incarnation {
+    Incarnation(disk * 100 + node as u128 + 1)
+}
+
+impl Stage {
+    /// Documents that list these disks, one after the other. All nodes know the first.
+    fn new(rules: Rules, lists: &[&[Disk]]) -> Self {
+        let tenant = TenantId::fake();
+        let catalog = Arc::new(Catalog::new(1, 0));
+        let id = |number: usize| NodeId::new(&format!("n{number}")).expect("a letter and a digit");
+        let node = |number: usize| {
+            Node::new(id(number), incarnation((number, 0)), tenant.clone(), catalog.clone(), rules)
+        };
+        let member = |disk: &Disk| Member {
+            node: id(disk.0),
+            incarnation: incarnation(*disk),
+            zone: Zone::of_node(&id(disk.0)),
+            weight: Weight::new(1).expect("in range"),
+            roles: vec![Role::Write],
+        };
+        let proposer = || Proposer { node: id(0), proposal: BootId(1) };
+        let mut documents: Documents = Vec::new();
+        for list in lists {
+            let members = list.iter().map(member).collect();
+            let document = match documents.last() {
+                None => EpochDocument::first(proposer(), 3, ShardCount::ONE, members),
+                Some(newest) => newest.next(proposer(), members),
+            };
+            documents.push(Arc::new(document.expect("valid members")));
+        }
+        let mut stage = Stage {
+            nodes: (0..5).map(node).collect(),
+            mail: VecDeque::new(),
+            held: Vec::new(),
+            documents,
+            done: Vec::new(),
+            ledger: Ledger::default(),
+            rng: Rng::new(1),
+            now_us: 0,
+            key: catalog.keys().next().expect("there is one"),
+            slow_disk: None,
+        };
+        for number in 0..stage.nodes.len() {
+            stage.learn(number, 1);
+            stage.restart(number);
+        }
+        stage
+    }
+
+    fn learn(&mut self, node: usize, epochs: usize) {
+        let mut effects = Vec::new();
+        self.nodes[node].learn(&self.documents.clone(), epochs, &mut effects);
+        self.carry_out(node, effects);
+    }
+
+    /// All hear of the newest epoch, and of each other.
+    fn all_learn(&mut self) {
+        for node in 0..self.nodes.len() {
+            self.learn(node, self.documents.len());
+        }
+    }
+
+    fn restart(&mut self, node: usize) {
+        let mut effects = Vec::new();
+        self.nodes[node].lane.crash(|_| 0);
+        self.nodes[node].stop();
+        self.nodes[node].start(&mut effects);
+        self.carry_out(node, effects);
+    }
+
+    /// A node gets another disk, which is empty. It hears of the first epochs, and compares itself with its peers.
+    fn lose_disk(&mut self, node: usize, disk: u128, epochs: usize) {
+        self.nodes[node].stop();
+        self.nodes[node].lose_disk(incarnation((node, disk)));
+        self.learn(node, epochs);
+        self.restart(node);
+        self.learn(node, epochs);
+    }
+
+    fn carry_out(&mut self, node: usize, effects: Vec<Effect>) {
+        for effect in effects {
+            match effect {
+                Effect::Send(to, message) => {
+                    let to = self.nodes.iter().position(|node| node.id == to).expect("on stage");
+                    self.mail.push_back((node, to, message));
+                }
+                Effect::Sync => self.sync(node),
+                Effect::Finished(finished) => self.done.push(finished),
+                // Nothing is retried, and nobody fetches documents: a fenced reader has done its part.
+                Effect::Wake(..) | Effect::Fetch => {}
+            }
+        }
+    }
+
+    fn sync(&mut self, node: usize) {
+        if self.slow_disk != Some(node) && self.nodes[node].lane.begin_sync() {
+            let mut effects = Vec::new();
+            self.nodes[node].synced(&mut effects);
+            self.carry_out(node, effects);
+        }
+    }
+
+    /// Delivers what `passes`, until nothing is left; the rest is held back.
+    fn deliver(&mut self, passes: impl Fn(usize, usize, &Message) -> bool) {
+        while let Some((from, to, message)) = self.mail.pop_front() {
+            self.now_us += 1;
+            if !passes(from, to, &message) {
+                self.held.push((from, to, message));
+                continue;
+            }
+            let mut effects = Vec::new();
+            let sender = self.nodes[from].id.clone();
+            self.nodes[to].receive(sender, message, &mut self.rng, &mut effects);
+            self.carry_out(to, effects);
+        }
+    }
+
+    /// Delivers among some nodes only.
+    fn deliver_among(&mut self, nodes: &[usize]) {
+        self.deliver(|from, to, _| nodes.contains(&from) && nodes.contains(&to));
+    }
+
+    /// A client writes a point to a node.
+    fn write(&mut self, node: usize, time: u64) {
+        let points = Points::from([((self.key, time), 5)]);
+        self.ledger.sent(&points);
+        let mut effects = Vec::new();
+        self.nodes[node].write(self.now_us, points, u64::MAX / 2, &mut effects);
+        self.carry_out(node, effects);
+    }
+
+    /// The same, among some nodes, and again: what is asked for first is that the segment be opened at its replicas.
+    fn write_among(&mut self, node: usize, time: u64, nodes: &[usize]) {
+        for _ in 0..3 {
+            self.write(node, time);
+            self.deliver_among(nodes);
+        }
+    }
+
+    /// Clients are told what is durable.
+    fn tell_clients(&mut self) {
+        for finished in std::mem::take(&mut self.done) {
+            if let Finished::Acked(written) = finished {
+                let holds = |node: &&Node| node.lane.safe.has_all(&written);
+                let holders = self.nodes.iter().filter(holds).map(Node::replica).collect();
+                self.ledger.acked(self.now_us, &written, holders);
+            }
+        }
+        self.now_us += 1;
+        self.mail.clear();
+    }
+
+    /// A read that begins now. Nodes are asked in this order, and these alone are heard.
+    fn read(&mut self, node: usize, prefer: &[usize]) -> Option<Violation> {
+        self.answer(node, prefer).err()
+    }
+
+    /// Likewise; there must be an answer, with so many warnings.
+    fn must_read(&mut self, node: usize, prefer: &[usize], warnings: usize) -> Option<Violation> {
+        match self.answer(node, prefer) {
+            Err(broken) => Some(broken),
+            Ok(None) => checks::answered(Some("a read has no answer".to_owned())),
+            Ok(Some(warned)) if warned > warnings => {
+                let invariant = "I4";
+                Some(Violation { invariant, what: format!("{warned} warnings, for {warnings} reasons") })
+            }
+            Ok(_) => None,
+        }
+    }
+
+    /// An acknowledgement for this point.
+    fn must_have_acked(&mut self, time: u64) -> Option<Violation> {
+        self.tell_clients();
+        let is_there = self.ledger.acks().iter().any(|ack| ack.point.1 == time);
+        checks::answered((!is_there).then(|| "a write is not acknowledged".to_owned()))
+    }
+
+    /// The number of warnings of an answer, if there is one.
+    fn answer(&mut self, node: usize, prefer: &[usize]) -> Result<Option<usize>, Violation> {
+        self.tell_clients();
+        let names = prefer.iter().map(|number| self.nodes[*number].id.clone()).collect();
+        let mut effects = Vec::new();
+        self.nodes[node].read(self.now_us, self.key, u64::MAX / 2, names, &mut effects);
+        self.carry_out(node, effects);
+        let heard: Vec<usize> = prefer.iter().copied().chain([node]).collect();
+        self.deliver_among(&heard);
+        for finished in std::mem::take(&mut self.done) {
+            if let Finished::Read { began_us, points, warned, .. } = finished {
+                let is_left =
+                    |holder: &gyre_ring::Replica| self.nodes.iter().any(|node| node.replica() == *holder);
+                let may_miss =
+                    |ack: &checks::Ack| warned.contains(&ack.batch.0) && !ack.holders.iter().any(is_left);
+                let broken = self.ledger.read_your_acks(began_us, |_| true, may_miss, &points);
+                return broken.map_or(Ok(Some(warned.len())), Err);
+            }
+        }
+        Ok(None)
+    }
+
+    /// A node compares itself with its peers, and pulls what it lacks.
+    fn repair(&mut self, node: usize, among: &[usize]) {
+        self.mail.clear();
+        let mut effects = Vec::new();
+        self.nodes[node].repair(&mut effects);
+        self.carry_out(node, effects);
+        self.deliver_among(among);
+    }
+}

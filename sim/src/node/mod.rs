@@ -1,0 +1,400 @@
+//! A node: drives the protocol's state machines over its disk and the network, as the real one does.
+//!
+//! [`first`] admits what clients send and takes what other replicas have admitted, [`open`] seals and opens segments,
+//! [`pull`] gets what is missing.
+
+mod first;
+mod open;
+mod pull;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use gyre_protocol::membership::is_meant;
+use gyre_protocol::{Activation, Disks, EmptyCheck, Rules, SegmentReplica};
+use gyre_ring::{BatchId, BatchSet, BootId, Chain, Incarnation, NodeId, Replica, Segment, Span, TenantId};
+
+pub use first::FirstOp;
+
+use crate::client::Op;
+use crate::lane::{Lane, Mark};
+use crate::message::{Body, Documents, Message};
+use crate::rng::Rng;
+use crate::series::{Catalog, Samples};
+
+/// What a node wants from the world.
+#[derive(Debug)]
+pub enum Effect {
+    /// Send this.
+    Send(NodeId, Message),
+    /// Sync the disk up to its present end.
+    Sync,
+    /// Wake me about this operation, so many microseconds from now.
+    Wake(u64, u64),
+    /// A client's operation is over.
+    Finished(crate::client::Finished),
+    /// Fetch the documents from the store.
+    Fetch,
+}
+
+/// A data request that waits for batches to be pulled.
+#[derive(Clone, Debug)]
+struct Waiting {
+    from: NodeId,
+    request: Message,
+    as_of: BatchSet,
+}
+
+/// One segment on a node.
+pub struct Local {
+    /// The protocol's state.
+    pub replica: SegmentReplica,
+    /// What reads see; made with the first batch.
+    samples: Option<Samples>,
+    activation: Option<Activation>,
+    append_waiters: BTreeMap<BatchId, Vec<(NodeId, Message)>>,
+    seal_waiters: Vec<(NodeId, Message)>,
+    data_waiters: Vec<Waiting>,
+    /// Nodes that it has been compared with, and had nothing to pull from.
+    compared: BTreeSet<NodeId>,
+}
+
+/// A node.
+pub struct Node {
+    /// Its name.
+    pub id: NodeId,
+    /// Of its present disk.
+    pub incarnation: Incarnation,
+    /// How often it has started.
+    pub runs: u64,
+    /// Whether it runs.
+    pub up: bool,
+    /// It does nothing until then.
+    pub paused_until_us: u64,
+    /// Its log.
+    pub lane: Lane,
+    /// What it knows of epochs.
+    pub documents: Arc<Documents>,
+    /// The segments that follow from that.
+    pub spans: Vec<Span>,
+    /// Who has lost his disk, likewise.
+    pub disks: Disks,
+    /// What it holds.
+    pub segments: BTreeMap<Segment, Local>,
+    /// Segments whose records are damaged on this disk.
+    damaged: BTreeSet<Segment>,
+    /// What the last restarts should have found and did not: for the checks.
+    pub lost_on_restart: Option<String>,
+    /// Batches that were safe until damage was found: likewise.
+    pub forgotten: Vec<(Segment, BatchId)>,
+    /// Operations it coordinates.
+    pub ops: BTreeMap<u64, Op>,
+    /// Ended segments that hold nothing: they are not read.
+    pub(crate) empty: BTreeSet<Segment>,
+    /// The others that it asks about, and since when.
+    pub(crate) empty_checks: BTreeMap<Segment, (u64, EmptyCheck)>,
+    /// Batches pulled so far: for the report.
+    pub pulled: u64,
+    /// Segments found to be empty so far: likewise.
+    pub found_empty: u64,
+    /// Comparisons begun: its segments take turns.
+    repairs: usize,
+    pub(crate) next_op: u64,
+    pub(crate) next_number: BTreeMap<Segment, u64>,
+    pub(crate) rules: Rules,
+    pub(crate) tenant: TenantId,
+    catalog: Arc<Catalog>,
+}
+
+impl Node {
+    /// A node with an empty disk that does not run yet.
+    pub fn new(
+        id: NodeId,
+        incarnation: Incarnation,
+        tenant: TenantId,
+        catalog: Arc<Catalog>,
+        rules: Rules,
+    ) -> Self {
+        Node {
+            id,
+            incarnation,
+            runs: 0,
+            up: false,
+            paused_until_us: 0,
+            lane: Lane::new(),
+            documents: Arc::default(),
+            spans: Vec::new(),
+            disks: Disks::default(),
+            segments: BTreeMap::new(),
+            damaged: BTreeSet::new(),
+            lost_on_restart: None,
+            forgotten: Vec::new(),
+            ops: BTreeMap::new(),
+            empty: BTreeSet::new(),
+            empty_checks: BTreeMap::new(),
+            pulled: 0,
+            found_empty: 0,
+            repairs: 0,
+            next_op: 0,
+            next_number: BTreeMap::new(),
+            rules,
+            tenant,
+            catalog,
+        }
+    }
+
+    /// The node as a holder of replicas.
+    pub fn replica(&self) -> Replica {
+        Replica { node: self.id.clone(), incarnation: self.incarnation }
+    }
+
+    /// The name of this run as a coordinator (rule 2).
+    fn boot(&self) -> BootId {
+        let run = if self.rules.runs_have_names { self.runs } else { 0 };
+        BootId((self.incarnation.0 << 32) + u128::from(run))
+    }
+
+    /// Stops it; what is to become of its disk is told to the lane.
+    pub fn stop(&mut self) {
+        self.up = false;
+        self.segments.clear();
+        self.ops.clear();
+        self.empty.clear();
+        self.empty_checks.clear();
+    }
+
+    /// Starts it from its disk.
+    pub fn start(&mut self, effects: &mut Vec<Effect>) {
+        self.up = true;
+        self.runs += 1;
+        self.next_number.clear();
+        let found = self.lane.recover(&self.catalog, &self.rules, &mut self.lost_on_restart);
+        self.damaged.extend(found.damaged);
+        self.forgotten.extend(found.forgotten);
+        // What it has acted upon is on its disk; of later documents it may have heard without writing them down.
+        let known = found.segments.keys().map(|segment| segment.epoch.0).max().unwrap_or(1) as usize;
+        if known < self.documents.len() {
+            self.documents = Arc::new(self.documents[..known].to_vec());
+        }
+        self.follow_documents();
+        self.segments = found
+            .segments
+            .into_iter()
+            .map(|(segment, on_disk)| {
+                let replica = SegmentReplica::recovered(on_disk.held, on_disk.sealed, self.rules);
+                (segment, Local { samples: Some(on_disk.samples), ..Local::new(replica) })
+            })
+            .collect();
+        self.seal_what_has_ended(effects);
+        // What it has missed it learns at once.
+        for span in self.spans.clone() {
+            self.compare(&span, effects);
+        }
+    }
+
+    fn follow_documents(&mut self) {
+        self.spans = spans(&self.documents, &self.tenant, &self.rules);
+        self.disks = Disks::of(self.documents.iter().map(Arc::as_ref), self.rules);
+    }
+
+    /// Its disk is replaced by an empty one.
+    pub fn lose_disk(&mut self, incarnation: Incarnation) {
+        self.lane = Lane::new();
+        self.incarnation = incarnation;
+        self.damaged.clear();
+        self.documents = Arc::default();
+        self.follow_documents();
+    }
+
+    /// Learns of newer documents; true if there were any.
+    pub fn learn(&mut self, documents: &Documents, up_to: usize, effects: &mut Vec<Effect>) -> bool {
+        let (own, end) = (self.documents.len(), up_to.min(documents.len()));
+        if end <= own {
+            return false;
+        }
+        let mut all = self.documents.as_ref().clone();
+        all.extend(documents[own..end].iter().cloned());
+        self.documents = Arc::new(all);
+        self.follow_documents();
+        self.seal_what_has_ended(effects);
+        true
+    }
+
+    /// The segment's replicas, as far as this node knows.
+    pub fn span(&self, segment: &Segment) -> Option<&Span> {
+        self.spans.iter().find(|span| span.segment == *segment)
+    }
+
+    /// What was being synced is safe.
+    pub fn synced(&mut self, effects: &mut Vec<Effect>) {
+        for mark in self.lane.end_sync() {
+            match mark {
+                Mark::Batch(segment, batch) => {
+                    let local = local(&mut self.segments, &segment, &self.rules);
+                    local.replica.durable(batch.id);
+                    for (from, request) in local.append_waiters.remove(&batch.id).unwrap_or_default() {
+                        effects.push(answer(&self.documents, from, &request, Body::Acked(batch.id)));
+                    }
+                }
+                Mark::Seal(segment) => {
+                    let local = local(&mut self.segments, &segment, &self.rules);
+                    local.replica.seal_durable();
+                    for (from, request) in std::mem::take(&mut local.seal_waiters) {
+                        effects.push(answer(&self.documents, from, &request, Body::Sealed));
+                    }
+                }
+            }
+        }
+        if self.lane.is_behind() {
+            effects.push(Effect::Sync);
+        }
+    }
+
+    /// A message has arrived.
+    pub fn receive(&mut self, from: NodeId, message: Message, rng: &mut Rng, effects: &mut Vec<Effect>) {
+        if message.body.is_answer() {
+            return self.receive_answer(from, message, rng, effects);
+        }
+        // A request for a segment that is not known yet brings the documents that made it; a seal brings those that
+        // ended it.
+        let needed = match message.body {
+            Body::Seal => message.documents.len(),
+            _ => message.segment.epoch.0 as usize,
+        };
+        self.learn(&message.documents.clone(), needed, effects);
+        let segment = message.segment.clone();
+        let meant = is_meant(&self.replica(), &message.replica, self.has_copied_all(&segment), &self.rules);
+        let member = self.span(&segment).is_some_and(|span| span.replicas.contains(&message.replica));
+        if !meant || !member || self.is_damaged(&segment) {
+            effects.push(answer(&self.documents, from, &message, Body::NotMember));
+            return;
+        }
+        match message.body.clone() {
+            Body::Write(points) => self.begin_first(from, message, points, effects),
+            Body::Append(batch) => self.append(from, message, batch, rng, effects),
+            Body::AskVector => {
+                let local = self.segments.get(&segment);
+                let held = local.map(|local| local.replica.held().clone()).unwrap_or_default();
+                let sealed = local.is_some_and(|local| local.replica.is_sealed());
+                effects.push(answer(&self.documents, from, &message, Body::Vector(held, sealed)));
+            }
+            Body::AskData(as_of, holder) => self.ask_data(from, message, as_of, holder, effects),
+            Body::Seal => {
+                self.begin_seal(&segment, effects);
+                let local = local(&mut self.segments, &segment, &self.rules);
+                if local.replica.is_sealed() {
+                    effects.push(answer(&self.documents, from, &message, Body::Sealed));
+                } else {
+                    local.seal_waiters.push((from, message));
+                }
+            }
+            Body::Pull(wanted) => {
+                let given = self.give(&segment, &wanted, rng);
+                effects.push(answer(&self.documents, from, &message, Body::Pulled(given)));
+            }
+            _ => {}
+        }
+    }
+
+    fn receive_answer(&mut self, from: NodeId, message: Message, rng: &mut Rng, effects: &mut Vec<Effect>) {
+        match &message.body {
+            Body::Sealed => self.note_seal(&message.segment, &message.replica),
+            Body::Pulled(batches) => {
+                // To whom asked: a call does not outlive a restart, which may have lost what was not asked for.
+                if message.op == self.runs {
+                    self.pulled(&message.segment, batches.clone(), effects);
+                }
+            }
+            Body::Vector(held, _) if message.op == REPAIR => self.compared(&message, held, effects),
+            Body::Vector(held, sealed) if message.op == EMPTY => {
+                self.note_vector(&message.segment, &message.replica, held, *sealed);
+            }
+            _ => self.operate(from, message, rng, effects),
+        }
+    }
+
+    /// Whether it is no replica of a segment any more, since its log of it is damaged (rule 17).
+    pub fn is_damaged(&self, segment: &Segment) -> bool {
+        self.rules.damage_ends_membership && self.damaged.contains(segment)
+    }
+
+    /// Whether it has compared a segment with all of its other replicas since it started.
+    fn has_copied_all(&self, segment: &Segment) -> bool {
+        let (Some(span), Some(local)) = (self.span(segment), self.segments.get(segment)) else {
+            return false;
+        };
+        span.replicas.iter().all(|replica| replica.node == self.id || local.compared.contains(&replica.node))
+    }
+
+    pub(crate) fn send(
+        &self,
+        op: u64,
+        segment: Segment,
+        replica: Replica,
+        body: Body,
+        effects: &mut Vec<Effect>,
+    ) {
+        let to = replica.node.clone();
+        let message = Message { documents: self.documents.clone(), op, segment, replica, body };
+        effects.push(Effect::Send(to, message));
+    }
+}
+
+/// In place of an operation's number: a comparison of replicas.
+const REPAIR: u64 = 0;
+
+/// Likewise: whether a segment is empty.
+pub(crate) const EMPTY: u64 = u64::MAX;
+
+impl Local {
+    fn new(replica: SegmentReplica) -> Self {
+        Local {
+            replica,
+            samples: None,
+            activation: None,
+            append_waiters: BTreeMap::new(),
+            seal_waiters: Vec::new(),
+            data_waiters: Vec::new(),
+            compared: BTreeSet::new(),
+        }
+    }
+
+    /// What reads see.
+    pub fn shown(&mut self) -> Arc<crate::message::Answer> {
+        self.samples.as_mut().map(Samples::shown).unwrap_or_default()
+    }
+}
+
+fn local<'a>(segments: &'a mut BTreeMap<Segment, Local>, segment: &Segment, rules: &Rules) -> &'a mut Local {
+    segments.entry(segment.clone()).or_insert_with(|| Local::new(SegmentReplica::new(*rules)))
+}
+
+fn answer(documents: &Arc<Documents>, to: NodeId, request: &Message, body: Body) -> Effect {
+    let message = Message { documents: documents.clone(), body, ..request.clone() };
+    Effect::Send(to, message)
+}
+
+/// The segments that follow from documents.
+pub fn spans(documents: &Documents, tenant: &TenantId, rules: &Rules) -> Vec<Span> {
+    let mut first: BTreeMap<NodeId, Incarnation> = BTreeMap::new();
+    let documents = documents.iter().map(|document| {
+        let mut document = document.as_ref().clone();
+        if !rules.new_disk_ends_segment {
+            for member in &mut document.members {
+                member.incarnation = *first.entry(member.node.clone()).or_insert(member.incarnation);
+            }
+        }
+        document
+    });
+    let Ok(chain) = Chain::new(documents) else { return Vec::new() };
+    let mut spans = chain.segments(tenant);
+    if !rules.split_ends_segment {
+        for span in &mut spans {
+            let ended_by = span.ended.and_then(|epoch| chain.documents().find(|d| d.epoch == epoch));
+            if ended_by.is_some_and(|document| document.shard_count(tenant) != span.segment.shard.count) {
+                span.ended = None;
+            }
+        }
+    }
+    spans
+}
