@@ -9,5 +9,6 @@ mod common;
 mod compaction;
 mod head;
 mod lookup;
+mod promtool;
 mod round_trip;
 mod scene;
