@@ -19,6 +19,8 @@
 //!
 //! **Writing**: [`BlockWriter`] takes symbols, then series in order with their chunks. [`WindowSeries`] and [`HeadBlock`]
 //! write a window of a head, [`compact`] writes one block of several or a part of them.
+//!
+//! **Checking**: [`verify`] lists what is wrong with a block.
 
 mod bits;
 mod compact;
@@ -34,6 +36,7 @@ mod segment;
 mod symbols_union;
 mod tombstones;
 mod ulid;
+mod verify;
 mod window;
 mod writer;
 
@@ -53,4 +56,5 @@ pub use segment::{
 };
 pub use tombstones::{DeletedRange, Tombstones};
 pub use ulid::{NotAUlid, Ulid};
+pub use verify::verify;
 pub use writer::{BlockWriter, NewChunk, remove_unfinished};

@@ -54,6 +54,15 @@ pub struct Chunk<'a> {
     pub data: &'a [u8],
 }
 
+impl Chunk<'_> {
+    /// Bytes that the chunk takes in its file.
+    pub(super) fn file_bytes(&self) -> u64 {
+        let mut len = Vec::new();
+        varint::put_u64(&mut len, self.data.len() as u64);
+        (len.len() + 1 + self.data.len() + CRC_BYTES) as u64
+    }
+}
+
 /// Checks the first bytes of a segment.
 pub fn check_segment_header(bytes: &[u8], segment: u32) -> Result<(), BlockError> {
     let file = BlockFile::Segment(segment);

@@ -7,6 +7,7 @@
 mod common;
 
 mod compaction;
+mod damage;
 mod head;
 mod lookup;
 mod promtool;

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 
-use gyre_tsdb::block::{Block, Meta, Ulid, compact};
+use gyre_tsdb::block::{Block, Meta, Ulid, compact, verify};
 use gyre_tsdb::disk::OsDisk;
 
 use super::scene::{LabelSet, Model, OwnChunk, Sample, float_chunks, model_of, read, write};
@@ -245,6 +245,8 @@ fn a_block_that_promtool_made_is_read_as_promtool_reads_it() {
         let path = entry.unwrap().path();
         if path.join("meta.json").exists() {
             let block = Block::open(&OsDisk, &path).unwrap();
+            let findings: Vec<String> = verify(&block).iter().map(ToString::to_string).collect();
+            assert!(findings.is_empty(), "{findings:?}");
             for (labels, samples) in read(&block).unwrap() {
                 model.entry(labels).or_default().extend(samples);
             }
