@@ -1,5 +1,6 @@
 //! Time series storage of one shard: labels, head, chunks, WAL, snapshot. No network, no async.
 
+pub mod block;
 pub mod chunk;
 pub mod disk;
 pub mod head;

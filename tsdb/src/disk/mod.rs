@@ -27,12 +27,16 @@ pub trait Disk: Send + Sync {
     fn open(&self, path: &Path) -> io::Result<Box<dyn DiskFile>>;
     /// A view of a file that sees later writes to it, up to `len` bytes (the file may be shorter still).
     fn map(&self, path: &Path, len: u64) -> io::Result<Arc<dyn FileView>>;
+    /// Opens a file that nobody writes to any more, for reading parts of it.
+    fn open_read(&self, path: &Path) -> io::Result<Arc<dyn ReadAt>>;
     /// A file's whole content.
     fn read(&self, path: &Path) -> io::Result<Vec<u8>>;
-    /// Moves a file over another.
+    /// Moves a file over another, or a folder to where none is.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
     /// Removes a file.
     fn remove(&self, path: &Path) -> io::Result<()>;
+    /// Removes a folder with all that is below it; no error if it does not exist.
+    fn remove_dir_all(&self, path: &Path) -> io::Result<()>;
     /// Names in a folder, sorted; empty if it does not exist.
     fn list(&self, path: &Path) -> io::Result<Vec<PathBuf>>;
     /// Makes the names in a folder durable.
@@ -67,4 +71,31 @@ pub trait DiskFile: Send {
 pub trait FileView: Send + Sync {
     /// Fills `out` from an offset; an error if the view ends before.
     fn read_at(&self, offset: u64, out: &mut [u8]) -> io::Result<()>;
+}
+
+/// Bytes of a known number that can be read in any order: a file, or an object in a store.
+pub trait ReadAt: Send + Sync {
+    /// How many bytes there are.
+    fn len(&self) -> u64;
+
+    /// Whether there are none.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Fills `out` from an offset; an error if the bytes end before.
+    fn read_at(&self, offset: u64, out: &mut [u8]) -> io::Result<()>;
+}
+
+impl ReadAt for Vec<u8> {
+    fn len(&self) -> u64 {
+        self.as_slice().len() as u64
+    }
+
+    fn read_at(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        let begin = usize::try_from(offset).map_err(|_| io::ErrorKind::UnexpectedEof)?;
+        let source = self.get(begin..).and_then(|rest| rest.get(..out.len()));
+        out.copy_from_slice(source.ok_or(io::ErrorKind::UnexpectedEof)?);
+        Ok(())
+    }
 }

@@ -6,10 +6,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::mem::take;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use super::{Disk, DiskFile, FileView};
+use super::{Disk, DiskFile, FileView, ReadAt};
 
 /// Faults to be injected, until changed.
 #[derive(Clone, Copy, Debug, Default)]
@@ -32,6 +33,8 @@ struct State {
     /// Names as they would be found after a crash.
     durable_names: BTreeMap<PathBuf, Arc<Mutex<Content>>>,
     folders: BTreeSet<PathBuf>,
+    /// Folders that were moved, and whose new name no sync has covered yet.
+    moved: Vec<(PathBuf, PathBuf)>,
     faults: Arc<Mutex<SimFaults>>,
 }
 
@@ -64,6 +67,7 @@ impl SimDisk {
         }
         state.files = survivors.clone();
         state.durable_names = survivors;
+        state.moved.clear();
     }
 
     /// Sets the faults from now on.
@@ -110,14 +114,37 @@ impl Disk for SimDisk {
         Ok(Arc::new(SimView(self.content(path)?)))
     }
 
+    fn open_read(&self, path: &Path) -> io::Result<Arc<dyn ReadAt>> {
+        Ok(Arc::new(self.read(path)?))
+    }
+
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
         Ok(lock(&*self.content(path)?).bytes.clone())
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let mut state = lock(&self.state);
-        let content = state.files.remove(from).ok_or(io::ErrorKind::NotFound)?;
-        state.files.insert(to.to_owned(), content);
+        if let Some(content) = state.files.remove(from) {
+            state.files.insert(to.to_owned(), content);
+            return Ok(());
+        }
+        if !state.folders.iter().chain(state.files.keys()).any(|path| path.starts_with(from)) {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        if state.folders.iter().chain(state.files.keys()).any(|path| path.starts_with(to)) {
+            return Err(io::ErrorKind::DirectoryNotEmpty.into());
+        }
+        state.files =
+            take(&mut state.files).into_iter().map(|(path, c)| (moved(path, from, to), c)).collect();
+        state.folders = take(&mut state.folders).into_iter().map(|path| moved(path, from, to)).collect();
+        state.moved.push((from.to_owned(), to.to_owned()));
+        Ok(())
+    }
+
+    fn remove_dir_all(&self, path: &Path) -> io::Result<()> {
+        let mut state = lock(&self.state);
+        state.files.retain(|name, _| !name.starts_with(path));
+        state.folders.retain(|name| !name.starts_with(path));
         Ok(())
     }
 
@@ -139,11 +166,23 @@ impl Disk for SimDisk {
 
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
         let mut state = lock(&self.state);
-        let State { files, durable_names, .. } = &mut *state;
+        let State { files, durable_names, moved: moves, .. } = &mut *state;
+        for (from, to) in moves.extract_if(.., |(_, to)| to.parent() == Some(path)) {
+            *durable_names =
+                take(durable_names).into_iter().map(|(p, c)| (moved(p, &from, &to), c)).collect();
+        }
         durable_names.retain(|name, _| name.parent() != Some(path));
         let here = files.iter().filter(|(name, _)| name.parent() == Some(path));
         durable_names.extend(here.map(|(name, content)| (name.clone(), content.clone())));
         Ok(())
+    }
+}
+
+/// A path after its folder `from` was moved to `to`.
+fn moved(path: PathBuf, from: &Path, to: &Path) -> PathBuf {
+    match path.strip_prefix(from) {
+        Ok(below) => to.join(below),
+        Err(_) => path,
     }
 }
 

@@ -19,11 +19,11 @@ const TARGET_BYTES: usize = 1024;
 const SAMPLES_MIN: u16 = 10;
 
 /// A chunk that takes no more samples.
-pub(super) struct FullChunk {
-    pub(super) encoding: u8,
-    pub(super) data: Vec<u8>,
-    pub(super) min_ms: i64,
-    pub(super) max_ms: i64,
+pub(crate) struct FullChunk {
+    pub(crate) encoding: u8,
+    pub(crate) data: Vec<u8>,
+    pub(crate) min_ms: i64,
+    pub(crate) max_ms: i64,
 }
 
 /// The open chunk of a series of histograms.
@@ -132,7 +132,7 @@ fn chosen_end(begin_ms: i64, newest_ms: i64, window_end_ms: i64, fraction: f64) 
 }
 
 /// Encodes samples in order of time into as few chunks as they fit into.
-pub(super) fn encode_all(samples: &[(i64, Box<Histogram>)]) -> Vec<FullChunk> {
+pub(crate) fn encode_all(samples: &[(i64, Box<Histogram>)]) -> Vec<FullChunk> {
     let mut chunks = Vec::new();
     let mut open: Option<OpenHistograms> = None;
     for (t_ms, sample) in samples {

@@ -177,6 +177,35 @@ impl SeriesBatch {
         Labels::trusted(&self.bytes[as_range(&series.labels)])
     }
 
+    /// Calls `chunk` for each chunk of a series with its encoding, its bytes, and the times of its first and last sample.
+    pub(crate) fn each_chunk(
+        &self,
+        series: &SeriesData,
+        mut chunk: impl FnMut(u8, &[u8], i64, i64),
+    ) -> Result<(), ReadError> {
+        let mut scratch = Vec::new();
+        for data in &self.chunks[as_range(&series.chunks)] {
+            let (sealed, data) = match data {
+                ChunkData::Open(range, encoding) => {
+                    let data = &self.bytes[as_range(range)];
+                    if let Some((min_ms, max_ms)) = times_of(data, *encoding)? {
+                        chunk(*encoding, data, min_ms, max_ms);
+                    }
+                    continue;
+                }
+                ChunkData::Frame(range) => sealed::check_frame(&self.bytes[as_range(range)])?,
+                ChunkData::Sealed(at) => {
+                    scratch.clear();
+                    let view = self.views.get(&at.file).ok_or(FrameError)?;
+                    sealed::read_frame(view.as_ref(), at.offset, &mut scratch)?;
+                    sealed::check_frame(&scratch)?
+                }
+            };
+            chunk(sealed.encoding, data, sealed.min_ms, sealed.max_ms);
+        }
+        Ok(())
+    }
+
     /// Appends a series' samples from `min_ms` to `max_ms`, floats and histograms each in order of time, each
     /// time once over both. `scratch` is working memory.
     pub fn decode(
@@ -243,6 +272,17 @@ impl SeriesBatch {
 
 pub(super) fn of_frame(frame: &[u8]) -> Result<(u8, &[u8]), FrameError> {
     sealed::check_frame(frame).map(|(chunk, data)| (chunk.encoding, data))
+}
+
+/// The times of a chunk's first and last sample; `None` if it holds none.
+fn times_of(chunk: &[u8], encoding: u8) -> Result<Option<(i64, i64)>, ChunkError> {
+    let mut times: Option<(i64, i64)> = None;
+    let mut saw = |t_ms| times = Some((times.map_or(t_ms, |(first, _)| first), t_ms));
+    match histogram::kind_of(encoding) {
+        Some(kind) => histogram::decode(chunk, kind, |t_ms, _| saw(t_ms))?,
+        None => xor::decode(chunk, |t_ms, _| saw(t_ms))?,
+    }
+    Ok(times)
 }
 
 /// Cuts what lies outside a range of time off the samples from `first` on, which are in order of time.

@@ -64,7 +64,18 @@ impl Merge {
     }
 
     /// Hands on what counts: floats and histograms each in order of time, and no time twice over both.
-    pub fn finish(mut self, to: &mut Decoded<'_>) {
+    pub fn finish(self, to: &mut Decoded<'_>) {
+        self.winners(|t_ms, value| match value {
+            Value::Float(bits) => {
+                to.times.push(t_ms);
+                to.values.push(f64::from_bits(bits));
+            }
+            Value::Histogram(histogram) => (to.histogram)(t_ms, histogram),
+        });
+    }
+
+    /// Calls `winner` with what counts, in order of time, and no time twice.
+    pub(crate) fn winners(mut self, mut winner: impl FnMut(i64, Value<'_>)) {
         // Of each time the winner comes first, and stays.
         let floats = |a: u64, b: u64| compare(Value::Float(b), Value::Float(a));
         self.floats.sort_by(|a, b| a.0.cmp(&b.0).then_with(|| floats(a.1, b.1)));
@@ -74,18 +85,14 @@ impl Merge {
         self.histograms.dedup_by_key(|sample| sample.0);
 
         let mut floats = self.floats.into_iter().peekable();
-        let mut float = |(t_ms, bits): (i64, u64)| {
-            to.times.push(t_ms);
-            to.values.push(f64::from_bits(bits));
-        };
         for (t_ms, mut sample) in self.histograms {
-            while let Some(before) = floats.next_if(|(t, _)| *t < t_ms) {
-                float(before);
+            while let Some((t_ms, bits)) = floats.next_if(|(t, _)| *t < t_ms) {
+                winner(t_ms, Value::Float(bits));
             }
             if let Some(same) = floats.next_if(|(t, _)| *t == t_ms)
                 && compare(Value::Float(same.1), Value::Histogram(&sample)).is_gt()
             {
-                float(same);
+                winner(t_ms, Value::Float(same.1));
                 continue;
             }
             // That there was no reset is known only within a chunk, and between two samples of one there may be
@@ -93,8 +100,8 @@ impl Merge {
             if sample.counter_reset == CounterReset::NotReset {
                 sample.counter_reset = CounterReset::Unknown;
             }
-            (to.histogram)(t_ms, &sample);
+            winner(t_ms, Value::Histogram(&sample));
         }
-        floats.for_each(float);
+        floats.for_each(|(t_ms, bits)| winner(t_ms, Value::Float(bits)));
     }
 }

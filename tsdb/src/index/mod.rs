@@ -12,10 +12,9 @@ use crate::mem::{ByteArena, Paged};
 use crate::varint;
 
 pub use select::Matcher;
-pub(crate) use symbols::Symbol;
+pub(crate) use symbols::{Symbol, Symbols};
 
 use postings::{Pair, Postings};
-use symbols::Symbols;
 
 /// Numbers a series within its shard, from 0, in order of creation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

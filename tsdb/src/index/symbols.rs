@@ -32,6 +32,11 @@ impl Symbols {
         Ok(Symbol(number))
     }
 
+    /// How many strings there are.
+    pub(crate) fn len(&self) -> usize {
+        self.offsets.len()
+    }
+
     /// Whether so many new strings, of so many bytes in all, can be stored for sure.
     pub(crate) fn has_room(&self, strings: usize, bytes: usize) -> bool {
         self.bytes.has_room(strings, bytes)

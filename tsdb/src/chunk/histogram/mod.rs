@@ -67,6 +67,16 @@ pub fn first_time(chunk: &[u8]) -> Option<i64> {
     super::varbit::take_int(&mut bits).ok()
 }
 
+/// Makes a chunk's header say that nothing is known about a counter reset in front of it: for a chunk that does not follow
+/// the one any more that it was written behind. Gauges stay gauges.
+pub(crate) fn forget_counter_reset(chunk: &mut [u8]) {
+    if let Some(flags) = chunk.get_mut(FLAGS)
+        && counter_reset_of(*flags) != CounterReset::Gauge
+    {
+        *flags &= 0x3f;
+    }
+}
+
 fn flags_of(counter_reset: CounterReset) -> u8 {
     match counter_reset {
         CounterReset::Unknown => 0,
