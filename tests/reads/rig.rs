@@ -20,7 +20,7 @@ use gyre::replica::Coordinator;
 use gyre::replica::local::Replicas;
 use gyre::replica::pull::take::{PullError, Pulled};
 use gyre::replica::read::metrics::{ReadMetrics, Retry};
-use gyre::replica::read::plan::{PlanError, Reader, SegmentSource};
+use gyre::replica::read::plan::{PlanError, ReadPlan, Reader, SegmentSource, Wish};
 use gyre::replica::service::ReplicaService;
 use gyre::rpc::{
     self, Handler, LocalNode, PeerConfig, ReplySink, Request, Response, RpcMetrics, Secret, Server,
@@ -246,14 +246,14 @@ impl TestNode {
 
     /// Evaluates an expression; series and values as text, by labels.
     pub async fn query(&self, expr: &str, time_ms: i64) -> Result<BTreeMap<String, String>, PlanError> {
-        let plan = within(self.reader.plan(&tenant(), &[])).await?;
+        let plan = within(self.reader.plan(&tenant(), Wish::default())).await?;
         Ok(self.evaluate(plan, expr, time_ms).await.unwrap())
     }
 
     /// Evaluates an expression over what a plan says.
     pub async fn evaluate(
         &self,
-        plan: gyre::replica::read::plan::ReadPlan,
+        plan: ReadPlan,
         expr: &str,
         time_ms: i64,
     ) -> Result<BTreeMap<String, String>, String> {
@@ -271,7 +271,7 @@ impl TestNode {
 
     /// How many segments a plan reads here, and how many elsewhere.
     pub async fn sources(&self) -> (usize, usize) {
-        let plan = within(self.reader.plan(&tenant(), &[])).await.unwrap();
+        let plan = within(self.reader.plan(&tenant(), Wish::default())).await.unwrap();
         let sources = || plan.groups.iter().flatten();
         let local = sources().filter(|source| matches!(source, SegmentSource::Local(_))).count();
         (local, sources().count() - local)

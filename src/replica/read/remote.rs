@@ -17,10 +17,17 @@ use tokio::time::{Instant, timeout};
 
 use super::messages::{LABELS, LabelsQuestion, LabelsRequest, MatcherOnWire, Place, SELECT, SelectRequest};
 use super::parts::{Joiner, Texts};
+use crate::replica::call;
 use crate::rpc::{Method, Peer, PendingCall, Reply, ReplyStream, RpcError, codec};
 use crate::shard::read::TimeRange;
 
-/// A peer that sends nothing for so long has failed, although its connection lives.
+/// A peer that sends nothing for so long is asked whether it is still there: it may work on a long answer.
+const QUIET: Duration = Duration::from_millis(500);
+
+/// And fails if it does not say so within this.
+const LIFE_SIGN_MAX: Duration = Duration::from_secs(1);
+
+/// A peer that sends nothing for so long has failed, although it is there.
 const PART_MAX: Duration = Duration::from_secs(15);
 
 /// Parts that are taken from a connection ahead of their use.
@@ -69,6 +76,10 @@ impl RemoteSegment {
         Ok(peer.call(method, request, deadline))
     }
 
+    fn parts(&self, call: PendingCall) -> Parts {
+        Parts { state: State::Begun(call), peer: self.peer.clone(), incarnation: self.place.head.incarnation }
+    }
+
     /// Begins to read the series that satisfy all matchers. `io` is the runtime of the connection's task.
     pub fn select(
         &self,
@@ -101,7 +112,7 @@ impl RemoteSegment {
         deadline: Instant,
         to: &mpsc::Sender<Part>,
     ) -> Result<(), String> {
-        let mut parts = Parts::begun(self.call(SELECT, request, deadline)?);
+        let mut parts = self.parts(self.call(SELECT, request, deadline)?);
         while let Some(part) = parts.next().await? {
             if to.send(Ok(Some(part))).await.is_err() {
                 return Ok(());
@@ -113,13 +124,17 @@ impl RemoteSegment {
     /// Asks about labels. The question is on its way when this returns.
     pub fn labels(&self, question: LabelsQuestion, range: TimeRange, deadline: Instant) -> RemoteTexts {
         let request = LabelsRequest { place: self.place.clone(), question, range: range.into() };
-        let parts = self.call(LABELS, &request, deadline).map(Parts::begun);
+        let parts = self.call(LABELS, &request, deadline).map(|call| self.parts(call));
         RemoteTexts { segment: self.clone(), parts, joiner: Joiner::default() }
     }
 }
 
 /// A reply's parts, whether it comes in one piece or several.
-struct Parts(State);
+struct Parts {
+    state: State,
+    peer: Option<Arc<Peer>>,
+    incarnation: u128,
+}
 
 enum State {
     Begun(PendingCall),
@@ -127,28 +142,45 @@ enum State {
     Over,
 }
 
-impl Parts {
-    fn begun(call: PendingCall) -> Self {
-        Parts(State::Begun(call))
+impl State {
+    async fn next(&mut self) -> Result<Option<Bytes>, RpcError> {
+        loop {
+            match self {
+                State::Over => return Ok(None),
+                State::Stream(stream) => return stream.next().await,
+                // What comes in one piece is the end of a reply without parts.
+                State::Begun(call) => match call.await? {
+                    Reply::Whole(_) => *self = State::Over,
+                    Reply::Stream(stream) => *self = State::Stream(stream),
+                },
+            }
+        }
     }
+}
 
+impl Parts {
+    /// The next part. A peer that stops in the middle is noticed by its silence, on another connection, in a second or
+    /// so; one that is slow is waited for.
     async fn next(&mut self) -> Result<Option<Bytes>, String> {
-        let next = async {
-            loop {
-                match &mut self.0 {
-                    State::Over => return Ok(None),
-                    State::Stream(stream) => return stream.next().await,
-                    // What comes in one piece is the end of a reply without parts.
-                    State::Begun(call) => match call.await? {
-                        Reply::Whole(_) => self.0 = State::Over,
-                        Reply::Stream(stream) => self.0 = State::Stream(stream),
-                    },
+        let begun = Instant::now();
+        let next = self.state.next();
+        tokio::pin!(next);
+        loop {
+            if let Ok(part) = timeout(QUIET, &mut next).await {
+                return part.map_err(|error| error.to_string());
+            }
+            if begun.elapsed() >= PART_MAX {
+                return Err(format!("nothing came for {} s", PART_MAX.as_secs()));
+            }
+            let Some(peer) = &self.peer else { continue };
+            tokio::select! {
+                part = &mut next => return part.map_err(|error| error.to_string()),
+                answers = call::answers(peer, self.incarnation, LIFE_SIGN_MAX) => {
+                    if !answers {
+                        return Err("it does not answer any more".to_owned());
+                    }
                 }
             }
-        };
-        match timeout(PART_MAX, next).await {
-            Ok(part) => part.map_err(|error: RpcError| error.to_string()),
-            Err(_) => Err(format!("nothing came for {} s", PART_MAX.as_secs())),
         }
     }
 }
