@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use gyre_ring::Replica;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::messages::{self, Head, VectorsReply, VectorsRequest};
 use crate::cluster::ClusterState;
@@ -26,6 +26,15 @@ pub enum CallError {
     #[error("the answer makes no sense")]
     Nonsense,
 }
+
+/// A peer that has not answered for so long is asked whether it is there.
+const QUIET: Duration = Duration::from_millis(500);
+
+/// It is not, if it does not say so within this.
+const LIFE_SIGN_MAX: Duration = Duration::from_secs(1);
+
+/// What is said of a peer that is not there.
+pub const SILENT: &str = "it does not answer any more";
 
 /// Segments that one call asks about: their names may be some hundred bytes long.
 const SEGMENTS_PER_CALL: usize = 500;
@@ -82,11 +91,28 @@ pub async fn vectors(
     }
 }
 
-/// Whether a peer answers at all, whatever else it is at.
-pub async fn answers(peer: &Peer, incarnation: u128, longest: Duration) -> bool {
+/// Waits for an answer as long as the peer shows that it is there; `None` if it does not. A peer that was stopped, or
+/// cannot be reached any more, is noticed within a second or so, and one that is slow is waited for.
+pub async fn while_there<T>(peer: &Peer, incarnation: u128, answer: impl Future<Output = T>) -> Option<T> {
+    tokio::pin!(answer);
+    loop {
+        if let Ok(answer) = timeout(QUIET, &mut answer).await {
+            return Some(answer);
+        }
+        tokio::select! {
+            answer = &mut answer => return Some(answer),
+            is_there = answers(peer, incarnation) => if !is_there {
+                return None;
+            }
+        }
+    }
+}
+
+/// Whether a peer answers at all, whatever else it is at. It is asked on the connection for short calls.
+async fn answers(peer: &Peer, incarnation: u128) -> bool {
     // Of epoch 0: it need not look for documents.
     let head = Head { incarnation, epoch: 0 };
-    vectors(peer, head, Vec::new(), longest).await.is_ok()
+    vectors(peer, head, Vec::new(), LIFE_SIGN_MAX).await.is_ok()
 }
 
 /// Calls a method whose answer is a control message.

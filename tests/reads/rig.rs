@@ -13,7 +13,7 @@ use gyre::cluster::membership::scripted::ScriptedMembership;
 use gyre::cluster::membership::{Membership, Peer, View};
 use gyre::cluster::{Calls, ClusterState, LiveCluster};
 use gyre::env::OsEnv;
-use gyre::node::storage_engine::{StorageEngine, ThisRun};
+use gyre::node::storage_engine::{LogOptions, StorageEngine, ThisRun};
 use gyre::query::limits::QueryLimits;
 use gyre::query::storage::{RemoteAccess, ShardStorage};
 use gyre::replica::Coordinator;
@@ -174,7 +174,8 @@ impl TestNode {
         let limits = Limits { out_of_order_time_window_ms: i64::MAX / 4, ..limits };
         let overrides = Arc::new(Overrides::new(limits, []));
         let run = ThisRun { seed: SEED, boot, epoch: cluster.state().epoch() };
-        let storage = StorageEngine::start(folder.path(), 1, run, env, overrides, false).unwrap();
+        let log = LogOptions { sync: false, ..LogOptions::default() };
+        let storage = StorageEngine::start(folder.path(), 1, run, env, overrides, log).unwrap();
         let replicas = Arc::new(Replicas::new(storage.shards.clone(), cluster));
         let gate = Gate::default();
         let service = ReplicaService::new(replicas.clone(), boot, BatchPool::new(1, 1 << 20), Arc::default());

@@ -21,12 +21,6 @@ use crate::replica::call;
 use crate::rpc::{Method, Peer, PendingCall, Reply, ReplyStream, RpcError, codec};
 use crate::shard::read::TimeRange;
 
-/// A peer that sends nothing for so long is asked whether it is still there: it may work on a long answer.
-const QUIET: Duration = Duration::from_millis(500);
-
-/// And fails if it does not say so within this.
-const LIFE_SIGN_MAX: Duration = Duration::from_secs(1);
-
 /// A peer that sends nothing for so long has failed, although it is there.
 const PART_MAX: Duration = Duration::from_secs(15);
 
@@ -159,28 +153,15 @@ impl State {
 }
 
 impl Parts {
-    /// The next part. A peer that stops in the middle is noticed by its silence, on another connection, in a second or
-    /// so; one that is slow is waited for.
+    /// The next part.
     async fn next(&mut self) -> Result<Option<Bytes>, String> {
-        let begun = Instant::now();
-        let next = self.state.next();
-        tokio::pin!(next);
-        loop {
-            if let Ok(part) = timeout(QUIET, &mut next).await {
-                return part.map_err(|error| error.to_string());
-            }
-            if begun.elapsed() >= PART_MAX {
-                return Err(format!("nothing came for {} s", PART_MAX.as_secs()));
-            }
-            let Some(peer) = &self.peer else { continue };
-            tokio::select! {
-                part = &mut next => return part.map_err(|error| error.to_string()),
-                answers = call::answers(peer, self.incarnation, LIFE_SIGN_MAX) => {
-                    if !answers {
-                        return Err("it does not answer any more".to_owned());
-                    }
-                }
-            }
+        let Some(peer) = self.peer.as_ref() else {
+            return Err("its address is not known any more".to_owned());
+        };
+        match timeout(PART_MAX, call::while_there(peer, self.incarnation, self.state.next())).await {
+            Ok(Some(part)) => part.map_err(|error| error.to_string()),
+            Ok(None) => Err(call::SILENT.to_owned()),
+            Err(_) => Err(format!("nothing came for {} s", PART_MAX.as_secs())),
         }
     }
 }

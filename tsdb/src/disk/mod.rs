@@ -29,6 +29,8 @@ pub trait Disk: Send + Sync {
     fn map(&self, path: &Path, len: u64) -> io::Result<Arc<dyn FileView>>;
     /// A file's whole content.
     fn read(&self, path: &Path) -> io::Result<Vec<u8>>;
+    /// A file's length in bytes.
+    fn len(&self, path: &Path) -> io::Result<u64>;
     /// Moves a file over another.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
     /// Removes a file.

@@ -114,6 +114,10 @@ impl Disk for SimDisk {
         Ok(lock(&*self.content(path)?).bytes.clone())
     }
 
+    fn len(&self, path: &Path) -> io::Result<u64> {
+        Ok(lock(&*self.content(path)?).bytes.len() as u64)
+    }
+
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let mut state = lock(&self.state);
         let content = state.files.remove(from).ok_or(io::ErrorKind::NotFound)?;
