@@ -16,7 +16,7 @@ use super::start::{ClusterError, Joining, Progress, TICK};
 use super::state::ClusterState;
 
 /// A member that hears of nothing asks the bucket for new documents so often: gossip may be cut.
-const POLL_INTERVAL: Duration = Duration::from_secs(60);
+const POLL_INTERVAL: Duration = Duration::from_secs(15);
 
 /// Asks that wait for a step to end. More wait in their channel.
 const ASKS_HELD_MAX: usize = 64;
@@ -169,7 +169,10 @@ pub(super) async fn stay(
                 continue;
             }
             Progress::Waiting(waiting) => seen.show(Some(waiting), Vec::new()),
-            Progress::Serving(alarms) => seen.show(None, alarms),
+            Progress::Serving(mut alarms) => {
+                alarms.extend(joining.is_bucket_down().then_some(Alarm::NoBucket));
+                seen.show(None, alarms);
+            }
         }
         if !held.is_empty() {
             continue;

@@ -15,6 +15,7 @@ use std::path::PathBuf;
 use gyre_ring::{NodeId, Role, Zone};
 
 use crate::cluster::store::StorageUrl;
+use crate::node::storage_engine::LogOptions;
 use crate::tenant::TenantId;
 use crate::tenant::header::AuthMode;
 use crate::tenant::limits::{Limits, Overrides};
@@ -65,6 +66,10 @@ pub struct Config {
     pub auth_mode: AuthMode,
     /// What a write waits for.
     pub wal_sync: WalSync,
+    /// Bytes that a lane of the log takes before its shards are snapshotted.
+    pub wal_snapshot_bytes: u64,
+    /// Bytes of log files that are kept for other replicas only.
+    pub wal_keep_bytes_max: u64,
     /// Bytes of one write request, compressed and decompressed. Cortex's `max_recv_msg_size`.
     pub push_request_bytes_max: u64,
     /// Bytes of all write requests in flight.
@@ -99,6 +104,8 @@ impl Default for Config {
             storage_url: StorageUrl::DataDir,
             auth_mode: AuthMode::Optional,
             wal_sync: WalSync::Commit,
+            wal_snapshot_bytes: LogOptions::default().snapshot_bytes,
+            wal_keep_bytes_max: LogOptions::default().keep_bytes_max,
             push_request_bytes_max: 100 << 20,
             push_inflight_bytes_max: 512 << 20,
             query_timeout_ms: 120_000,

@@ -57,7 +57,7 @@ macro_rules! setting {
 }
 
 /// All settings, in the order of `--help` and `/config`.
-pub static SETTINGS: [Setting; 19] = [
+pub static SETTINGS: [Setting; 21] = [
     setting!("data-dir", data_dir, "folder that holds all data"),
     setting!(
         "storage.url",
@@ -96,6 +96,16 @@ pub static SETTINGS: [Setting; 19] = [
         "wal.sync",
         wal_sync,
         "commit: a write is acknowledged when it is fsynced; os: when it is written"
+    ),
+    setting!(
+        "wal.snapshot-bytes",
+        wal_snapshot_bytes,
+        "bytes of log, of each core, after which what is in memory is written out; bounds a restart"
+    ),
+    setting!(
+        "wal.keep-bytes-max",
+        wal_keep_bytes_max,
+        "bytes of log files kept only for replicas that were away; beyond it the oldest go"
     ),
     Setting {
         name: "push.request-bytes-max",

@@ -16,13 +16,19 @@ use super::{Answer, Node, QueryError, Selection, cut};
 use crate::actor::Gone;
 use crate::replica::read::messages::LabelsQuestion;
 use crate::replica::read::metrics::Retry;
-use crate::replica::read::plan::{ReadPlan, SegmentSource};
+use crate::replica::read::plan::{ReadPlan, SegmentSource, Wish};
 use crate::replica::read::remote::{Lost, RemoteTexts};
 use crate::shard::read::{LabelNames, LabelValues, TimeRange};
 use crate::shard::supervisor::ShardHandle;
 
 /// Another node that has not answered completely after so long has failed.
 const ANSWER_MAX: Duration = Duration::from_secs(60);
+
+/// Plans that are made again because a replica failed while it was read.
+const TRIES_MAX: usize = 1;
+
+/// The same where an answer may be partial: with each a replica is left out.
+const PARTIAL_TRIES_MAX: usize = 4;
 
 /// Why a source did not answer.
 pub(super) struct SourceFailed {
@@ -38,13 +44,13 @@ impl Node {
         selection: Selection,
     ) -> Result<Answer<Vec<String>>, QueryError> {
         let mut names = BTreeSet::new();
-        if selection.matcher_sets.is_empty() {
-            self.each_text(tenant, &LabelsQuestion::Names, range(&selection), &mut names).await?;
+        let warnings = if selection.matcher_sets.is_empty() {
+            self.each_text(tenant, &LabelsQuestion::Names, range(&selection), &mut names).await?
         } else {
             let each = |labels: Labels<'_>| labels.iter().for_each(|(name, _)| insert(&mut names, name));
-            self.each_label_set(tenant, &selection, each).await?;
-        }
-        Ok(limited(names, selection.limit))
+            self.each_label_set(tenant, &selection, each).await?
+        };
+        Ok(limited(names, warnings, selection.limit))
     }
 
     /// The values of a label in the selected series, sorted.
@@ -55,63 +61,77 @@ impl Node {
         selection: Selection,
     ) -> Result<Answer<Vec<String>>, QueryError> {
         let mut values = BTreeSet::new();
-        if selection.matcher_sets.is_empty() {
+        let warnings = if selection.matcher_sets.is_empty() {
             let question = LabelsQuestion::Values(name.to_owned());
-            self.each_text(tenant, &question, range(&selection), &mut values).await?;
+            self.each_text(tenant, &question, range(&selection), &mut values).await?
         } else {
             let each = |labels: Labels<'_>| {
                 labels.get(name).into_iter().for_each(|value| insert(&mut values, value));
             };
-            self.each_label_set(tenant, &selection, each).await?;
-        }
-        Ok(limited(values, selection.limit))
+            self.each_label_set(tenant, &selection, each).await?
+        };
+        Ok(limited(values, warnings, selection.limit))
     }
 
-    /// Adds the label names, or the values of a label, to `texts`.
+    /// Adds the label names, or the values of a label, to `texts`; gives warnings.
     async fn each_text(
         &self,
         tenant: &TenantId,
         question: &LabelsQuestion,
         range: TimeRange,
         texts: &mut BTreeSet<String>,
-    ) -> Result<(), QueryError> {
+    ) -> Result<Vec<String>, QueryError> {
         let mut avoid = Vec::new();
         loop {
             let plan = self.plan(tenant, &avoid).await?;
             match self.texts_of(&plan, question, range, texts).await {
-                Ok(()) => return Ok(()),
-                Err(failed) => self.without(failed, &plan, &mut avoid)?,
+                Ok(()) => return Ok(plan.warnings),
+                Err(failed) => self.without(tenant, failed, &plan, &mut avoid)?,
             }
         }
     }
 
-    /// Calls `each` with the labels of the selected series.
+    /// Calls `each` with the labels of the selected series; gives warnings.
     async fn each_label_set(
         &self,
         tenant: &TenantId,
         selection: &Selection,
         mut each: impl FnMut(Labels<'_>),
-    ) -> Result<(), QueryError> {
+    ) -> Result<Vec<String>, QueryError> {
         let mut listing = self.series(tenant, selection).await?;
         while let Some(sets) = listing.next().await? {
             sets.iter().for_each(&mut each);
         }
-        Ok(())
+        Ok(listing.warnings)
     }
 
+    /// A plan that keeps away from replicas that have failed, each as often as it stands in `avoid`.
     pub(super) async fn plan(&self, tenant: &TenantId, avoid: &[Replica]) -> Result<ReadPlan, QueryError> {
-        let plan = self.reader.plan(tenant, avoid).await;
+        let wish = Wish {
+            avoid,
+            // The first time it may have been an accident.
+            without: if avoid.len() > TRIES_MAX { avoid } else { &[] },
+            may_be_partial: self.overrides.of(tenant).query_partial_data,
+        };
+        let plan = self.reader.plan(tenant, wish).await;
         plan.map_err(|error| QueryError::Unavailable(error.to_string()))
     }
 
-    /// A source has failed: another plan may do without it, once.
+    /// Whether to plan again after as many failures: once, or until nobody is left where less is better than nothing.
+    pub(super) fn may_try_again(&self, tenant: &TenantId, avoid: &[Replica]) -> bool {
+        let is_partial = self.overrides.of(tenant).query_partial_data;
+        avoid.len() < if is_partial { PARTIAL_TRIES_MAX } else { TRIES_MAX }
+    }
+
+    /// A source has failed: another plan may do without it.
     pub(super) fn without(
         &self,
+        tenant: &TenantId,
         failed: SourceFailed,
         plan: &ReadPlan,
         avoid: &mut Vec<Replica>,
     ) -> Result<(), QueryError> {
-        if !plan.has_choice || !avoid.is_empty() {
+        if !plan.has_choice || !self.may_try_again(tenant, avoid) {
             return Err(failed.error);
         }
         self.reader.metrics.retry(Retry::Lost);
@@ -197,8 +217,8 @@ fn insert(texts: &mut BTreeSet<String>, text: &str) {
     }
 }
 
-fn limited(texts: BTreeSet<String>, limit: Option<usize>) -> Answer<Vec<String>> {
-    let mut answer = Answer::plain(texts.into_iter().collect());
+fn limited(texts: BTreeSet<String>, warnings: Vec<String>, limit: Option<usize>) -> Answer<Vec<String>> {
+    let mut answer = Answer { warnings, ..Answer::plain(texts.into_iter().collect()) };
     cut(&mut answer.value, limit, &mut answer.warnings);
     answer
 }

@@ -27,6 +27,8 @@ type Asked = Pin<Box<dyn Future<Output = Result<LabelSets, Gone>> + Send>>;
 
 /// What is still to be listed.
 pub struct SeriesListing {
+    /// What may be missing.
+    pub warnings: Vec<String>,
     shards: Arc<Shards>,
     range: TimeRange,
     /// Listed already, each once.
@@ -61,8 +63,8 @@ impl Node {
         loop {
             let plan = self.plan(tenant, &avoid).await?;
             match self.list(&plan, &sets, range).await {
-                Ok(listing) => return Ok(listing),
-                Err(failed) => self.without(failed, &plan, &mut avoid)?,
+                Ok(listing) => return Ok(SeriesListing { warnings: plan.warnings, ..listing }),
+                Err(failed) => self.without(tenant, failed, &plan, &mut avoid)?,
             }
         }
     }
@@ -105,7 +107,8 @@ impl Node {
         parts.reverse();
         let ready = (!several.is_empty()).then(|| several.iter().map(Vec::as_slice).collect());
         let shards = self.storage.shards.clone();
-        let mut listing = SeriesListing { shards, range, ready, parts, asked: None };
+        let warnings = Vec::new();
+        let mut listing = SeriesListing { warnings, shards, range, ready, parts, asked: None };
         listing.ask();
         Ok(listing)
     }

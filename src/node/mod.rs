@@ -30,7 +30,7 @@ use tokio::runtime::Handle;
 use self::cluster::PeerServer;
 use self::data_dir::DataDir;
 use self::handle::NodeHandle;
-use self::storage_engine::{Recovery, StorageEngine, ThisRun};
+use self::storage_engine::{LogOptions, Recovery, StorageEngine, ThisRun};
 use crate::api::push::decode::WriteBatch;
 use crate::api::push::pool::BatchPool;
 use crate::cluster::LiveCluster;
@@ -156,14 +156,19 @@ impl Node {
         let (cluster, door) = cluster::join(config, &data_dir, env.clone(), &metrics.rpc, handle).await?;
         let boot = BootId(env.random());
         let overrides = Arc::new(config.tenant_limits());
-        let (lanes, sync) = (data_dir.facts.lanes, config.wal_sync == WalSync::Commit);
+        let lanes = data_dir.facts.lanes;
+        let log = LogOptions {
+            sync: config.wal_sync == WalSync::Commit,
+            snapshot_bytes: config.wal_snapshot_bytes,
+            keep_bytes_max: config.wal_keep_bytes_max,
+        };
         let storage = StorageEngine::start(
             &data_dir.path,
             lanes,
             ThisRun { seed: cluster.state().facts.seed, boot, epoch: cluster.state().epoch() },
             env.clone(),
             overrides.clone(),
-            sync,
+            log,
         )
         .map_err(|source| StartError::Io { path, source })?;
         tell(&storage.recovery);

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use gyre_promql::syntax::{Expr, parse_expr};
 use gyre_promql::{CancelToken, QueryErrorKind};
 use gyre_ring::{Replica, TenantId};
 use tokio::time::Instant;
@@ -12,6 +13,7 @@ use crate::query::limits::QueryLimits;
 use crate::query::pool::PoolError;
 use crate::query::storage::{RemoteAccess, ShardStorage};
 use crate::replica::read::metrics::Retry;
+use crate::replica::read::plan::ReadPlan;
 
 /// Annotations of each kind that are written out; the API shows fewer and counts the rest.
 const ANNOTATIONS_MAX: usize = 1000;
@@ -35,8 +37,8 @@ impl Node {
         loop {
             let (result, failed) = self.try_query(tenant, &request, deadline, &avoid).await;
             match failed {
-                // Once: another replica has the same data.
-                Some(replica) if avoid.is_empty() => {
+                // Another replica has the same data.
+                Some(replica) if self.may_try_again(tenant, &avoid) => {
                     self.reader.metrics.retry(Retry::Lost);
                     avoid.push(replica);
                 }
@@ -54,6 +56,12 @@ impl Node {
         }
     }
 
+    /// Whether an expression needs no shard, so that it has an answer whoever is away. One that cannot be parsed needs
+    /// none either: the engine says what is wrong with it.
+    fn reads_nothing(&self, expr: &str) -> bool {
+        parse_expr(expr, self.parser_options()).map_or(true, |expr| !has_selector(&expr))
+    }
+
     /// Plans and evaluates. If a replica failed meanwhile, also which.
     async fn try_query(
         &self,
@@ -62,9 +70,13 @@ impl Node {
         deadline: Duration,
         avoid: &[Replica],
     ) -> (Result<Answer<Evaluated>, QueryError>, Option<Replica>) {
-        let mut plan = match self.reader.plan(tenant, avoid).await {
-            Ok(plan) => plan,
-            Err(error) => return (Err(QueryError::Unavailable(error.to_string())), None),
+        let mut plan = if self.reads_nothing(&request.expr) {
+            ReadPlan::default()
+        } else {
+            match self.plan(tenant, avoid).await {
+                Ok(plan) => plan,
+                Err(error) => return (Err(error), None),
+            }
         };
         let lost = std::mem::take(&mut plan.warnings);
         let (engine, env) = (self.engine.clone(), self.env.clone());
@@ -110,6 +122,11 @@ impl Node {
         let failed = result.as_ref().err().and_then(|_| storage.failed_replica());
         (result, failed)
     }
+}
+
+/// Whether a series is selected anywhere in an expression.
+fn has_selector(expr: &Expr) -> bool {
+    matches!(expr, Expr::Vector(_) | Expr::Matrix(_)) || expr.children().any(has_selector)
 }
 
 fn milliseconds(ms: i64) -> Duration {

@@ -10,25 +10,43 @@ use std::time::{Duration, Instant};
 use actix_rt::Arbiter;
 use gyre_ring::{BootId, Epoch, HashSeed};
 use gyre_tsdb::disk::{Disk, OsDisk};
+use gyre_tsdb::wal::FILE_BYTES;
 
 use super::data_dir::WAL;
 use crate::env::SharedEnv;
 use crate::shard::damage::LaneDamage;
-use crate::shard::lane::Lane;
+use crate::shard::lane::{Lane, LaneOptions};
 use crate::shard::recover::{Layout, RecoveredLane, recover_lane, segments_by_lane};
 use crate::shard::snapshot::{first_file_kept, snapshot_shard};
 use crate::shard::spill;
 use crate::shard::supervisor::{Shards, ShardsParts};
 use crate::tenant::limits::Overrides;
 
-/// A lane that has logged so much since its last round of snapshots gets one.
-const SNAPSHOT_LOG_BYTES: u64 = 128 << 20;
+/// The shortest log file.
+const FILE_BYTES_MIN: u64 = 64 << 10;
 
-/// And each lane gets one so often.
+/// Each lane gets one so often.
 const SNAPSHOT_INTERVAL: Duration = Duration::from_secs(15 * 60);
 
 /// How often the snapshot thread looks.
-const SNAPSHOT_POLL: Duration = Duration::from_secs(5);
+const SNAPSHOT_POLL: Duration = Duration::from_secs(1);
+
+/// How the log is written, and how long it is kept.
+#[derive(Clone, Copy, Debug)]
+pub struct LogOptions {
+    /// Whether writes wait for the disk.
+    pub sync: bool,
+    /// A lane that has logged so many bytes since its last round of snapshots gets one.
+    pub snapshot_bytes: u64,
+    /// Bytes of files that no restart needs, of all lanes together.
+    pub keep_bytes_max: u64,
+}
+
+impl Default for LogOptions {
+    fn default() -> Self {
+        LogOptions { sync: true, snapshot_bytes: 128 << 20, keep_bytes_max: 8 << 30 }
+    }
+}
 
 /// What start-up found.
 #[derive(Clone, Copy, Debug, Default)]
@@ -93,13 +111,18 @@ impl StorageEngine {
         run: ThisRun,
         env: SharedEnv,
         overrides: Arc<Overrides>,
-        sync: bool,
+        log: LogOptions,
     ) -> io::Result<Self> {
         let disk = Arc::new(OsDisk);
         let layout =
             Layout { disk: disk.clone(), wal: path.join(WAL), shards: path.join("shards"), seed: run.seed };
         let begin = Instant::now();
         let recovered = recover(&layout, lanes)?;
+        let options = LaneOptions {
+            sync: log.sync,
+            file_bytes: (log.snapshot_bytes / 2).clamp(FILE_BYTES_MIN, FILE_BYTES),
+            keep_bytes_max: log.keep_bytes_max / lanes.max(1) as u64,
+        };
         let mut recovery = Recovery { duration: begin.elapsed(), ..Recovery::default() };
         let mut lanes = Vec::new();
         let mut committers = Vec::new();
@@ -115,7 +138,7 @@ impl StorageEngine {
             let folder = layout.lane(number);
             damages.push(note_damage(disk.as_ref(), &folder, &lane, run.epoch)?);
             let (lane_handle, thread) =
-                Lane::start(number, disk.clone(), folder, lane.report.next_file, sync)?;
+                Lane::start(number, disk.clone(), folder, lane.report.next_file, options)?;
             lanes.push(lane_handle);
             committers.push(thread);
             shards.extend(lane.shards);
@@ -140,7 +163,7 @@ impl StorageEngine {
             let (shards, counters, stop) = (registry.clone(), snapshots.clone(), stop.clone());
             std::thread::Builder::new()
                 .name("snapshot".into())
-                .spawn(move || snapshot_loop(&shards, &counters, &stop))?
+                .spawn(move || snapshot_loop(&shards, &counters, &stop, log.snapshot_bytes))?
         };
         Ok(StorageEngine {
             shards: registry,
@@ -201,7 +224,12 @@ fn recover(layout: &Layout, lanes: usize) -> io::Result<Vec<RecoveredLane>> {
     })
 }
 
-fn snapshot_loop(shards: &Shards, counters: &SnapshotCounters, stop: &(Mutex<bool>, Condvar)) {
+fn snapshot_loop(
+    shards: &Shards,
+    counters: &SnapshotCounters,
+    stop: &(Mutex<bool>, Condvar),
+    snapshot_bytes: u64,
+) {
     let written = |lane: &Lane| lane.counters.written_bytes.load(Ordering::Relaxed);
     let mut last: Vec<(Instant, u64)> =
         shards.lanes().iter().map(|lane| (Instant::now(), written(lane))).collect();
@@ -215,7 +243,7 @@ fn snapshot_loop(shards: &Shards, counters: &SnapshotCounters, stop: &(Mutex<boo
         drop(stopped);
         for (lane, last) in shards.lanes().iter().zip(&mut last) {
             let logged = written(lane) - last.1;
-            let due = logged >= SNAPSHOT_LOG_BYTES || (logged > 0 && last.0.elapsed() >= SNAPSHOT_INTERVAL);
+            let due = logged >= snapshot_bytes || (logged > 0 && last.0.elapsed() >= SNAPSHOT_INTERVAL);
             if due && lane.health().is_ok() {
                 *last = (Instant::now(), written(lane));
                 snapshot_lane(shards, lane, counters);
@@ -254,7 +282,7 @@ fn snapshot_lane(shards: &Shards, lane: &Lane, counters: &SnapshotCounters) {
     if !needs_known {
         return;
     }
-    if let Err(error) = lane.remove_before(first_file_kept(states.into_iter(), round_begin)) {
-        tracing::warn!(lane = lane.number, %error, "cannot remove log files that are not needed any more");
+    if let Err(error) = lane.retire_before(first_file_kept(states.into_iter(), round_begin)) {
+        tracing::warn!(lane = lane.number, %error, "cannot put log files aside that no restart needs");
     }
 }

@@ -212,8 +212,12 @@ impl Replicas {
         loop {
             let outgoing =
                 Outgoing { control: control.clone().into(), samples: Some(Arc::new(batch.clone())) };
-            let reply = call::whole(peer, messages::APPEND, outgoing, deadline).await;
-            match reply.map_err(|error| other(error.to_string()))? {
+            let reply = call::whole(peer, messages::APPEND, outgoing, deadline);
+            let reply = call::while_there(peer, head.incarnation, reply).await;
+            match reply
+                .ok_or_else(|| other(call::SILENT.to_owned()))?
+                .map_err(|error| other(error.to_string()))?
+            {
                 AppendReply::Durable => return Ok(()),
                 AppendReply::LabelsMissing if !batch.repeats_labels => batch.repeats_labels = true,
                 AppendReply::LabelsMissing => {

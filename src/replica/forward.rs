@@ -22,7 +22,9 @@ pub async fn admit(
     let request = AdmitRequest { head: head_for(&cluster.state(), replica) };
     let control = codec::encode(&request).map_err(|error| not_here(error.to_string()))?;
     let outgoing = Outgoing { control: control.into(), samples: Some(std::sync::Arc::new(batch.clone())) };
-    let reply = call::whole(&peer, messages::ADMIT, outgoing, Instant::now() + REPLICA_MAX).await;
+    let reply = call::whole(&peer, messages::ADMIT, outgoing, Instant::now() + REPLICA_MAX);
+    let reply = call::while_there(&peer, replica.incarnation.0, reply).await;
+    let reply = reply.ok_or_else(|| not_here(call::SILENT.to_owned()))?;
     // Whether it was admitted or not: it may be sent to another replica, where it is a batch of its own.
     match reply.map_err(|error| not_here(error.to_string()))? {
         AdmitReply::Done(counts) => Ok(admission(counts, &batch.part)),

@@ -17,6 +17,7 @@ use super::call::{self, head_for};
 use super::lost::counted_as_sealed;
 use super::messages::{self, Refused, SealReply, SealRequest, documents_from_wire, documents_on_wire};
 use super::pull::take::Hopeless;
+use super::read::fetch::Fetching;
 use crate::actor::Gone;
 use crate::cluster::ClusterState;
 use crate::cluster::live::LiveCluster;
@@ -43,6 +44,8 @@ pub struct Replicas {
     pub cluster: Arc<LiveCluster>,
     /// Peers that cannot give what is missing here, for now.
     pub(super) hopeless: Hopeless,
+    /// What is being pulled for reads.
+    pub(super) fetching: Fetching,
 }
 
 /// Why a replica here did not do something.
@@ -59,7 +62,7 @@ pub enum ReplicaError {
 impl Replicas {
     /// The replicas that these shards are.
     pub fn new(shards: Arc<Shards>, cluster: Arc<LiveCluster>) -> Self {
-        Replicas { shards, cluster, hopeless: Hopeless::default() }
+        Replicas { shards, cluster, hopeless: Hopeless::default(), fetching: Fetching::default() }
     }
 
     /// Whether a request is for this incarnation of this node, after looking for documents that the sender has.

@@ -140,7 +140,7 @@ pub struct VectorsRequest {
 /// Reply to [`VECTORS`].
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub enum VectorsReply {
-    /// For each segment that was asked for.
+    /// For the first of the segments that were asked for, one at least: as many as a reply has room for.
     Vectors(Vec<VectorOnWire>),
     /// The callee is not who was meant, or does not hold one of them.
     Refused(Refused),

@@ -1,11 +1,10 @@
 //! Answers what other nodes ask of this one's replicas.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use gyre_protocol::Refusal;
-use gyre_ring::{BatchId, BatchNumber, BatchSet, BootId, HashSeed, Segment, TenantId};
+use gyre_ring::{BatchId, BatchNumber, BatchSet, BootId, HashSeed, Replica, Segment, TenantId};
 
 use super::first::FirstError;
 use super::forward;
@@ -33,8 +32,11 @@ use crate::shard::segment_name;
 use crate::shard::supervisor::ShardHandle;
 use crate::tenant::metadata::Metadata;
 
-/// How long data that a read asks for may take to arrive here by itself.
-const ARRIVAL_MAX: Duration = Duration::from_millis(100);
+/// Bytes of vectors in a reply, about: whoever asked about more segments asks again for the rest.
+const VECTORS_BYTES_MAX: usize = 1 << 20;
+
+/// Bytes of an interval of batches on the wire.
+const INTERVAL_BYTES: usize = 32;
 
 /// Answers other nodes.
 pub struct ReplicaService {
@@ -178,7 +180,7 @@ impl Answers {
         if let Err(refusal) = self.replicas.check(&request.head).await {
             return refused(refusal);
         }
-        let mut vectors = Vec::with_capacity(request.segments.len());
+        let (mut vectors, mut bytes) = (Vec::new(), 0);
         for name in &request.segments {
             let vector = match self.replicas.look_at(&segment_of(name)?) {
                 Ok(Some(shard)) if self.has_ended_since(&shard, &request.head) => {
@@ -188,6 +190,10 @@ impl Answers {
                 Ok(None) => Default::default(),
                 Err(refusal) => return refused(refusal),
             };
+            bytes += vector.held.intervals().count() * INTERVAL_BYTES;
+            if bytes > VECTORS_BYTES_MAX && !vectors.is_empty() {
+                break;
+            }
             vectors.push(VectorOnWire { held: (&vector.held).into(), is_sealed: vector.is_sealed });
         }
         reply(&VectorsReply::Vectors(vectors))
@@ -199,18 +205,32 @@ impl Answers {
             return refused(refusal);
         }
         let batches = BatchSet::from(&request.batches);
-        let (all, is_sealed) = match self.replicas.look_at(&segment_of(&request.segment)?) {
+        let segment = segment_of(&request.segment)?;
+        let shard = match self.replicas.look_at(&segment) {
+            // The first batch is on its way, or was missed.
+            Ok(None) if !batches.is_empty() => self.replicas.host(&segment).map(Some),
+            found => found,
+        };
+        let (all, is_sealed) = match shard {
             Ok(Some(shard)) if self.has_ended_since(&shard, &request.head) => {
                 return refused(Refusal::Sealed);
             }
             Ok(Some(shard)) => {
-                let all = shard.state.wait_until_shown(&batches, ARRIVAL_MAX).await;
+                let holder = self.holder(&segment, &request.holder);
+                let fetching = &self.replicas.fetching;
+                let all = fetching.wait_for(&self.replicas, &shard, &batches, holder.as_ref()).await;
                 (all, shard.state.is_sealed())
             }
-            Ok(None) => (batches.is_empty(), false),
+            Ok(None) => (true, false),
             Err(refusal) => return refused(refusal),
         };
         reply(&ShowsReply::Shows { boot: self.boot.0, all, is_sealed })
+    }
+
+    /// The replica of a segment on a node.
+    fn holder(&self, segment: &Segment, node: &str) -> Option<Replica> {
+        let spans = self.replicas.cluster.state().spans(&segment.shard.tenant);
+        find(&spans, segment)?.replicas.iter().find(|replica| replica.node.as_str() == node).cloned()
     }
 
     /// Whether a segment is sealed here and the sender takes it to be open: the refusal brings the documents along.

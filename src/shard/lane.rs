@@ -15,7 +15,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use gyre_tsdb::disk::Disk;
-use gyre_tsdb::wal::{FILE_BYTES, LaneEncoder, Piece, WalError, WalPosition, WalWriter};
+use gyre_tsdb::wal::{LaneEncoder, Piece, WalError, WalPosition, WalWriter, retire};
 use tokio::sync::oneshot;
 
 use super::segment_state::{Mark, SegmentState};
@@ -58,12 +58,24 @@ pub struct LaneCounters {
     pub write_failures: AtomicU64,
 }
 
+/// How a lane's log is written and kept.
+#[derive(Clone, Copy, Debug)]
+pub struct LaneOptions {
+    /// Whether batches wait for the disk.
+    pub sync: bool,
+    /// A file that has so many bytes is followed by the next.
+    pub file_bytes: u64,
+    /// Bytes of files that no restart needs.
+    pub keep_bytes_max: u64,
+}
+
 /// A lane, as its shards see it.
 pub struct Lane {
     /// The lane's number on this node.
     pub number: usize,
     folder: PathBuf,
     disk: Arc<dyn Disk>,
+    keep_bytes_max: u64,
     inner: Mutex<Inner>,
     work: Condvar,
     /// See the constants below.
@@ -111,11 +123,11 @@ impl Lane {
         disk: Arc<dyn Disk>,
         folder: PathBuf,
         first_file: u64,
-        sync: bool,
+        options: LaneOptions,
     ) -> std::io::Result<(Arc<Lane>, JoinHandle<()>)> {
-        let writer = WalWriter::new(disk.clone(), &folder, sync);
+        let writer = WalWriter::new(disk.clone(), &folder, options.sync);
         let inner = Inner {
-            encoder: LaneEncoder::new(first_file, FILE_BYTES),
+            encoder: LaneEncoder::new(first_file, options.file_bytes),
             waiters: Vec::new(),
             marks: Vec::new(),
             closed: false,
@@ -125,6 +137,7 @@ impl Lane {
             number,
             folder,
             disk,
+            keep_bytes_max: options.keep_bytes_max,
             inner: Mutex::new(inner),
             work: Condvar::new(),
             health: AtomicU8::new(HEALTHY),
@@ -187,9 +200,9 @@ impl Lane {
         &self.folder
     }
 
-    /// Removes files that no restart needs.
-    pub fn remove_before(&self, first_kept: u64) -> std::io::Result<u64> {
-        WalWriter::new(self.disk.clone(), &self.folder, true).remove_before(first_kept)
+    /// Puts files aside that no restart needs: other replicas may have missed what is in them.
+    pub fn retire_before(&self, first_needed: u64) -> std::io::Result<()> {
+        retire(self.disk.as_ref(), &self.folder, first_needed, self.keep_bytes_max)
     }
 
     /// Takes no more batches, commits what there is and ends the committer.
@@ -273,6 +286,10 @@ impl Lane {
         if error.is_retryable() {
             if self.health.swap(STALLED, Ordering::AcqRel) == HEALTHY {
                 tracing::error!(lane = self.number, %error, "write-ahead log cannot be written; refusing writes");
+                // If the disk is full, what is not needed goes first.
+                if let Err(error) = retire(self.disk.as_ref(), &self.folder, 0, 0) {
+                    tracing::warn!(lane = self.number, %error, "cannot remove log files that are kept for others");
+                }
             }
             return true;
         }

@@ -14,7 +14,9 @@ use gyre_tsdb::disk::Disk;
 use gyre_tsdb::histogram::Histogram;
 use gyre_tsdb::sealed::Flush;
 use gyre_tsdb::snapshot;
-use gyre_tsdb::wal::{BatchName, DecodedSample, Replay, ReplayReport, WalPosition, replay, replay_until};
+use gyre_tsdb::wal::{
+    BatchName, DecodedSample, Replay, ReplayReport, WalPosition, first_free, replay, replay_until,
+};
 use gyre_tsdb::{Head, SeriesRef};
 
 use super::segment_name;
@@ -99,6 +101,7 @@ pub fn recover_lane(layout: &Layout, lane: usize, segments: Vec<Segment>) -> io:
     }
     let mut report = replay(layout.disk.as_ref(), &folder, &mut recovery)?;
     report.next_file = report.next_file.max(recovery.first_file_after_snapshots());
+    report.next_file = report.next_file.max(first_free(layout.disk.as_ref(), &folder)?);
     recovery.finish(report)
 }
 

@@ -40,6 +40,9 @@ pub struct Limits {
     pub max_fetched_series_per_query: u64,
     /// How long the time range of a query, and of the samples it reads, may be, in milliseconds; 0 is no limit.
     pub max_query_length_ms: i64,
+    /// Whether queries and listings are answered without data that cannot be read completely, with a warning, instead
+    /// of failing.
+    pub query_partial_data: bool,
 }
 
 impl Default for Limits {
@@ -64,6 +67,7 @@ impl Default for Limits {
             max_metadata_length: 1024,
             max_fetched_series_per_query: 0,
             max_query_length_ms: 0,
+            query_partial_data: false,
         }
     }
 }

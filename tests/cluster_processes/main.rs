@@ -12,6 +12,7 @@ mod series;
 
 mod already_there;
 mod bootstrap;
+mod degraded;
 mod ledger;
 mod load;
 mod reads;

@@ -9,15 +9,21 @@ use crate::series::series;
 
 const TENANTS: [&str; 3] = ["acme", "umbrella", "hooli"];
 
-fn write(node: &Node, tenant: &str, timeseries: Vec<TimeSeries>) {
+/// A write request as it goes over the wire.
+pub fn encode(timeseries: Vec<TimeSeries>) -> Vec<u8> {
     let message = WriteRequest { timeseries, metadata: Vec::new() }.encode_to_vec();
-    let body = snap::raw::Encoder::new().compress_vec(&message).unwrap();
+    snap::raw::Encoder::new().compress_vec(&message).unwrap()
+}
+
+/// Writes series.
+pub fn write(node: &Node, tenant: &str, timeseries: Vec<TimeSeries>) {
+    let body = encode(timeseries);
     let answer = node.connect().with_tenant(tenant).post_remote_write("/api/v1/push", &body);
     answer.and_then(|answer| answer.into_text()).unwrap();
 }
 
 /// The data of an answer; series in order of their text, which is no part of the question.
-fn ask(node: &Node, tenant: &str, path: &str, parameters: &[(&str, &str)]) -> Value {
+pub fn ask(node: &Node, tenant: &str, path: &str, parameters: &[(&str, &str)]) -> Value {
     let answer = node.connect().with_tenant(tenant).get(&format!("/prometheus/api/v1/{path}"), parameters);
     let text = answer.and_then(|answer| answer.into_text());
     let text = text.unwrap_or_else(|error| panic!("{path} at {}: {error}", node.name));
@@ -38,7 +44,7 @@ fn metric(node: &Node, name: &str) -> f64 {
 }
 
 /// Some hundred series, with samples at three times. `which` are told apart by a label.
-fn some_series(which: &str, now_ms: i64) -> Vec<TimeSeries> {
+pub fn some_series(which: &str, now_ms: i64) -> Vec<TimeSeries> {
     let of = |number: usize| {
         let name = format!("pod-{number}");
         let labels = [("__name__", "requests_total"), ("app", which), ("pod", name.as_str())];
@@ -81,7 +87,8 @@ fn check_all_answer_alike(cluster: &Cluster, now_ms: i64) {
     }
 }
 
-fn now_ms() -> i64 {
+/// Milliseconds since 1970.
+pub fn now_ms() -> i64 {
     gyre::env::OsEnv::shared().now_ms()
 }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use gyre::replica::messages::{APPEND, PULL, SHOWS, VECTORS};
 use gyre::replica::read::messages::SELECT;
 use gyre::replica::read::metrics::Retry;
+use gyre::replica::read::plan::Wish;
 
 use crate::remote_write::TimeSeries;
 use crate::rig::{Rig, documents, run, tenant, within};
@@ -220,7 +221,7 @@ fn data_of_another_run_than_the_one_that_was_checked_is_refused() {
         let rig = Rig::start(&["a", "b", "c", "x"], &documents(&[&NAMES])).await;
         rig["a"].write(some_series(1_000, 0.0)).await;
         let reader = &rig["x"];
-        let mut plan = within(reader.reader.plan(&tenant(), &[])).await.unwrap();
+        let mut plan = within(reader.reader.plan(&tenant(), Wish::default())).await.unwrap();
         let boots = NAMES.map(|name| rig[name].boot().0);
         for source in plan.groups.iter_mut().flatten() {
             let gyre::replica::read::plan::SegmentSource::Remote(remote) = source else {
@@ -242,7 +243,8 @@ fn a_replica_whose_data_does_not_come_can_be_avoided() {
         rig["b"].gate.close(&[SELECT]);
         let b = rig["b"].replicas.cluster.own().clone();
         for _ in 0..3 {
-            let plan = within(rig["x"].reader.plan(&tenant(), std::slice::from_ref(&b))).await.unwrap();
+            let wish = Wish { avoid: std::slice::from_ref(&b), ..Wish::default() };
+            let plan = within(rig["x"].reader.plan(&tenant(), wish)).await.unwrap();
             assert_eq!(rig["x"].evaluate(plan, "m", 2_000).await.unwrap(), all_series(0.0));
         }
     });
@@ -276,5 +278,105 @@ fn what_a_peer_has_not_whole_in_its_log_is_not_taken_in_part() {
         assert_eq!((whole, given_up), (3, 1), "a byte of one record was damaged");
         // The other two know everything.
         assert_eq!(rig["c"].query("m", 2_500).await.unwrap(), all_series(0.0));
+    });
+}
+
+const PARTIAL: Wish<'static> = Wish { avoid: &[], without: &[], may_be_partial: true };
+
+#[test]
+fn a_partial_answer_has_what_the_last_replica_has_and_says_who_is_missing() {
+    run(async {
+        let rig = three().await;
+        rig["a"].write(some_series(1_000, 0.0)).await;
+        rig.see_all_but(&["b", "c"]);
+        let plan = within(rig["a"].reader.plan(&tenant(), PARTIAL)).await.unwrap();
+        let [warning] = plan.warnings.as_slice() else { panic!("{:?}", plan.warnings) };
+        for part in ["acme/0-of-4@1, acme/1-of-4@1", "may lack data", "b: its address", "c: its address"] {
+            assert!(warning.contains(part), "{part:?} in {warning}");
+        }
+        assert_eq!(rig["a"].evaluate(plan, "m", 2_000).await.unwrap(), all_series(0.0));
+        rig.see_all_but(&["b"]);
+        let plan = within(rig["a"].reader.plan(&tenant(), PARTIAL)).await.unwrap();
+        assert_eq!(plan.warnings, [""; 0], "two are enough");
+    });
+}
+
+#[test]
+fn a_partial_answer_leaves_out_what_nobody_has_and_names_it() {
+    run(async {
+        let rig = Rig::start(&["a", "b", "c", "x"], &documents(&[&NAMES])).await;
+        rig["a"].write(some_series(1_000, 0.0)).await;
+        rig.see_all_but(&NAMES);
+        assert!(rig["x"].query("m", 2_000).await.is_err(), "unless it is asked for");
+        let plan = within(rig["x"].reader.plan(&tenant(), PARTIAL)).await.unwrap();
+        let [warning] = plan.warnings.as_slice() else { panic!("{:?}", plan.warnings) };
+        assert!(warning.contains("acme/3-of-4@1 left out"), "{warning}");
+        assert_eq!(rig["x"].evaluate(plan, "m", 2_000).await.unwrap(), BTreeMap::new());
+    });
+}
+
+#[test]
+fn a_partial_answer_does_not_wait_for_replicas_that_hang() {
+    run(async {
+        let rig = Rig::start(&["a", "b", "c", "x"], &documents(&[&NAMES])).await;
+        rig["a"].write(some_series(1_000, 0.0)).await;
+        for name in ["b", "c"] {
+            rig[name].gate.close(&[VECTORS, SHOWS]);
+        }
+        for name in ["a", "x"] {
+            let plan = within(rig[name].reader.plan(&tenant(), PARTIAL)).await.unwrap();
+            assert_eq!(plan.warnings.len(), 1, "{:?}", plan.warnings);
+            assert_eq!(rig[name].evaluate(plan, "m", 2_000).await.unwrap(), all_series(0.0), "at {name}");
+        }
+    });
+}
+
+#[test]
+fn a_replica_that_failed_its_reader_twice_is_left_out_of_a_partial_answer() {
+    run(async {
+        let rig = three().await;
+        rig["a"].write(some_series(1_000, 0.0)).await;
+        let failed = ["b", "c"].map(|name| rig[name].replicas.cluster.own().clone());
+        let wish = Wish { without: &failed, ..PARTIAL };
+        for name in ["b", "c"] {
+            rig[name].gate.take_counts();
+        }
+        let plan = within(rig["a"].reader.plan(&tenant(), wish)).await.unwrap();
+        assert_eq!(plan.warnings.len(), 1);
+        assert_eq!(rig["a"].evaluate(plan, "m", 2_000).await.unwrap(), all_series(0.0));
+        for name in ["b", "c"] {
+            assert!(!rig[name].gate.take_counts().contains_key(&VECTORS.number), "{name} was asked");
+        }
+    });
+}
+
+#[test]
+fn a_peer_that_stops_in_the_middle_of_a_read_is_noticed_by_its_silence() {
+    run(async {
+        let rig = Rig::start(&["a", "b", "c", "x"], &documents(&[&NAMES])).await;
+        rig["a"].write(some_series(1_000, 0.0)).await;
+        let plan = within(rig["x"].reader.plan(&tenant(), Wish::default())).await.unwrap();
+        for name in NAMES {
+            rig[name].gate.close(&[SELECT, VECTORS]);
+        }
+        let error = rig["x"].evaluate(plan, "m", 2_000).await.unwrap_err();
+        assert!(error.contains("it does not answer any more"), "{error}");
+    });
+}
+
+#[test]
+fn a_replica_that_is_read_from_elsewhere_gets_what_it_lacks_first() {
+    run(async {
+        let rig = Rig::start(&["a", "b", "c", "x"], &documents(&[&NAMES])).await;
+        // One batch is at a and b, the next one at a and c, and a goes away.
+        rig["c"].gate.close(&[APPEND]);
+        rig["a"].write(some_series(1_000, 0.0)).await;
+        rig["c"].gate.open();
+        rig["b"].gate.close(&[APPEND]);
+        rig["a"].write(some_series(2_000, 100.0)).await;
+        rig["b"].gate.open();
+        rig.see_all_but(&["a"]);
+        let counts = rig["x"].query("count_over_time(m[1h]) == 2", 3_000).await.unwrap();
+        assert_eq!(counts.len(), 40);
     });
 }

@@ -13,14 +13,14 @@ use gyre::cluster::membership::scripted::ScriptedMembership;
 use gyre::cluster::membership::{Membership, Peer, View};
 use gyre::cluster::{Calls, ClusterState, LiveCluster};
 use gyre::env::OsEnv;
-use gyre::node::storage_engine::{StorageEngine, ThisRun};
+use gyre::node::storage_engine::{LogOptions, StorageEngine, ThisRun};
 use gyre::query::limits::QueryLimits;
 use gyre::query::storage::{RemoteAccess, ShardStorage};
 use gyre::replica::Coordinator;
 use gyre::replica::local::Replicas;
 use gyre::replica::pull::take::{PullError, Pulled};
 use gyre::replica::read::metrics::{ReadMetrics, Retry};
-use gyre::replica::read::plan::{PlanError, Reader, SegmentSource};
+use gyre::replica::read::plan::{PlanError, ReadPlan, Reader, SegmentSource, Wish};
 use gyre::replica::service::ReplicaService;
 use gyre::rpc::{
     self, Handler, LocalNode, PeerConfig, ReplySink, Request, Response, RpcMetrics, Secret, Server,
@@ -174,7 +174,8 @@ impl TestNode {
         let limits = Limits { out_of_order_time_window_ms: i64::MAX / 4, ..limits };
         let overrides = Arc::new(Overrides::new(limits, []));
         let run = ThisRun { seed: SEED, boot, epoch: cluster.state().epoch() };
-        let storage = StorageEngine::start(folder.path(), 1, run, env, overrides, false).unwrap();
+        let log = LogOptions { sync: false, ..LogOptions::default() };
+        let storage = StorageEngine::start(folder.path(), 1, run, env, overrides, log).unwrap();
         let replicas = Arc::new(Replicas::new(storage.shards.clone(), cluster));
         let gate = Gate::default();
         let service = ReplicaService::new(replicas.clone(), boot, BatchPool::new(1, 1 << 20), Arc::default());
@@ -246,14 +247,14 @@ impl TestNode {
 
     /// Evaluates an expression; series and values as text, by labels.
     pub async fn query(&self, expr: &str, time_ms: i64) -> Result<BTreeMap<String, String>, PlanError> {
-        let plan = within(self.reader.plan(&tenant(), &[])).await?;
+        let plan = within(self.reader.plan(&tenant(), Wish::default())).await?;
         Ok(self.evaluate(plan, expr, time_ms).await.unwrap())
     }
 
     /// Evaluates an expression over what a plan says.
     pub async fn evaluate(
         &self,
-        plan: gyre::replica::read::plan::ReadPlan,
+        plan: ReadPlan,
         expr: &str,
         time_ms: i64,
     ) -> Result<BTreeMap<String, String>, String> {
@@ -271,7 +272,7 @@ impl TestNode {
 
     /// How many segments a plan reads here, and how many elsewhere.
     pub async fn sources(&self) -> (usize, usize) {
-        let plan = within(self.reader.plan(&tenant(), &[])).await.unwrap();
+        let plan = within(self.reader.plan(&tenant(), Wish::default())).await.unwrap();
         let sources = || plan.groups.iter().flatten();
         let local = sources().filter(|source| matches!(source, SegmentSource::Local(_))).count();
         (local, sources().count() - local)

@@ -73,12 +73,12 @@ impl Document {
     async fn fill(&mut self, out: &mut Vec<u8>) -> Result<(), QueryError> {
         while !self.is_over && out.len() < PIECE_BYTES {
             let Some(sets) = self.listing.next().await? else {
-                self.end(out, Annotations::default());
+                self.end(out, None);
                 break;
             };
             for labels in sets.iter() {
                 if self.left == Some(0) {
-                    self.end(out, Annotations { warnings: vec![TRUNCATED.to_owned()], infos: Vec::new() });
+                    self.end(out, Some(TRUNCATED));
                     break;
                 }
                 self.left = self.left.map(|left| left - 1);
@@ -92,9 +92,11 @@ impl Document {
         Ok(())
     }
 
-    fn end(&mut self, out: &mut Vec<u8>, annotations: Annotations) {
+    fn end(&mut self, out: &mut Vec<u8>, warning: Option<&str>) {
         out.push(b']');
-        envelope::end_success(out, &annotations);
+        let mut warnings = std::mem::take(&mut self.listing.warnings);
+        warnings.extend(warning.map(str::to_owned));
+        envelope::end_success(out, &Annotations { warnings, infos: Vec::new() });
         self.is_over = true;
     }
 }

@@ -217,6 +217,11 @@ pub enum Alarm {
         /// Who.
         who: String,
     },
+    /// The object store does not answer.
+    #[error(
+        "the object store does not answer: no node can join or leave, and nothing else changes; writes and reads go on"
+    )]
+    NoBucket,
     /// Somebody says what makes no sense.
     #[error("{who} gossips nonsense: {problem}")]
     Garbled {
@@ -237,7 +242,9 @@ impl Alarm {
                 s.chain.newest().is_none_or(|newest| newest.member(&s.own.member.node).is_none())
             }
             // The documents decide which of the two it is.
-            Alarm::SameNode { .. } | Alarm::OtherSecret { .. } | Alarm::Garbled { .. } => false,
+            Alarm::SameNode { .. } | Alarm::OtherSecret { .. } | Alarm::Garbled { .. } | Alarm::NoBucket => {
+                false
+            }
         }
     }
 }

@@ -29,6 +29,8 @@ pub struct Bucket {
     name: Arc<str>,
     /// Before each path, with a slash at its end; empty: none.
     prefix: Arc<str>,
+    /// The folder that it is, if it is one.
+    root: Option<Arc<Path>>,
     deadline: Duration,
 }
 
@@ -46,7 +48,7 @@ impl Bucket {
 
     /// A store that is already there.
     pub fn new(name: &str, store: Arc<dyn ObjectStore>, deadline: Duration) -> Self {
-        Bucket { store, name: name.into(), prefix: "".into(), deadline }
+        Bucket { store, name: name.into(), prefix: "".into(), root: None, deadline }
     }
 
     fn folder(path: &Path) -> Result<Self, StoreError> {
@@ -56,8 +58,9 @@ impl Bucket {
         // Without it a document could be gone after a crash that others have acted upon.
         let store = store.with_fsync(true);
         let path = std::path::absolute(path).map_err(|error| failed(error.to_string()))?;
+        let root = Some(Arc::from(path.as_path()));
         let name = StorageUrl::File(path).to_string();
-        Ok(Self::new(&name, Arc::new(store), DEADLINE))
+        Ok(Bucket { root, ..Self::new(&name, Arc::new(store), DEADLINE) })
     }
 
     #[cfg(feature = "cloud")]
@@ -95,6 +98,13 @@ impl Bucket {
             Ok(Ok(Ok(bytes))) => Ok(Some(bytes)),
             Ok(Ok(Err(bytes))) => Err(StoreError::TooLarge { object: self.object(path), bytes, bytes_max }),
             Ok(Err(error)) => match meaning(self.object(path), error) {
+                // A folder that is not mounted is not an empty one.
+                Meaning::Absent if self.root.as_ref().is_some_and(|root| !root.is_dir()) => {
+                    Err(StoreError::Failed {
+                        object: self.object(path),
+                        problem: "the folder is gone".to_owned(),
+                    })
+                }
                 Meaning::Absent => Ok(None),
                 Meaning::Error(error) => Err(error),
                 Meaning::Exists => {

@@ -12,7 +12,7 @@ use gyre_ring::{BatchSet, Replica, Segment};
 use super::take::PullError;
 use crate::replica::call::{self, head_for};
 use crate::replica::local::{Replicas, find};
-use crate::replica::messages::{self, VectorsReply, VectorsRequest, documents_from_wire};
+use crate::replica::messages::{VectorsReply, documents_from_wire};
 use crate::rpc::Peer;
 use crate::shard::supervisor::ShardHandle;
 
@@ -68,11 +68,9 @@ impl Replicas {
         shards: &[Arc<ShardHandle>],
         missed: &mut Missed,
     ) {
-        let request = VectorsRequest {
-            head: head_for(&self.cluster.state(), replica),
-            segments: shards.iter().map(|shard| shard.name.to_string()).collect(),
-        };
-        let vectors = match call::control(peer, messages::VECTORS, &request, VECTORS_MAX).await {
+        let head = head_for(&self.cluster.state(), replica);
+        let segments = shards.iter().map(|shard| shard.name.to_string()).collect();
+        let vectors = match call::vectors(peer, head, segments, VECTORS_MAX).await {
             Ok(VectorsReply::Vectors(vectors)) => vectors,
             Ok(VectorsReply::Refused(refused)) => {
                 return self.cluster.learn(documents_from_wire(&refused.documents)).await;

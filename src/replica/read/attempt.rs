@@ -15,13 +15,13 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::messages::Place;
 use super::metrics::Retry;
-use super::plan::{Groups, ReadPlan, Reader, SegmentSource};
+use super::partial::Reduced;
+use super::plan::{Groups, ReadPlan, Reader, SegmentSource, Wish};
 use super::remote::RemoteSegment;
 use crate::cluster::ClusterState;
 use crate::replica::call::{self, CallError, head_for};
 use crate::replica::messages::{
-    self, Refused, RefusedBecause, ShowsReply, ShowsRequest, VectorsReply, VectorsRequest,
-    documents_from_wire,
+    self, Refused, RefusedBecause, ShowsReply, ShowsRequest, VectorsReply, documents_from_wire,
 };
 
 /// A replica that has not answered after so long is slow.
@@ -75,7 +75,11 @@ pub(super) struct Attempt<'a> {
     reader: &'a Reader,
     state: Arc<ClusterState>,
     groups: Groups,
+    /// The segments of each group, their replicas in the order of asking.
+    spans: Vec<Vec<Span>>,
     reads: Vec<ShardRead>,
+    /// What is read in part; absent: nothing may be.
+    reduced: Option<Reduced>,
     /// What is to be asked next.
     requests: Vec<ReadRequest>,
     /// The runs of other nodes that said that their data is complete.
@@ -96,6 +100,7 @@ impl<'a> Attempt<'a> {
         state: Arc<ClusterState>,
         spans: &[Span],
         order: &[Replica],
+        wish: Wish<'_>,
     ) -> Self {
         let groups = Groups::of(spans);
         let mut by_group: Vec<Vec<Span>> = (0..groups.len()).map(|_| Vec::new()).collect();
@@ -108,11 +113,13 @@ impl<'a> Attempt<'a> {
         let mut requests = Vec::new();
         let reads =
             { by_group.iter() }.map(|spans| ShardRead::new(spans, Rules::ALL, &mut requests)).collect();
-        Attempt {
+        let mut attempt = Attempt {
             reader,
             state,
             groups,
+            spans: by_group,
             reads,
+            reduced: wish.may_be_partial.then(Reduced::default),
             requests,
             boots: BTreeMap::new(),
             asked: BTreeMap::new(),
@@ -120,13 +127,23 @@ impl<'a> Attempt<'a> {
             answers: FuturesUnordered::new(),
             reasons: Vec::new(),
             is_stale: false,
+        };
+        for span in spans {
+            for replica in span.replicas.iter().filter(|replica| wish.without.contains(replica)) {
+                attempt.failed(replica, &span.segment, "it failed while it was read");
+            }
         }
+        attempt
     }
 
     /// Asks until there is a plan, or none to be had.
-    pub(super) async fn run(mut self, deadline: Instant) -> Result<ReadPlan, Ended> {
+    pub(super) async fn run(mut self, mut deadline: Instant) -> Result<ReadPlan, Ended> {
+        let mut is_late = false;
         loop {
             self.send();
+            if self.read_less() {
+                continue;
+            }
             if let Some(ended) = self.ended() {
                 return ended.map(|()| self.into_plan());
             }
@@ -135,6 +152,11 @@ impl<'a> Attempt<'a> {
             match timeout_at(wake, self.answers.next()).await {
                 Ok(Some(answer)) => self.take(answer).await,
                 Ok(None) => return Err(self.gave_up("nobody is left to be asked")),
+                Err(_) if Instant::now() >= deadline && self.reduced.is_some() && !is_late => {
+                    is_late = true;
+                    deadline += CALL_MAX;
+                    self.fail_all_asked();
+                }
                 Err(_) if Instant::now() >= deadline => {
                     return Err(self.gave_up("its replicas did not answer in time"));
                 }
@@ -149,15 +171,45 @@ impl<'a> Attempt<'a> {
             return Some(Err(Ended::Stale));
         }
         let mut all = true;
-        for read in &self.reads {
+        for (read, spans) in self.reads.iter().zip(&self.spans) {
             match read.outcome() {
                 Some(ReadOutcome::Stale) => return Some(Err(Ended::Stale)),
                 Some(ReadOutcome::Unavailable(segment)) => return Some(Err(self.unavailable(segment))),
                 Some(ReadOutcome::Complete(_)) => {}
+                None if self.is_left_out(spans) => {}
                 None => all = false,
             }
         }
         all.then_some(Ok(()))
+    }
+
+    /// Reads what cannot be read completely in part, if it may be. Whether there is anything new to be asked.
+    fn read_less(&mut self) -> bool {
+        let Some(reduced) = &mut self.reduced else { return false };
+        let mut is_changed = false;
+        for (read, spans) in self.reads.iter_mut().zip(&self.spans) {
+            // Each time round a replica has failed, so this comes to an end.
+            if let Some(ReadOutcome::Unavailable(segment)) = read.outcome() {
+                reduced.add(segment.clone());
+                *read = ShardRead::new(&reduced.readable(spans), Rules::ALL, &mut self.requests);
+                is_changed = true;
+            }
+        }
+        is_changed
+    }
+
+    /// Whether none of the segments can be read, and none must be.
+    fn is_left_out(&self, spans: &[Span]) -> bool {
+        self.reduced.as_ref().is_some_and(|reduced| reduced.readable(spans).is_empty())
+    }
+
+    /// Nobody is waited for any longer.
+    fn fail_all_asked(&mut self) {
+        for Asked { replica, segments, .. } in std::mem::take(&mut self.asked).into_values() {
+            for segment in &segments {
+                self.failed(&replica, segment, "it did not answer in time");
+            }
+        }
     }
 
     fn unavailable(&self, segment: &Segment) -> Ended {
@@ -205,7 +257,9 @@ impl<'a> Attempt<'a> {
         }
         self.reader.metrics.segments(true, local);
         self.reader.metrics.segments(false, remote);
-        ReadPlan { groups: groups.into_sources(), has_choice: true, warnings: Vec::new() }
+        let reduced = self.reduced.as_ref();
+        let warnings = reduced.map(|reduced| reduced.warnings(self.spans.iter().flatten(), &self.reasons));
+        ReadPlan { groups: groups.into_sources(), has_choice: true, warnings: warnings.unwrap_or_default() }
     }
 
     /// Asks what is to be asked, and what follows from answers that are here already.
@@ -267,9 +321,9 @@ impl<'a> Attempt<'a> {
             let reply = DataReply { as_of: true, sealed: shard.state.is_sealed() };
             return self.read(&segment, |read, requests| read.on_data(&segment, &own, reply, requests));
         }
-        let (replicas, fetching) = (replicas.clone(), self.reader.fetching.clone());
+        let replicas = replicas.clone();
         self.ask(own, vec![segment], async move {
-            let all = fetching.wait_for(&replicas, &shard, &as_of, holder.as_ref()).await;
+            let all = replicas.fetching.wait_for(&replicas, &shard, &as_of, holder.as_ref()).await;
             Body::Arrived { all, is_sealed: shard.state.is_sealed() }
         });
     }
@@ -280,12 +334,10 @@ impl<'a> Attempt<'a> {
                 .iter()
                 .for_each(|segment| self.failed(&replica, segment, "its address is not known"));
         };
-        let request = VectorsRequest {
-            head: head_for(&self.state, &replica),
-            segments: segments.iter().map(Segment::to_string).collect(),
-        };
+        let head = head_for(&self.state, &replica);
+        let names = segments.iter().map(Segment::to_string).collect();
         self.ask(replica, segments, async move {
-            Body::Vectors(call::control(&peer, messages::VECTORS, &request, CALL_MAX).await)
+            Body::Vectors(call::vectors(&peer, head, names, CALL_MAX).await)
         });
     }
 
@@ -374,6 +426,9 @@ impl<'a> Attempt<'a> {
         // Errors of calls name the peer themselves.
         let name = replica.node.as_str();
         self.note(if why.contains(name) { why.to_owned() } else { format!("{name}: {why}") });
+        if let Some(reduced) = &mut self.reduced {
+            reduced.failed(segment, replica);
+        }
         self.read(segment, |read, requests| read.on_failure(segment, replica, requests));
     }
 

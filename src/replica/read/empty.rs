@@ -20,7 +20,7 @@ use tokio::time::Instant;
 use crate::cluster::ClusterState;
 use crate::replica::call::{self, head_for};
 use crate::replica::local::Replicas;
-use crate::replica::messages::{self, VectorsReply, VectorsRequest};
+use crate::replica::messages::{self, VectorsReply};
 
 /// A segment that could not be found to be empty is not asked about for so long.
 const ASK_AGAIN: Duration = Duration::from_secs(30);
@@ -128,8 +128,8 @@ async fn vectors<'a>(
     }
     let Some(peer) = replicas.cluster.peer(replica) else { return Vec::new() };
     let head = head_for(state, replica);
-    let request = VectorsRequest { head, segments: segments.iter().map(ToString::to_string).collect() };
-    match call::control(&peer, messages::VECTORS, &request, VECTORS_MAX).await {
+    let names = segments.iter().map(ToString::to_string).collect();
+    match call::vectors(&peer, head, names, VECTORS_MAX).await {
         Ok(VectorsReply::Vectors(vectors)) => {
             let reply = |vector: &messages::VectorOnWire| VectorReply {
                 held: (&vector.held).into(),

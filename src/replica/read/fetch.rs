@@ -1,4 +1,4 @@
-//! Getting what this node's data lacks for a read, from the replica that named it.
+//! Getting what this node's data lacks for a read, its own or another node's, from the replica that named it.
 //!
 //! The read may be answered elsewhere before that is done: it goes on all the same, so that the next read finds it. One
 //! pull of a segment goes on at a time, however many reads need it.

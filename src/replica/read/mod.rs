@@ -7,20 +7,23 @@
 //! - [`plan`]: from a tenant to a [`plan::ReadPlan`], whose data is complete;
 //! - `attempt`: one try at that, under one state of the cluster;
 //! - `empty`: segments that need not be read;
-//! - `fetch`: getting what this node's own data lacks;
+//! - `partial`: what is read all the same, where a tenant wants it;
+//! - [`fetch`]: getting what this node's own data lacks;
 //! - [`remote`]: reading a segment at another node;
 //! - [`serve`]: being that other node;
 //! - [`messages`], [`parts`]: what is said;
 //! - [`metrics`]: what is counted.
 //!
 //! What may go wrong: a replica is away, slow, lacks a batch, or says that the documents are old. Then others are asked,
-//! or newer documents, for a few seconds at most; an answer that might lack acknowledged data is never given.
+//! or newer documents, for a few seconds at most; an answer that might lack acknowledged data is never given without a
+//! warning, and only to tenants that want it.
 
 mod attempt;
 mod empty;
-mod fetch;
+pub mod fetch;
 pub mod messages;
 pub mod metrics;
+mod partial;
 pub mod parts;
 pub mod plan;
 pub mod remote;

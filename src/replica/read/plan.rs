@@ -12,7 +12,6 @@ use tokio::time::Instant;
 
 use super::attempt::{Attempt, Ended};
 use super::empty::EmptySegments;
-use super::fetch::Fetching;
 use super::metrics::{ReadMetrics, Retry};
 use super::remote::RemoteSegment;
 use crate::replica::local::Replicas;
@@ -34,6 +33,17 @@ pub struct ReadPlan {
     pub has_choice: bool,
     /// What may be missing for good.
     pub warnings: Vec<String>,
+}
+
+/// What a reader asks for, beside the data.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Wish<'a> {
+    /// Replicas that have failed their reader: they are asked last.
+    pub avoid: &'a [Replica],
+    /// Replicas that have failed again: they are not asked.
+    pub without: &'a [Replica],
+    /// Whether what cannot be read completely may be read in part or left out, with a warning.
+    pub may_be_partial: bool,
 }
 
 /// A segment's data.
@@ -75,7 +85,6 @@ pub struct Reader {
     pub(super) replicas: Arc<Replicas>,
     /// What is counted.
     pub metrics: ReadMetrics,
-    pub(super) fetching: Fetching,
     empty: EmptySegments,
     /// Which of the other nodes is asked first: they take turns.
     turn: AtomicUsize,
@@ -84,18 +93,11 @@ pub struct Reader {
 impl Reader {
     /// Reads what these replicas and those of other nodes hold.
     pub fn new(replicas: Arc<Replicas>, metrics: ReadMetrics) -> Self {
-        Reader {
-            replicas,
-            metrics,
-            fetching: Fetching::default(),
-            empty: EmptySegments::default(),
-            turn: AtomicUsize::new(0),
-        }
+        Reader { replicas, metrics, empty: EmptySegments::default(), turn: AtomicUsize::new(0) }
     }
 
-    /// A plan for a tenant's data of this moment: it covers all that was acknowledged before. The replicas in `avoid`
-    /// have failed their reader and are asked last.
-    pub async fn plan(&self, tenant: &TenantId, avoid: &[Replica]) -> Result<ReadPlan, PlanError> {
+    /// A plan for a tenant's data of this moment: it covers all that was acknowledged before, or warns.
+    pub async fn plan(&self, tenant: &TenantId, wish: Wish<'_>) -> Result<ReadPlan, PlanError> {
         let deadline = Instant::now() + PLAN_MAX;
         let cluster = &self.replicas.cluster;
         let mut state = cluster.state();
@@ -105,10 +107,10 @@ impl Reader {
             if let Some(plan) = self.alone(&spans) {
                 return Ok(ReadPlan { warnings, ..plan });
             }
-            let order = self.order(&spans, avoid);
-            match Attempt::new(self, state.clone(), &spans, &order).run(deadline).await {
-                Ok(plan) => {
-                    let plan = ReadPlan { warnings, ..plan };
+            let order = self.order(&spans, wish.avoid);
+            match Attempt::new(self, state.clone(), &spans, &order, wish).run(deadline).await {
+                Ok(mut plan) => {
+                    plan.warnings.splice(..0, warnings);
                     self.empty.look_at(&self.replicas, &state, &spans);
                     return Ok(plan);
                 }

@@ -17,10 +17,11 @@ use tokio::time::{Instant, timeout};
 
 use super::messages::{LABELS, LabelsQuestion, LabelsRequest, MatcherOnWire, Place, SELECT, SelectRequest};
 use super::parts::{Joiner, Texts};
+use crate::replica::call;
 use crate::rpc::{Method, Peer, PendingCall, Reply, ReplyStream, RpcError, codec};
 use crate::shard::read::TimeRange;
 
-/// A peer that sends nothing for so long has failed, although its connection lives.
+/// A peer that sends nothing for so long has failed, although it is there.
 const PART_MAX: Duration = Duration::from_secs(15);
 
 /// Parts that are taken from a connection ahead of their use.
@@ -69,6 +70,10 @@ impl RemoteSegment {
         Ok(peer.call(method, request, deadline))
     }
 
+    fn parts(&self, call: PendingCall) -> Parts {
+        Parts { state: State::Begun(call), peer: self.peer.clone(), incarnation: self.place.head.incarnation }
+    }
+
     /// Begins to read the series that satisfy all matchers. `io` is the runtime of the connection's task.
     pub fn select(
         &self,
@@ -101,7 +106,7 @@ impl RemoteSegment {
         deadline: Instant,
         to: &mpsc::Sender<Part>,
     ) -> Result<(), String> {
-        let mut parts = Parts::begun(self.call(SELECT, request, deadline)?);
+        let mut parts = self.parts(self.call(SELECT, request, deadline)?);
         while let Some(part) = parts.next().await? {
             if to.send(Ok(Some(part))).await.is_err() {
                 return Ok(());
@@ -113,13 +118,17 @@ impl RemoteSegment {
     /// Asks about labels. The question is on its way when this returns.
     pub fn labels(&self, question: LabelsQuestion, range: TimeRange, deadline: Instant) -> RemoteTexts {
         let request = LabelsRequest { place: self.place.clone(), question, range: range.into() };
-        let parts = self.call(LABELS, &request, deadline).map(Parts::begun);
+        let parts = self.call(LABELS, &request, deadline).map(|call| self.parts(call));
         RemoteTexts { segment: self.clone(), parts, joiner: Joiner::default() }
     }
 }
 
 /// A reply's parts, whether it comes in one piece or several.
-struct Parts(State);
+struct Parts {
+    state: State,
+    peer: Option<Arc<Peer>>,
+    incarnation: u128,
+}
 
 enum State {
     Begun(PendingCall),
@@ -127,27 +136,31 @@ enum State {
     Over,
 }
 
-impl Parts {
-    fn begun(call: PendingCall) -> Self {
-        Parts(State::Begun(call))
-    }
-
-    async fn next(&mut self) -> Result<Option<Bytes>, String> {
-        let next = async {
-            loop {
-                match &mut self.0 {
-                    State::Over => return Ok(None),
-                    State::Stream(stream) => return stream.next().await,
-                    // What comes in one piece is the end of a reply without parts.
-                    State::Begun(call) => match call.await? {
-                        Reply::Whole(_) => self.0 = State::Over,
-                        Reply::Stream(stream) => self.0 = State::Stream(stream),
-                    },
-                }
+impl State {
+    async fn next(&mut self) -> Result<Option<Bytes>, RpcError> {
+        loop {
+            match self {
+                State::Over => return Ok(None),
+                State::Stream(stream) => return stream.next().await,
+                // What comes in one piece is the end of a reply without parts.
+                State::Begun(call) => match call.await? {
+                    Reply::Whole(_) => *self = State::Over,
+                    Reply::Stream(stream) => *self = State::Stream(stream),
+                },
             }
+        }
+    }
+}
+
+impl Parts {
+    /// The next part.
+    async fn next(&mut self) -> Result<Option<Bytes>, String> {
+        let Some(peer) = self.peer.as_ref() else {
+            return Err("its address is not known any more".to_owned());
         };
-        match timeout(PART_MAX, next).await {
-            Ok(part) => part.map_err(|error: RpcError| error.to_string()),
+        match timeout(PART_MAX, call::while_there(peer, self.incarnation, self.state.next())).await {
+            Ok(Some(part)) => part.map_err(|error| error.to_string()),
+            Ok(None) => Err(call::SILENT.to_owned()),
             Err(_) => Err(format!("nothing came for {} s", PART_MAX.as_secs())),
         }
     }

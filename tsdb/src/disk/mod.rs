@@ -31,6 +31,8 @@ pub trait Disk: Send + Sync {
     fn open_read(&self, path: &Path) -> io::Result<Arc<dyn ReadAt>>;
     /// A file's whole content.
     fn read(&self, path: &Path) -> io::Result<Vec<u8>>;
+    /// A file's length in bytes.
+    fn len(&self, path: &Path) -> io::Result<u64>;
     /// Moves a file over another, or a folder to where none is.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
     /// Removes a file.

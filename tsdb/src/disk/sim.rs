@@ -122,6 +122,10 @@ impl Disk for SimDisk {
         Ok(lock(&*self.content(path)?).bytes.clone())
     }
 
+    fn len(&self, path: &Path) -> io::Result<u64> {
+        Ok(lock(&*self.content(path)?).bytes.len() as u64)
+    }
+
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let mut state = lock(&self.state);
         if let Some(content) = state.files.remove(from) {

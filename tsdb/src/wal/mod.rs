@@ -6,6 +6,7 @@
 //!
 //! - [`LaneEncoder`] turns batches into bytes, on the arbiter. It does no I/O.
 //! - [`WalWriter`] takes these bytes to disk, on a thread that may block.
+//! - [`retire`] puts files aside that no restart needs.
 //! - [`replay`] reads a lane's files back; [`read_batches`] looks for single batches while the lane is in use.
 //!
 //! Values are written as the XOR with a *base*: the value that the same series had when it first appeared in
@@ -22,6 +23,7 @@ mod damage;
 mod encoder;
 mod format;
 mod histograms;
+mod kept;
 mod pull;
 mod reader;
 mod record;
@@ -30,6 +32,7 @@ mod writer;
 pub use batch::{Bases, BatchName, DecodedSample};
 pub use damage::Damage;
 pub use encoder::{FILE_BYTES, LaneEncoder, Piece, StreamId, WalPosition};
+pub use kept::{first_free, retire};
 pub use pull::{LoggedBatch, LoggedHistogram, LoggedSample, read_batches};
 pub use reader::{Replay, ReplayReport, replay, replay_until};
 pub use writer::{WalError, WalWriter};

@@ -5,7 +5,9 @@
 //! was logged, so that the replica that gets it appends rather than inserts. Frames and bases end with a file,
 //! so no file is needed to read another.
 //!
-//! What may go wrong: a file may be removed at any moment, once snapshots cover it, and a record may be damaged.
+//! Files that no restart needs are looked through as well, as long as they are kept (`kept.rs`).
+//!
+//! What may go wrong: a file may be moved or removed at any moment, once snapshots cover it, and a record may be damaged.
 //! Neither is an error here: the batch is missing, and whoever wants it must get it elsewhere.
 
 use std::collections::{HashMap, HashSet};
@@ -15,8 +17,9 @@ use std::path::Path;
 
 use super::batch::{Bases, BatchName, take_samples};
 use super::encoder::WalPosition;
-use super::format::{FILE_HEADER, RecordType, take_record};
+use super::format::{FILE_HEADER, RecordType, file_path, take_record};
 use super::histograms::take_histograms;
+use super::kept;
 use super::reader::{files, next_record};
 use super::record::BatchRecord;
 use crate::disk::Disk;
@@ -80,13 +83,17 @@ pub fn read_batches(
 ) -> io::Result<HashSet<BatchName>> {
     let mut missing = wanted.clone();
     let mut found_in = Vec::new();
+    // In this order: a file that moves meanwhile is found twice rather than never.
     let mut files = files(disk, folder)?;
+    files.extend(super::reader::files(disk, &kept::folder(folder))?);
+    files.sort();
+    files.dedup_by_key(|(number, _)| *number);
     let mut last_read = None;
     while let Some((number, path)) = files.pop().filter(|_| !missing.is_empty()) {
         if number > end.file {
             continue;
         }
-        let Some(bytes) = read_file(disk, &path, number, end)? else { continue };
+        let Some(bytes) = read_file(disk, folder, (number, &path), end)? else { continue };
         let mut found = HashSet::new();
         StreamReader::new(&bytes, stream_name).for_each_batch(|batch, _| {
             if missing.remove(&batch.name) {
@@ -103,7 +110,7 @@ pub fn read_batches(
     for (number, path, mut found) in found_in.into_iter().rev() {
         let bytes = match last_read.take_if(|(last, _)| *last == number) {
             Some((_, bytes)) => Some(bytes),
-            None => read_file(disk, &path, number, end)?,
+            None => read_file(disk, folder, (number, &path), end)?,
         };
         let mut stopped = ControlFlow::Continue(());
         if let Some(bytes) = bytes {
@@ -134,9 +141,19 @@ pub fn read_batches(
 }
 
 /// A file's bytes before `end`; `None` if the file is gone.
-fn read_file(disk: &dyn Disk, path: &Path, number: u64, end: WalPosition) -> io::Result<Option<Vec<u8>>> {
+fn read_file(
+    disk: &dyn Disk,
+    lane: &Path,
+    (number, path): (u64, &Path),
+    end: WalPosition,
+) -> io::Result<Option<Vec<u8>>> {
+    let gone = |error: &io::Error| error.kind() == io::ErrorKind::NotFound;
     let mut bytes = match disk.read(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        // It may have been put aside.
+        Err(error) if gone(&error) => match disk.read(&file_path(&kept::folder(lane), number)) {
+            Err(error) if gone(&error) => return Ok(None),
+            read => read?,
+        },
         read => read?,
     };
     if number == end.file {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::encoder::Piece;
-use super::format::{file_number, file_path};
+use super::format::file_path;
 use crate::disk::{Disk, DiskFile};
 
 /// Why bytes are not on disk.
@@ -122,17 +122,5 @@ impl WalWriter {
         }
         current.synced = current.len;
         Ok(())
-    }
-
-    /// Removes the files before `first_kept`. Those that can't be removed stay for the next time.
-    pub fn remove_before(&self, first_kept: u64) -> io::Result<u64> {
-        let mut removed = 0;
-        for path in self.disk.list(&self.folder)? {
-            if file_number(&path).is_some_and(|number| number < first_kept) {
-                self.disk.remove(&path)?;
-                removed += 1;
-            }
-        }
-        Ok(removed)
     }
 }
