@@ -74,7 +74,9 @@ fn compaction_makes_version_2_of_version_1() {
     let (block, model) = block();
     let disk = Arc::new(SimDisk::default());
     let whole = Meta::of_whole(Ulid::new(2, 2), &[&block.meta]);
-    let meta = compact(disk.clone(), Path::new("blocks"), &[block.clone()], None, whole).unwrap().unwrap();
+    let meta = compact(disk.clone(), Path::new("blocks"), std::slice::from_ref(&block), None, whole)
+        .unwrap()
+        .unwrap();
     let compacted = Block::open(disk.as_ref(), &path_of(meta.ulid)).unwrap();
     assert_eq!(compacted.toc().unwrap().0, IndexVersion::V2);
     assert_eq!(read(&compacted).unwrap(), model);
