@@ -11,7 +11,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::bits::Bits;
-use super::error::BlockError;
+use super::error::{BlockError, damaged};
 use super::index::{ChunkMeta, IndexHeader, SeriesStream};
 use super::merge::SeriesMerge;
 use super::meta::{Compaction, Meta, Parent};
@@ -241,9 +241,14 @@ impl<'a> Input<'a> {
         for range in self.block.tombstones.of(u64::from(self.reference)) {
             merge.delete(source, *range);
         }
+        // A series may name a chunk as often as it likes, and all of its chunks are in memory at once.
+        let mut bytes_left = self.block.segments.iter().map(|segment| segment.len()).sum::<u64>();
         for place in &self.places {
             let chunk = self.chunks.read(place.at)?;
             let (encoding, data) = (chunk.encoding, chunk.data);
+            bytes_left = bytes_left.checked_sub(data.len() as u64).ok_or_else(|| {
+                damaged(place.at.file(), place.at.offset(), "a series has more chunks than the files hold")
+            })?;
             merge.add(source, NewChunk { encoding, data, min_ms: place.min_ms, max_ms: place.max_ms });
         }
         Ok(())

@@ -190,7 +190,10 @@ impl SeriesMerge {
         }
         merge.winners(|t_ms, value| match value {
             Value::Float(bits) => {
-                self.end_histograms();
+                // Asked for every sample, and nearly never so.
+                if !self.histograms.is_empty() {
+                    self.end_histograms();
+                }
                 self.floats.push((t_ms, bits));
             }
             Value::Histogram(histogram) => {

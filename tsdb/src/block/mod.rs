@@ -6,7 +6,8 @@
 //!
 //! **Looking something up** needs no whole files, and no folder: the bytes may come from an object store.
 //! 1. [`Toc::range`], [`Toc::parse`], [`Toc::header_ranges`], then [`IndexHeader::parse`]: kept per block.
-//! 2. [`IndexHeader::postings`] tells the ranges of posting lists, [`parse_postings`] reads them.
+//! 2. [`IndexHeader::plan`] tells the ranges of the posting lists that label matchers take, [`PostingsPlan::select`] the
+//!    series they mean. Label names and values are in [`IndexHeader::postings`]; [`parse_postings`] reads a single list.
 //! 3. [`IndexHeader::series_range`] tells where an entry is, [`parse_series`] reads it, [`IndexHeader::put_labels`] makes
 //!    labels of it.
 //! 4. [`chunk_ranges`] tells where chunks are, [`parse_chunk`] reads them, [`Chunk::decode`] makes samples of them.
@@ -44,8 +45,9 @@ pub use compact::{SeriesFilter, compact};
 pub use error::{BlockError, BlockFile};
 pub use from_head::{HeadBlock, HeadBlockError, WindowSeries, WindowSlice};
 pub use index::{
-    ChunkMeta, Got, HEADER_BYTES, HeaderRanges, IndexHeader, IndexVersion, PostingsList, PostingsTable,
-    SERIES_BYTES_GUESS, SeriesEntry, SeriesStream, SymbolTable, Toc, parse_postings, parse_series,
+    ChunkMeta, Got, HEADER_BYTES, HeaderRanges, IndexHeader, IndexVersion, PostingsList, PostingsPlan,
+    PostingsTable, SERIES_BYTES_GUESS, SeriesEntry, SeriesStream, SymbolTable, Toc, parse_postings,
+    parse_series,
 };
 pub use marks::{DeletionMark, NoCompactMark};
 pub use meta::{Compaction, Downsample, File, IndexStats, Meta, Parent, Stats, Thanos};

@@ -59,19 +59,18 @@ impl VecSink {
 }
 
 impl BitSink for VecSink {
+    #[inline]
     fn put(&mut self, bits: u64, count: u32) {
-        let mut left = count;
-        while left > 0 {
-            let used = (self.bits % 8) as u32;
-            if used == 0 {
-                self.bytes.push(0);
-            }
-            let taken = left.min(8 - used);
-            let part = bits >> (left - taken) & ((1 << taken) - 1);
-            let last = self.bytes.len() - 1;
-            self.bytes[last] |= (part << (8 - used - taken)) as u8;
-            self.bits += taken as usize;
-            left -= taken;
+        debug_assert!((1..=56).contains(&count));
+        // The bits behind those that the last byte has already, in the top of a word.
+        let used = (self.bits % 8) as u32;
+        let word = (bits << (64 - count) >> used).to_be_bytes();
+        let end = (used + count).div_ceil(8) as usize;
+        let begin = usize::from(used > 0);
+        if let Some(last) = self.bytes.last_mut().filter(|_| used > 0) {
+            *last |= word[0];
         }
+        self.bytes.extend_from_slice(&word[begin..end]);
+        self.bits += count as usize;
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use gyre_tsdb::block::{Block, BlockError, Meta, Ulid, verify};
 use gyre_tsdb::disk::ReadAt;
 
+use super::any_parts::{Parts, reading_survives};
 use super::common::histograms::histogram;
 use super::scene::{LabelSet, Model, OwnChunk, float_chunks, histogram_chunks, model_of, read, written};
 
@@ -149,4 +150,41 @@ fn what_checksums_do_not_cover_is_found_by_comparing() {
         block.segments[0] = Arc::new(bytes);
     });
     assert!(longer.contains("bytes that belong to no chunk"), "{longer}");
+}
+
+/// Parts of a right block, so that changes to them are small.
+fn right_parts() -> [Vec<u8>; 5] {
+    let chunk = float_chunks(&[(20, 7), (30, 9)], 2).remove(0).data;
+    let mut chunks = vec![chunk.len() as u8 + 1, 1];
+    chunks.extend(chunk);
+    let symbols = vec![0, 0, 0, 2, 1, b'a', 1, b'b'];
+    // The index's header has 5 bytes, the symbols' section 16: the first series is at 32.
+    let entry = [1, 0, 1, 1, 40, 10, 8];
+    let series = [&[entry.len() as u8], &entry[..]].concat();
+    let postings = vec![0, 0, 0, 1, 0, 0, 0, 2];
+    // Entry, length and checksum end at 44.
+    let table = vec![0, 0, 0, 1, 2, 0, 0, 44];
+    [symbols, series, postings, table, chunks]
+}
+
+#[test]
+fn any_parts_behind_right_checksums_are_survived() {
+    use proptest::prelude::*;
+    let [symbols, series, postings, table, chunks] = &right_parts();
+    let right = Parts { version: 1, symbols, series, postings, table, chunks };
+    assert_eq!(reading_survives(&right), Some(2), "both samples");
+    let edits = proptest::collection::vec((0usize..5, any::<u16>(), any::<u8>(), any::<bool>()), 0..6);
+    proptest!(ProptestConfig::with_cases(2000), |(version: u8, edits in edits)| {
+        let mut parts = right_parts();
+        for (part, at, byte, insert) in edits {
+            let part = &mut parts[part];
+            let at = usize::from(at) % (part.len() + 1);
+            match part.get_mut(at) {
+                Some(place) if !insert => *place = byte,
+                _ => part.insert(at, byte),
+            }
+        }
+        let [symbols, series, postings, table, chunks] = &parts;
+        reading_survives(&Parts { version, symbols, series, postings, table, chunks });
+    });
 }

@@ -1,7 +1,9 @@
 //! Lookups that get only the ranges they asked for.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
+use gyre_tsdb::Matcher;
 use gyre_tsdb::block::{
     CHUNK_BYTES_GUESS, Got, IndexHeader, Meta, SeriesEntry, Toc, Ulid, chunk_ranges, coalesce, find,
     parse_chunk, parse_postings, parse_series,
@@ -53,6 +55,43 @@ fn series(
     let mut labels = Vec::new();
     header.put_labels(&entry, &mut labels).unwrap();
     (label_set(Labels::parse(&labels).unwrap()), entry)
+}
+
+fn matchers() -> impl Strategy<Value = Vec<Matcher>> {
+    let values = proptest::collection::vec(prop_oneof![4 => "[a-c]{1,2}", 1 => Just(String::new())], 0..5);
+    let matcher =
+        (prop_oneof![4 => "[a-d]", 1 => Just("__name__".to_owned())], values, any::<bool>(), any::<bool>());
+    let matcher = matcher.prop_map(|(name, values, negate, hint)| {
+        let can_hint = hint && !negate && !values.iter().any(String::is_empty);
+        let candidates = can_hint.then(|| values.clone());
+        let accepts = Arc::new(move |value: &str| values.iter().any(|v| v == value) != negate);
+        Matcher { name, accepts, candidates }
+    });
+    proptest::collection::vec(matcher, 0..4)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+    #[test]
+    fn matchers_select_the_series_that_satisfy_them(
+        written_series in float_series(END_MS, 60), matchers in matchers(), gap in 0u64..100,
+    ) {
+        let (_, block) = written(Meta::of_head(Ulid::new(1, 2), 0, END_MS), &written_series, 1 << 20);
+        let index = block.index.as_ref();
+        let header = header(index);
+        let plan = header.plan(&matchers).unwrap();
+        let ranges = coalesce(plan.ranges().cloned().collect(), gap, 1 << 20);
+        let got: Vec<_> = ranges.into_iter().map(|range| (range.start, get(index, range))).collect();
+        let selected = plan.select(|range| find(&got, range)).unwrap();
+        let selected: Vec<_> = selected.into_iter().map(|n| series(index, &header, n, 1 << 10).0).collect();
+        let satisfies = |labels: &&LabelSet| {
+            matchers.iter().all(|matcher| {
+                let value = labels.iter().find(|(name, _)| *name == matcher.name).map_or("", |(_, value)| value);
+                (matcher.accepts)(value)
+            })
+        };
+        prop_assert!(selected.iter().eq(written_series.keys().filter(satisfies)));
+    }
 }
 
 proptest! {

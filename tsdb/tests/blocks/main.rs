@@ -6,10 +6,13 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod any_parts;
 mod compaction;
 mod damage;
 mod head;
 mod lookup;
+mod prometheus;
 mod promtool;
 mod round_trip;
 mod scene;
+mod version_1;

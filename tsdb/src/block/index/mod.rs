@@ -8,6 +8,7 @@
 //!
 //! - [`IndexHeader`] holds what every lookup needs, symbols and the table of postings: three ranges of the file.
 //!   `Toc::range`, [`Toc::parse`] and [`Toc::header_ranges`] tell which.
+//! - [`IndexHeader::plan`] tells which posting lists label matchers take, [`PostingsPlan::select`] which series they mean.
 //! - The header tells which ranges hold a posting list or a series; [`parse_postings`] and [`parse_series`] read them.
 //!
 //! Whoever reads all series in order takes [`SeriesStream`] instead, which keeps nothing in memory.
@@ -17,6 +18,7 @@
 
 mod header;
 mod postings;
+mod select;
 mod series;
 mod stream;
 mod symbols;
@@ -25,6 +27,7 @@ mod toc;
 
 pub use header::{IndexHeader, SERIES_BYTES_GUESS};
 pub use postings::parse_postings;
+pub use select::PostingsPlan;
 pub use series::{ChunkMeta, Got, SeriesEntry, parse_series};
 pub use stream::SeriesStream;
 pub(super) use symbols::SymbolStream;

@@ -117,6 +117,10 @@ impl SymbolStream {
         if len < 4 || end + CRC_BYTES as u64 > toc.series {
             return Err(damaged(BlockFile::Index, toc.symbols, "a section is longer than its place"));
         }
+        // Each takes a byte at least: whoever keeps something for each keeps no more than the file has.
+        if count > len - 4 {
+            return Err(damaged(BlockFile::Index, toc.symbols + 4, "a symbol is cut off"));
+        }
         let (section, at, left) = (toc.symbols, toc.symbols + BEFORE_FIRST, count);
         let crc = crc32c::crc32c(&count.to_be_bytes());
         Ok(SymbolStream { window, section, at, end, left, count, crc, symbol: Vec::new() })
