@@ -5,7 +5,7 @@ use std::fs;
 use serde_json::Value;
 
 use crate::cluster::{Cluster, Node, list};
-use crate::reads::{ask, now_ms, some_series, write};
+use crate::reads::{ask, metric, now_ms, some_series, write};
 use crate::refusals::has;
 
 /// Wants partial answers; other tenants do not.
@@ -33,6 +33,39 @@ fn try_write(node: &Node, tenant: &str, now_ms: i64) -> (u16, String) {
     let body = crate::reads::encode(some_series("more", now_ms));
     let answer = node.connect().with_tenant(tenant).post_remote_write("/api/v1/push", &body).unwrap();
     (answer.status, String::from_utf8_lossy(&answer.body).into_owned())
+}
+
+/// An answer says that replicas could not be checked. Segments of earlier epochs may be left out beside.
+fn has_partial_warning(answer: &Value) {
+    let is_it = |warning: &Value| {
+        let warning = warning.as_str().unwrap();
+        ["partial answer: segment", "partial/3-of-4@", "may lack data"]
+            .iter()
+            .all(|part| warning.contains(part))
+    };
+    assert!(list(&answer["warnings"]).iter().any(is_it), "{answer}");
+}
+
+/// Waits until a node reads a tenant's data at home: it has found out that segments of earlier epochs, which another
+/// node may hold alone, are empty.
+fn wait_for_reads_at_home(cluster: &Cluster, node: &Node, tenant: &str) {
+    let remote = || metric(node, "gyre_read_segments_total{source=\"remote\"}");
+    cluster.wait_for("it reads at home", || {
+        let before = remote();
+        ask(node, tenant, "query", &[("query", "requests_total")]);
+        (remote() == before).then_some(())
+    });
+}
+
+/// Those of the nodes behind the first that must be back before anything is complete: all that hold segments of earlier
+/// epochs, or the second.
+fn needed(ring: &Value, nodes: &[Node]) -> Vec<usize> {
+    let ended = list(&ring["segments"]).iter().filter(|segment| !segment["ended"].is_null());
+    let holders = ended.flat_map(|segment| list(&segment["replicas"]));
+    let names: Vec<&str> = holders.map(|replica| replica["node"].as_str().unwrap()).collect();
+    let needed: Vec<usize> =
+        (1..nodes.len()).filter(|node| names.contains(&nodes[*node].name.as_str())).collect();
+    if needed.is_empty() { vec![1] } else { needed }
 }
 
 fn count(answer: &Value) -> &Value {
@@ -66,10 +99,7 @@ fn check_alone(node: &Node, now_ms: i64) {
     ] {
         let (status, answer) = try_ask(node, PARTIAL, path, parameters);
         assert_eq!(status, 200, "{path}: {answer}");
-        has(
-            list(&answer["warnings"])[0].as_str().unwrap(),
-            &["partial answer: ", "segment partial/", "may lack"],
-        );
+        has_partial_warning(&answer);
         if path == "query" {
             assert_eq!(count(&answer), "300", "{answer}");
         }
@@ -91,16 +121,23 @@ fn with_two_of_three_nodes_down_or_stopped_writes_are_refused_and_reads_answer_a
         assert_eq!(count(&ask(node, PARTIAL, "query", &query)), "300");
     }
 
+    for tenant in [WHOLE, PARTIAL] {
+        wait_for_reads_at_home(&cluster, &cluster.nodes[0], tenant);
+    }
+    let needed = needed(&cluster.nodes[0].ring().unwrap(), &cluster.nodes);
+
     cluster.nodes[1..].iter().for_each(Node::pause);
     check_alone(&cluster.nodes[0], now_ms);
     cluster.nodes[1..].iter_mut().for_each(Node::kill);
     check_alone(&cluster.nodes[0], now_ms);
 
-    cluster.nodes[1].start_with(&flags);
-    cluster.nodes[1].wait_ready();
+    for node in &needed {
+        cluster.nodes[*node].start_with(&flags);
+        cluster.nodes[*node].wait_ready();
+    }
     cluster
         .wait_for("two take writes", || (try_write(&cluster.nodes[0], WHOLE, now_ms).0 == 200).then_some(()));
-    for node in &cluster.nodes[..2] {
+    for node in [0, needed[0]].map(|node| &cluster.nodes[node]) {
         let answer = cluster.wait_for("two are enough", || {
             let (status, answer) = try_ask(node, WHOLE, "query", &query);
             (status == 200).then_some(answer)
@@ -220,7 +257,7 @@ fn a_node_that_was_away_while_log_files_were_put_away_gets_all_it_missed() {
     }
     let answer = ask(&cluster.nodes[1], PARTIAL, "query", &[("query", SAMPLES), ("time", &time)]);
     assert_eq!(count(&answer).as_str().unwrap().parse(), Ok(samples), "{answer}");
-    assert_eq!(list(&answer["warnings"]).len(), 1, "it answers alone: {answer}");
+    has_partial_warning(&answer);
 }
 
 #[test]

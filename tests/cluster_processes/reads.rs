@@ -37,7 +37,7 @@ pub fn ask(node: &Node, tenant: &str, path: &str, parameters: &[(&str, &str)]) -
 }
 
 /// A counter of a node, all labels together.
-fn metric(node: &Node, name: &str) -> f64 {
+pub fn metric(node: &Node, name: &str) -> f64 {
     let text = node.connect().get("/metrics", &[]).unwrap().into_text().unwrap();
     let lines = text.lines().filter(|line| line.starts_with(name));
     lines.map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()).sum()
