@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use super::bits::Bits;
 use super::error::{BlockError, damaged};
-use super::index::{ChunkMeta, IndexHeader, SeriesStream};
+use super::index::{ChunkMeta, SeriesStream, SymbolTable};
 use super::merge::SeriesMerge;
 use super::meta::{Compaction, Meta, Parent};
 use super::reader::{Block, ChunkReader};
@@ -124,7 +124,8 @@ impl Selection {
         filter: Option<SeriesFilter<'_>>,
         (min_ms, end_ms): (i64, i64),
     ) -> Result<Self, BlockError> {
-        let header: Option<IndexHeader> = filter.map(|_| block.header()).transpose()?;
+        let (version, toc) = block.toc()?;
+        let table = filter.map(|_| SymbolTable::open(block.index.as_ref(), version, &toc)).transpose()?;
         let symbols = block.symbol_count()?;
         let mut used = UsedSymbols::new(block)?;
         let mut wanted = Bits::default();
@@ -135,9 +136,9 @@ impl Selection {
             if !series.chunks.iter().any(|chunk| chunk.min_ms < end_ms && min_ms <= chunk.max_ms) {
                 continue;
             }
-            if let (Some(filter), Some(header)) = (filter, &header) {
+            if let (Some(filter), Some(table)) = (filter, &table) {
                 labels.clear();
-                header.put_labels(series, &mut labels)?;
+                table.put_labels(series, &mut labels)?;
                 // A foreign block may hold labels in another order.
                 let Ok(labels) = Labels::parse(&labels) else {
                     return Err(BlockError::Refused("a series' labels are not in order"));

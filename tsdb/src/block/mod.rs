@@ -19,9 +19,9 @@
 //! **Reading all of it** in order: [`Block::open`], [`Block::series`], [`Block::chunks`].
 //!
 //! **Writing**: [`BlockWriter`] takes symbols, then series in order with their chunks. [`WindowSeries`] and [`HeadBlock`]
-//! write a window of a head, [`compact`] writes one block of several or a part of them.
+//! write a window of a head, [`compact()`] writes one block of several or a part of them.
 //!
-//! **Checking**: [`verify`] lists what is wrong with a block.
+//! **Checking**: [`verify()`] lists what is wrong with a block.
 
 mod bits;
 mod compact;

@@ -1,6 +1,6 @@
 //! A block as its files, wherever they are, and ways to read all of it in order.
 //!
-//! For lookups see [`IndexHeader`](super::IndexHeader), which needs no [`Block`].
+//! For lookups see [`IndexHeader`], which needs no [`Block`].
 
 use std::io;
 use std::path::Path;

@@ -9,7 +9,6 @@ use super::toc::{IndexVersion, Toc};
 use crate::block::error::{BlockError, BlockFile};
 use crate::block::window::read_range;
 use crate::disk::ReadAt;
-use crate::labels;
 
 /// Bytes in which nearly every series' entry fits: Thanos's and Cortex's guess.
 pub const SERIES_BYTES_GUESS: u64 = 64 << 10;
@@ -71,12 +70,6 @@ impl IndexHeader {
 
     /// Appends a series' labels in their canonical form. Labels without a value are left out: they say nothing.
     pub fn put_labels(&self, series: &SeriesEntry, out: &mut Vec<u8>) -> Result<(), BlockError> {
-        for (name, value) in &series.labels {
-            let (name, value) = (self.symbols.get(*name)?, self.symbols.get(*value)?);
-            if !value.is_empty() {
-                labels::put_label(out, name, value);
-            }
-        }
-        Ok(())
+        self.symbols.put_labels(series, out)
     }
 }

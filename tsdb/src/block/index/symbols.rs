@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
+use super::series::SeriesEntry;
 use super::toc::{IndexVersion, Toc};
 use super::{CRC_BYTES, SPARSENESS, check_section, take_text, take_u32};
 use crate::block::error::{BlockError, BlockFile, damaged};
-use crate::block::window::Window;
+use crate::block::window::{Window, read_range};
 use crate::disk::ReadAt;
-use crate::varint;
+use crate::{labels, varint};
 
 /// Bytes of a section in front of the first symbol.
 const BEFORE_FIRST: u64 = 8;
@@ -91,6 +92,33 @@ impl SymbolTable {
         }
         let symbol = take_text(&mut rest).ok_or_else(wrong)?;
         str::from_utf8(symbol).map_err(|_| wrong())
+    }
+}
+
+impl SymbolTable {
+    /// Reads the section of an index.
+    pub(in crate::block) fn open(
+        index: &dyn ReadAt,
+        version: IndexVersion,
+        toc: &Toc,
+    ) -> Result<Self, BlockError> {
+        let bytes = read_range(index, BlockFile::Index, toc.header_ranges().symbols)?;
+        Self::parse(bytes, toc.symbols, version)
+    }
+
+    /// Appends a series' labels in their canonical form. Labels without a value are left out: they say nothing.
+    pub(in crate::block) fn put_labels(
+        &self,
+        series: &SeriesEntry,
+        out: &mut Vec<u8>,
+    ) -> Result<(), BlockError> {
+        for (name, value) in &series.labels {
+            let (name, value) = (self.get(*name)?, self.get(*value)?);
+            if !value.is_empty() {
+                labels::put_label(out, name, value);
+            }
+        }
+        Ok(())
     }
 }
 

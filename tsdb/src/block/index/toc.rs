@@ -125,29 +125,27 @@ impl Toc {
         }
     }
 
-    /// Where the section that holds an offset ends.
-    pub(super) fn end_of_section(&self, offset: u64) -> u64 {
-        let begins = [
+    /// The begins of all sections, in the order of the file's fields.
+    fn begins(&self) -> [u64; OFFSETS] {
+        [
             self.symbols,
             self.series,
             self.label_indices,
             self.label_indices_table,
             self.postings,
             self.postings_table,
-        ];
+        ]
+    }
+
+    /// Where the section that holds an offset ends.
+    pub(super) fn end_of_section(&self, offset: u64) -> u64 {
+        let begins = self.begins();
         begins.into_iter().filter(|begin| *begin > offset).min().unwrap_or(self.end).min(self.end)
     }
 
     pub(in crate::block) fn put(&self, out: &mut Vec<u8>) {
         let begin = out.len();
-        let offsets = [
-            self.symbols,
-            self.series,
-            self.label_indices,
-            self.label_indices_table,
-            self.postings,
-            self.postings_table,
-        ];
+        let offsets = self.begins();
         out.extend(offsets.iter().flat_map(|offset| offset.to_be_bytes()));
         let crc = crc32c::crc32c(&out[begin..]);
         out.extend(crc.to_be_bytes());
