@@ -111,7 +111,7 @@ fn a_data_directory_from_before_there_were_clusters_keeps_its_data() {
     let seed = u64::from_str_radix(&seed, 16).unwrap();
     let mut node = json(&scene.path("data/node.json"));
     node["hash_seed"] = seed.into();
-    node["shards_per_tenant"] = 4.into();
+    node["shards_per_tenant"] = 2.into();
     fs::write(scene.path("data/node.json"), node.to_string()).unwrap();
     fs::remove_dir_all(scene.path("data/bucket")).unwrap();
     fs::remove_dir_all(scene.path("data/cluster")).unwrap();
@@ -165,7 +165,7 @@ fn a_wiped_node_is_a_new_incarnation_and_says_what_is_gone() {
     assert_ne!(ring["members"][0]["incarnation"], before);
     let segments = ring["segments"].as_array().unwrap();
     let (ended, open): (Vec<_>, Vec<_>) = segments.iter().partition(|segment| segment["ended"] == 2);
-    assert_eq!((ended.len(), open.len()), (4, 4));
+    assert_eq!((ended.len(), open.len()), (2, 2));
     for segment in ended {
         assert!(segment["segment"].as_str().unwrap().ends_with("@1"));
         assert_eq!(segment["replicas"][0]["incarnation"], before);
@@ -241,8 +241,8 @@ fn the_ring_is_json_for_programs_and_a_page_for_people() {
     assert_eq!((member["node"].as_str(), member["zone"].as_str()), (Some("n"), Some(":n")));
     assert_eq!(member["share"].as_f64(), Some(1.0));
     assert_eq!(member["roles"], serde_json::json!(["write", "read", "rules"]));
-    assert_eq!(ring["tenants"], serde_json::json!([{"tenant": "fake", "shards": 4}]));
-    assert_eq!(ring["segments"].as_array().unwrap().len(), 4);
+    assert_eq!(ring["tenants"], serde_json::json!([{"tenant": "fake", "shards": 2}]));
+    assert_eq!(ring["segments"].as_array().unwrap().len(), 2);
 
     let page = server.get("/ring");
     assert_eq!(page.header("content-type"), "text/html; charset=utf-8");
@@ -253,7 +253,7 @@ fn the_ring_is_json_for_programs_and_a_page_for_people() {
     let url = server.url();
     let status = |arguments: &[&str]| gyre(arguments).output().unwrap();
     let table = String::from_utf8(status(&["status", "--url", &url]).stdout).unwrap();
-    for part in ["epoch 1 of cluster", "NODE", "100.0%", "1 tenants, 4 segments not closed: 4 take writes"] {
+    for part in ["epoch 1 of cluster", "NODE", "100.0%", "1 tenants, 2 segments not closed: 2 take writes"] {
         assert!(table.contains(part), "{part} in {table}");
     }
     let json = status(&["status", "--json", "--url", &url]).stdout;

@@ -9,7 +9,7 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -145,10 +145,28 @@ impl Drop for ManagedFolder {
     }
 }
 
-/// A loopback address whose port was free a moment ago.
+/// Ports that the system gives to nobody who does not ask for them by number: an outgoing connection could take one of
+/// the others before the server does that it was found for.
+const PORTS: std::ops::Range<u16> = 15_000..32_000;
+
+/// Ports that were looked at in this process.
+static LOOKED_AT: AtomicU32 = AtomicU32::new(0);
+
+/// A loopback address whose port was free a moment ago, and is not given twice by this process.
 pub fn free_port() -> Result<SocketAddr> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(Error::io("finding a free port"))?;
-    listener.local_addr().map_err(Error::io("finding a free port"))
+    let count = u32::from(PORTS.end - PORTS.start);
+    // Processes that run at the same time begin far from each other.
+    let begin = std::process::id().wrapping_mul(1_009) % count;
+    let mut error = io::Error::from(io::ErrorKind::AddrNotAvailable);
+    for _ in 0..count {
+        let place = begin.wrapping_add(LOOKED_AT.fetch_add(1, Ordering::Relaxed)) % count;
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, PORTS.start + place as u16));
+        match TcpListener::bind(address) {
+            Ok(_) => return Ok(address),
+            Err(taken) => error = taken,
+        }
+    }
+    Err(Error::io("finding a free port")(error))
 }
 
 #[cfg(test)]
