@@ -39,7 +39,7 @@ fn try_write(node: &Node, tenant: &str, now_ms: i64) -> (u16, String) {
 fn has_partial_warning(answer: &Value) {
     let is_it = |warning: &Value| {
         let warning = warning.as_str().unwrap();
-        ["partial answer: segment", "partial/3-of-2@", "may lack data"]
+        ["partial answer: segment", "partial/1-of-2@", "may lack data"]
             .iter()
             .all(|part| warning.contains(part))
     };
