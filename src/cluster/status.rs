@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use gyre_ring::{Replica, Role, Span, TenantId};
+use gyre_ring::{Epoch, Replica, Role, Span, TenantId};
 use serde::{Deserialize, Serialize};
 
 use super::LiveCluster;
@@ -64,6 +64,10 @@ pub struct MemberStatus {
     pub share: Option<f64>,
     /// What gossip says of it; absent: nothing.
     pub gossip: Option<GossipStatus>,
+    /// The epoch up to which it has told the node that answers which ended segments it hosts. With all members' answers up
+    /// to the newest epoch a new tenant does not depend on nodes of earlier epochs. Absent: it has told nothing.
+    #[serde(default)]
+    pub settled: Option<u64>,
 }
 
 /// What gossip says of a node. It may be late, and the node that answers sees itself.
@@ -135,7 +139,12 @@ impl SegmentStatus {
 
 impl RingStatus {
     /// The status of a member that has met these tenants, and serves or says why not.
-    pub fn new(live: &LiveCluster, tenants: &BTreeSet<TenantId>, readiness: Result<(), String>) -> Self {
+    pub fn new(
+        live: &LiveCluster,
+        tenants: &BTreeSet<TenantId>,
+        readiness: Result<(), String>,
+        settled: impl Fn(&Replica) -> Option<Epoch>,
+    ) -> Self {
         let (state, view, notices) = (live.state(), live.view(), live.notices());
         let newest = state.newest();
         let placement = newest.placement(Role::Write);
@@ -162,6 +171,7 @@ impl RingStatus {
             weight: member.weight.get(),
             share: share(member.node.clone()),
             gossip: gossip(member.replica()),
+            settled: settled(&member.replica()).map(|epoch| epoch.0),
         });
         let replicas: BTreeSet<Replica> = newest.members.iter().map(|member| member.replica()).collect();
         let shown = || tenants.iter().take(TENANTS_SHOWN_MAX);

@@ -88,7 +88,7 @@ impl NodeHandle {
                 let view = outlook.views.borrow();
                 Ok(RingStatus::before_joining(&outlook.node, &outlook.bucket, &view, doing))
             }
-            Stage::Recovering(live) => Ok(RingStatus::new(live, &Default::default(), Err(doing))),
+            Stage::Recovering(live) => Ok(RingStatus::new(live, &Default::default(), Err(doing), |_| None)),
         }
     }
 

@@ -177,6 +177,7 @@ impl Node {
         let reader = Reader::new(replicas.clone(), metrics.reads.clone());
         tokio::spawn(replicas.clone().seal_what_ends());
         tokio::spawn(replicas.clone().repair());
+        tokio::spawn(replicas.clone().settle_with_others());
         let options = engine_options(config, cores);
         let metadata = Arc::new(Metadata::default());
         let pool = BatchPool::new(cores, REQUESTS_PASSED_ON_BYTES_MAX);
@@ -236,7 +237,9 @@ impl Node {
     pub fn ring(&self) -> RingStatus {
         let tenants = self.storage.shards.tenants();
         let tenants = tenants.iter().map(|tenant| tenant.state.id.clone()).collect();
-        RingStatus::new(&self.cluster, &tenants, self.readiness())
+        RingStatus::new(&self.cluster, &tenants, self.readiness(), |replica| {
+            self.replicas.settled_up_to(replica)
+        })
     }
 
     /// Figures of this moment.

@@ -15,9 +15,13 @@ use tokio::time::Instant;
 
 use super::call::{self, head_for};
 use super::lost::counted_as_sealed;
-use super::messages::{self, Refused, SealReply, SealRequest, documents_from_wire, documents_on_wire};
+use super::messages::{
+    self, DOCUMENTS_MAX, Refused, SealReply, SealRequest, documents_from_wire, documents_on_wire,
+    newest_on_wire,
+};
 use super::pull::take::Hopeless;
 use super::read::fetch::Fetching;
+use super::settled::Settled;
 use crate::actor::Gone;
 use crate::cluster::ClusterState;
 use crate::cluster::live::LiveCluster;
@@ -33,9 +37,6 @@ const SEAL_MAX: Duration = Duration::from_secs(2);
 /// Pause between rounds of asking.
 const ASK_AGAIN: Duration = Duration::from_millis(100);
 
-/// Documents that go along with a request to seal: a callee that is further behind looks in the bucket.
-const DOCUMENTS_MAX: usize = 16;
-
 /// This node's replicas.
 pub struct Replicas {
     /// Their shards.
@@ -46,6 +47,8 @@ pub struct Replicas {
     pub(super) hopeless: Hopeless,
     /// What is being pulled for reads.
     pub(super) fetching: Fetching,
+    /// What other nodes have said of segments that have ended.
+    pub(super) settled: Settled,
 }
 
 /// Why a replica here did not do something.
@@ -62,7 +65,9 @@ pub enum ReplicaError {
 impl Replicas {
     /// The replicas that these shards are.
     pub fn new(shards: Arc<Shards>, cluster: Arc<LiveCluster>) -> Self {
-        Replicas { shards, cluster, hopeless: Hopeless::default(), fetching: Fetching::default() }
+        let layout = shards.layout();
+        let settled = Settled::open(layout.disk.clone(), layout.data_dir());
+        Replicas { shards, cluster, hopeless: Hopeless::default(), fetching: Fetching::default(), settled }
     }
 
     /// Whether a request is for this incarnation of this node, after looking for documents that the sender has.
@@ -131,6 +136,9 @@ impl Replicas {
             for replica in counted_as_sealed(&state, earlier) {
                 activation.sealed(&earlier.segment, &replica);
             }
+            for replica in earlier.replicas.iter().filter(|replica| self.is_settled(replica, earlier)) {
+                activation.sealed(&earlier.segment, replica);
+            }
         }
         let deadline = Instant::now() + ACTIVATION_MAX;
         while !activation.is_complete() {
@@ -170,10 +178,9 @@ impl Replicas {
             self.seal_all(segments).await
         } else {
             let Some(peer) = self.cluster.peer(replica) else { return Vec::new() };
-            let skipped = state.chain.documents().count().saturating_sub(DOCUMENTS_MAX);
             let request = SealRequest {
                 head: head_for(state, replica),
-                documents: documents_on_wire(state.chain.documents().skip(skipped)),
+                documents: newest_on_wire(&state.chain),
                 segments: segments.iter().map(Segment::to_string).collect(),
             };
             match call::control(&peer, messages::SEAL, &request, SEAL_MAX).await {

@@ -5,7 +5,7 @@
 //! is a new method.
 
 use gyre_protocol::Refusal;
-use gyre_ring::{BatchNumber, BatchSet, BootId, EpochDocument};
+use gyre_ring::{BatchNumber, BatchSet, BootId, Chain, EpochDocument};
 
 use crate::rpc::codec::{Decode, Encode};
 use crate::rpc::{Lane, Method};
@@ -22,6 +22,9 @@ pub const SHOWS: Method = Method { number: 4, name: "shows", lane: Lane::Control
 pub const SEAL: Method = Method { number: 5, name: "seal", lane: Lane::Control };
 /// Batches that the caller lacks.
 pub const PULL: Method = Method { number: 6, name: "pull", lane: Lane::Bulk };
+
+/// Up to which epoch the callee acts, and which segments it hosts.
+pub const SETTLED: Method = Method { number: 8, name: "settled", lane: Lane::Control };
 
 // Numbers from 10 on: `super::read::messages`.
 
@@ -204,6 +207,33 @@ pub enum SealReply {
     Refused(Refused),
 }
 
+/// Request of [`SETTLED`].
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct SettledRequest {
+    /// Whom it is for.
+    pub head: Head,
+    /// The newest documents, oldest first.
+    pub documents: Vec<Vec<u8>>,
+}
+
+/// Reply to [`SETTLED`].
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub enum SettledReply {
+    /// Every segment that had ended by this epoch and is not named is sealed here, and holds nothing.
+    Settled {
+        /// The epoch that the callee acts upon.
+        epoch: u64,
+        /// Names of segments that have ended.
+        ended: Vec<String>,
+        /// Names of the others: if the caller is a replica of one, it may lack what the callee holds.
+        open: Vec<String>,
+    },
+    /// The callee cannot say: its log was damaged, or it hosts too many.
+    CannotSay,
+    /// The callee is not who was meant.
+    Refused(Refused),
+}
+
 /// What stands at the end of the reply to [`PULL`], behind the batches.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub enum PullReply {
@@ -264,6 +294,15 @@ impl From<&SetOnWire> for BatchSet {
         }
         set
     }
+}
+
+/// Documents that go along with a message: whoever is further behind looks in the bucket.
+pub const DOCUMENTS_MAX: usize = 16;
+
+/// The newest documents for the wire, oldest first.
+pub fn newest_on_wire(chain: &Chain) -> Vec<Vec<u8>> {
+    let skipped = chain.documents().count().saturating_sub(DOCUMENTS_MAX);
+    documents_on_wire(chain.documents().skip(skipped))
 }
 
 /// Documents as they travel.

@@ -6,6 +6,7 @@
 //! - [`forward`]: a part of which this node is no replica;
 //! - [`local`]: what this node does as a replica: activate, seal;
 //! - [`lost`]: segments that have lost replicas for good;
+//! - [`settled`]: segments that ended without data;
 //! - [`pull`]: gets what it missed;
 //! - [`read`]: which replicas answer a question, and reading what other nodes hold;
 //! - [`metadata`]: what all nodes know of metrics;
@@ -23,6 +24,7 @@ pub mod outgoing;
 pub mod pull;
 pub mod read;
 pub mod service;
+pub mod settled;
 mod write;
 
 pub use write::{Coordinator, WriteError, WriteOutcome};

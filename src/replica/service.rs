@@ -11,8 +11,8 @@ use super::forward;
 use super::local::{Replicas, find};
 use super::messages::{
     self, AdmitReply, AdmitRequest, AppendReply, AppendRequest, MetadataRequest, PullReply, PullRequest,
-    SealReply, SealRequest, SetOnWire, ShowsReply, ShowsRequest, VectorOnWire, VectorsReply, VectorsRequest,
-    documents_from_wire,
+    SealReply, SealRequest, SetOnWire, SettledReply, SettledRequest, ShowsReply, ShowsRequest, VectorOnWire,
+    VectorsReply, VectorsRequest, documents_from_wire,
 };
 use super::metadata::on_wire;
 use super::pull::give::give;
@@ -96,6 +96,7 @@ impl Answers {
             number if number == messages::VECTORS.number => self.vectors(&parse(&control)?).await,
             number if number == messages::SHOWS.number => self.shows(&parse(&control)?).await,
             number if number == messages::SEAL.number => self.seal(&parse(&control)?).await,
+            number if number == messages::SETTLED.number => self.settled(&parse(&control)?).await,
             number if number == messages::PULL.number => self.pull(&parse(&control)?, &mut sink).await,
             number if number == SELECT.number => {
                 serve::select(&self.replicas, self.boot, parse(&control)?, sink).await
@@ -255,6 +256,14 @@ impl Answers {
 }
 
 impl Answers {
+    async fn settled(&self, request: &SettledRequest) -> Result<Bytes, Failure> {
+        self.replicas.cluster.learn(documents_from_wire(&request.documents)).await;
+        if let Err(refusal) = self.replicas.check(&request.head).await {
+            return reply(&SettledReply::Refused(self.replicas.refused(refusal, &request.head)));
+        }
+        reply(&self.replicas.settle())
+    }
+
     fn metadata(&self, request: &MetadataRequest) -> Result<Bytes, Failure> {
         let tenant = TenantId::new(&request.tenant).map_err(|error| not_done(error.to_string(), false))?;
         reply(&on_wire(self.metadata.get(&tenant, request.metric.as_deref())))

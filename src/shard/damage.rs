@@ -55,6 +55,11 @@ impl LaneDamage {
         Ok(LaneDamage { found_at: Some(Epoch(epoch)), intact })
     }
 
+    /// Whether there is damage at all.
+    pub fn is_some(&self) -> bool {
+        self.found_at.is_some()
+    }
+
     /// Whether what is here of a segment must not be counted.
     pub fn concerns(&self, segment: &Segment) -> bool {
         self.found_at.is_some_and(|found_at| segment.epoch <= found_at) && !self.intact.contains(segment)

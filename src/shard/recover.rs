@@ -39,6 +39,11 @@ pub struct Layout {
 }
 
 impl Layout {
+    /// The data directory, which both are in.
+    pub fn data_dir(&self) -> &Path {
+        self.wal.parent().unwrap_or(&self.wal)
+    }
+
     /// A lane's folder.
     pub fn lane(&self, number: usize) -> PathBuf {
         self.wal.join(number.to_string())

@@ -159,6 +159,11 @@ impl Shards {
         self.overrides.of(tenant)
     }
 
+    /// Whether any log was damaged.
+    pub fn has_damage(&self) -> bool {
+        self.damages.iter().any(LaneDamage::is_some)
+    }
+
     /// Whether this node has forgotten what it held of a segment, or may have.
     pub fn is_damaged(&self, segment: &Segment) -> bool {
         self.damages[lane_of(segment, self.lanes.len())].concerns(segment)

@@ -15,6 +15,7 @@ mod bootstrap;
 mod degraded;
 mod ledger;
 mod load;
+mod new_tenants;
 mod reads;
 mod refusals;
 mod replication;

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use gyre_protocol::{EmptyCheck, Rules, VectorReply};
-use gyre_ring::{Replica, Segment, Span};
+use gyre_ring::{BatchSet, Replica, Segment, Span};
 use tokio::time::Instant;
 
 use crate::cluster::ClusterState;
@@ -47,13 +47,15 @@ impl EmptySegments {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Segments without those that are known to be empty.
-    pub(super) fn without<'a>(&self, spans: &'a [Span]) -> Cow<'a, [Span]> {
+    /// Segments without those that are known to be empty: of which replicas have said so one by one, or once for all that
+    /// they do not host.
+    pub(super) fn without<'a>(&self, replicas: &Replicas, spans: &'a [Span]) -> Cow<'a, [Span]> {
         if spans.iter().all(|span| span.ended.is_none()) {
             return Cow::Borrowed(spans);
         }
         let known = self.lock();
-        let is_read = |span: &&Span| span.ended.is_none() || !known.empty.contains(&span.segment);
+        let is_empty = |span: &Span| known.empty.contains(&span.segment) || is_settled(replicas, span);
+        let is_read = |span: &&Span| span.ended.is_none() || !is_empty(span);
         Cow::Owned(spans.iter().filter(is_read).cloned().collect())
     }
 
@@ -110,6 +112,15 @@ impl EmptySegments {
             known.empty.insert((*segment).clone());
         }
     }
+}
+
+/// Whether so many replicas do not host a segment that has ended that nobody ever will.
+fn is_settled(replicas: &Replicas, span: &Span) -> bool {
+    let mut check = EmptyCheck::new(span, Rules::ALL);
+    for replica in span.replicas.iter().filter(|replica| replicas.is_settled(replica, span)) {
+        check.on_vector(replica, &VectorReply { held: BatchSet::default(), sealed: true });
+    }
+    check.is_empty()
 }
 
 /// What a replica says of the segments.

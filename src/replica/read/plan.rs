@@ -103,7 +103,7 @@ impl Reader {
         let mut state = cluster.state();
         for _ in 0..TRIES_MAX {
             let all = state.spans(tenant);
-            let (spans, warnings) = readable(&state, &self.empty.without(&all));
+            let (spans, warnings) = readable(&state, &self.empty.without(&self.replicas, &all));
             if let Some(plan) = self.alone(&spans) {
                 return Ok(ReadPlan { warnings, ..plan });
             }
