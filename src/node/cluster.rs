@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use gyre_ring::{Member, NodeId, ShardCount, Weight, Zone};
+use gyre_ring::{HashSeed, Member, NodeId, ShardCount, Weight, Zone};
 use gyre_tsdb::disk::OsDisk;
 use tokio::net::TcpSocket;
 use tokio::sync::watch;
@@ -64,6 +64,13 @@ pub(super) async fn join(
     let live = Arc::new(live);
     handle.enter(Stage::Recovering(live.clone()));
     Ok((live, door))
+}
+
+/// The seed for series keys of the cluster that a data directory belongs to, if that is known already. What cannot be read
+/// now, [`join`] reports.
+pub(super) fn known_seed(data_dir: &DataDir) -> Option<HashSeed> {
+    let local = LocalCopies::open(Arc::new(OsDisk), &data_dir.path).ok()?;
+    Some(local.cluster().ok()??.seed)
 }
 
 /// What this node is, as one that was told of no others.

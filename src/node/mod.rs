@@ -30,7 +30,7 @@ use tokio::runtime::Handle;
 use self::cluster::PeerServer;
 use self::data_dir::DataDir;
 use self::handle::NodeHandle;
-use self::storage_engine::{LogOptions, Recovery, StorageEngine, ThisRun};
+use self::storage_engine::{LogOptions, Recovered, Recovery, StorageEngine, ThisRun};
 use crate::api::push::decode::WriteBatch;
 use crate::api::push::pool::BatchPool;
 use crate::cluster::LiveCluster;
@@ -153,27 +153,33 @@ impl Node {
         let cores = available_parallelism().map_or(1, usize::from);
         let data_dir = DataDir::open(&config.data_dir, env.as_ref(), cores)?;
         let path = data_dir.path.display().to_string();
+        let lanes = data_dir.facts.lanes;
+        // Whoever was a member before reads its disk while it waits for the bucket and for the others.
+        let ahead = cluster::known_seed(&data_dir).map(|seed| {
+            let path = data_dir.path.clone();
+            std::thread::spawn(move || Recovered::read(&path, lanes, seed))
+        });
         let (cluster, door) = cluster::join(config, &data_dir, env.clone(), &metrics.rpc, handle).await?;
+        let seed = cluster.state().facts.seed;
         let boot = BootId(env.random());
         let overrides = Arc::new(config.tenant_limits());
-        let lanes = data_dir.facts.lanes;
         let log = LogOptions {
             sync: config.wal_sync == WalSync::Commit,
             snapshot_bytes: config.wal_snapshot_bytes,
             keep_bytes_max: config.wal_keep_bytes_max,
         };
-        let storage = StorageEngine::start(
-            &data_dir.path,
-            lanes,
-            ThisRun { seed: cluster.state().facts.seed, boot, epoch: cluster.state().epoch() },
-            env.clone(),
-            overrides.clone(),
-            log,
-        )
-        .map_err(|source| StartError::Io { path, source })?;
+        let recovered = match ahead.map(std::thread::JoinHandle::join) {
+            Some(Ok(recovered)) => recovered,
+            Some(Err(panic)) => std::panic::resume_unwind(panic),
+            None => Recovered::read(&data_dir.path, lanes, seed),
+        };
+        let run = ThisRun { boot, epoch: cluster.state().epoch() };
+        let storage = recovered
+            .and_then(|recovered| StorageEngine::start(recovered, run, env.clone(), overrides.clone(), log))
+            .map_err(|source| StartError::Io { path, source })?;
         tell(&storage.recovery);
         let replicas = Arc::new(Replicas::new(storage.shards.clone(), cluster.clone()));
-        let coordinator = Coordinator::new(replicas.clone(), cluster.state().facts.seed);
+        let coordinator = Coordinator::new(replicas.clone(), seed);
         let reader = Reader::new(replicas.clone(), metrics.reads.clone());
         tokio::spawn(replicas.clone().seal_what_ends());
         tokio::spawn(replicas.clone().repair());
