@@ -86,7 +86,7 @@ impl Handler<Stop> for ShardActor {
         MessageResult(SnapshotStop {
             flushes: sealed.in_flight().collect(),
             sealed: sealed.end(),
-            files: sealed.files_since(1).collect(),
+            files: sealed.files().collect(),
         })
     }
 }
