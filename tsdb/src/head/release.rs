@@ -6,6 +6,8 @@
 //! one without its chunk, so the open chunk of a live series stays until its next one begins; readers meet its samples
 //! twice and merge them.
 
+use std::collections::BTreeSet;
+
 use super::Head;
 use super::append::window_of;
 use super::series::Newest;
@@ -60,6 +62,29 @@ impl Head {
             late.buffer.retain(|(t_ms, _)| window_of(*t_ms) != window);
             late.histograms.retain(|(t_ms, _)| window_of(*t_ms) != window);
         });
+    }
+
+    /// The windows that there is data in.
+    pub fn windows(&self) -> BTreeSet<i64> {
+        let mut windows = BTreeSet::new();
+        for series in (0..self.series_count() as u32).map(SeriesRef) {
+            let state = &self.series[series.0 as usize];
+            windows.extend(self.sealed_refs.newest_first(state.sealed).map(|chunk| window_of(chunk.min_ms)));
+            if state.encoder.count > 0 {
+                windows.insert(window_of(state.encoder.t_ms));
+            }
+            if let Some(open) = self.histograms.get(series.0) {
+                windows.extend([window_of(open.begin_ms()), window_of(state.encoder.t_ms)]);
+            }
+            if let Some(late) = self.overlay.get(series) {
+                windows.extend(
+                    late.chunks.iter().flat_map(|chunk| window_of(chunk.min_ms)..=window_of(chunk.max_ms)),
+                );
+                windows.extend(late.buffer.iter().map(|(t_ms, _)| window_of(*t_ms)));
+                windows.extend(late.histograms.iter().map(|(t_ms, _)| window_of(*t_ms)));
+            }
+        }
+        windows
     }
 
     /// Notes that a snapshot of the head has been written: files of sealed chunks that none of the last snapshots can refer
