@@ -12,10 +12,13 @@
 //! - [`error`]: what goes wrong, with the name of the object.
 
 pub mod bucket_index;
+pub mod cover;
 pub mod error;
 pub mod layout;
 pub mod list;
+pub mod lists;
 pub mod marks;
+pub mod ship;
 pub mod upload;
 
 pub use error::ArchiveError;

@@ -24,8 +24,8 @@ const VERSION: u32 = 1;
 /// A list of blocks that is older is not read by.
 pub const LIST_AGE_MAX_MS: i64 = 12 * 60 * 60 * 1000;
 
-/// A name is kept for so long.
-const KEPT_MS: i64 = 2 * LIST_AGE_MAX_MS;
+/// A name is kept for so long: longer than a day and a window, for readers that have no list at all.
+const KEPT_MS: i64 = 30 * 60 * 60 * 1000;
 
 /// A block that has what was dropped of a window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
