@@ -12,6 +12,7 @@ use gyre_ring::{Replica, TenantId};
 use gyre_tsdb::labels::Labels;
 use tokio::time::Instant;
 
+use super::blocks::{BlockTries, Listed, warning};
 use super::{Answer, Node, QueryError, Selection, cut};
 use crate::actor::Gone;
 use crate::replica::read::messages::LabelsQuestion;
@@ -82,13 +83,57 @@ impl Node {
         texts: &mut BTreeSet<String>,
     ) -> Result<Vec<String>, QueryError> {
         let mut avoid = Vec::new();
+        let mut warnings = self.texts_in_blocks(tenant, question, range, texts).await?;
         loop {
             let plan = self.plan(tenant, &avoid).await?;
             match self.texts_of(&plan, question, range, texts).await {
-                Ok(()) => return Ok(plan.warnings),
+                Ok(()) => {
+                    warnings.extend(plan.warnings);
+                    return Ok(warnings);
+                }
                 Err(failed) => self.without(tenant, failed, &plan, &mut avoid)?,
             }
         }
+    }
+
+    /// Adds what blocks have of these; gives warnings. Of a block that overlaps the range all counts, as in Prometheus.
+    async fn texts_in_blocks(
+        &self,
+        tenant: &TenantId,
+        question: &LabelsQuestion,
+        range: TimeRange,
+        texts: &mut BTreeSet<String>,
+    ) -> Result<Vec<String>, QueryError> {
+        let mut tries = BlockTries::default();
+        loop {
+            let Listed { query, warning: unlisted } =
+                self.blocks(tenant, Some(range), &tries, later()).await?;
+            let Some(query) = query else { return Ok(unlisted.into_iter().collect()) };
+            let question = question.clone();
+            let read = move || {
+                let found = match question {
+                    LabelsQuestion::Values(name) => query.label_values(&name, range),
+                    LabelsQuestion::Names | LabelsQuestion::Sets(_) => query.label_names(range),
+                };
+                found.map(|found| (found, warning(&query.lost())))
+            };
+            match self.read_blocks(read).await? {
+                Ok((found, lost)) => {
+                    texts.extend(found);
+                    return Ok(unlisted.into_iter().chain(lost).collect());
+                }
+                Err(failure) => self.again_without(tenant, failure, &mut tries).await?,
+            }
+        }
+    }
+
+    /// Runs what waits for blocks on a thread that may wait.
+    pub(super) async fn read_blocks<T: Send + 'static>(
+        &self,
+        read: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, QueryError> {
+        let read = tokio::task::spawn_blocking(read).await;
+        read.map_err(|_| QueryError::Internal("reading blocks failed unexpectedly; see the log".to_owned()))
     }
 
     /// Calls `each` with the labels of the selected series; gives warnings.

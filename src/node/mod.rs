@@ -5,6 +5,7 @@
 //! [`network`]. Then writes go to the [coordinator](crate::replica), questions about labels to the [shards](labels), and
 //! queries to the [query pool](crate::query). Until then a [`handle`] says how far it is.
 
+mod blocks;
 mod cluster;
 pub mod data_dir;
 pub mod handle;
@@ -121,6 +122,7 @@ pub struct Node {
     storage: StorageEngine,
     coordinator: Coordinator,
     reader: Reader,
+    archive: Arc<Archive>,
     /// The runtime that the node was started on.
     io: Handle,
     engine: Engine,

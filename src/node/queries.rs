@@ -8,10 +8,11 @@ use gyre_promql::{CancelToken, QueryErrorKind};
 use gyre_ring::{Replica, TenantId};
 use tokio::time::Instant;
 
+use super::blocks::{BlockTries, warning};
 use super::{Answer, Evaluated, Node, QueryError, QueryRequest, QueryStats, QueryTimes};
 use crate::query::limits::QueryLimits;
 use crate::query::pool::PoolError;
-use crate::query::storage::{RemoteAccess, ShardStorage};
+use crate::query::storage::{Failed, RemoteAccess, ShardStorage};
 use crate::replica::read::metrics::Retry;
 use crate::replica::read::plan::ReadPlan;
 
@@ -34,15 +35,17 @@ impl Node {
         }
         let deadline = self.env.monotonic() + timeout;
         let mut avoid = Vec::new();
+        let mut blocks = BlockTries::default();
         loop {
-            let (result, failed) = self.try_query(tenant, &request, deadline, &avoid).await;
+            let (result, failed) = self.try_query(tenant, &request, deadline, &avoid, &blocks).await;
             match failed {
                 // Another replica has the same data.
-                Some(replica) if self.may_try_again(tenant, &avoid) => {
+                Some(Failed::Replica(replica)) if self.may_try_again(tenant, &avoid) => {
                     self.reader.metrics.retry(Retry::Lost);
                     avoid.push(replica);
                 }
-                Some(_) => return result.map_err(QueryError::into_unavailable),
+                Some(Failed::Block(failure)) => self.again_without(tenant, failure, &mut blocks).await?,
+                Some(Failed::Replica(_)) => return result.map_err(QueryError::into_unavailable),
                 None => return result,
             }
         }
@@ -69,22 +72,29 @@ impl Node {
         request: &QueryRequest,
         deadline: Duration,
         avoid: &[Replica],
-    ) -> (Result<Answer<Evaluated>, QueryError>, Option<Replica>) {
-        let mut plan = if self.reads_nothing(&request.expr) {
-            ReadPlan::default()
-        } else {
-            match self.plan(tenant, avoid).await {
-                Ok(plan) => plan,
+        tries: &BlockTries,
+    ) -> (Result<Answer<Evaluated>, QueryError>, Option<Failed>) {
+        let timeout = deadline.saturating_sub(self.env.monotonic());
+        let (mut plan, mut blocks) = (ReadPlan::default(), None);
+        if !self.reads_nothing(&request.expr) {
+            let until = Instant::now() + timeout;
+            match tokio::try_join!(self.plan(tenant, avoid), self.blocks(tenant, None, tries, until)) {
+                Ok((planned, listed)) => {
+                    plan = planned;
+                    plan.warnings.extend(listed.warning);
+                    blocks = listed.query;
+                }
                 Err(error) => return (Err(error), None),
             }
-        };
+        }
         let lost = std::mem::take(&mut plan.warnings);
         let (engine, env) = (self.engine.clone(), self.env.clone());
         let asked = env.monotonic();
         let timeout = deadline.saturating_sub(asked);
         let remote = RemoteAccess { io: self.io.clone(), deadline: Instant::now() + timeout };
         let (shards, own) = (self.storage.shards.clone(), self.cluster.own().clone());
-        let storage = Arc::new(ShardStorage::new(shards, own, plan, self.query_limits(tenant), remote));
+        let storage = ShardStorage::new(shards, own, plan, self.query_limits(tenant), remote);
+        let storage = Arc::new(storage.with_blocks(blocks));
         let cancel = CancelToken::default();
         let QueryRequest { expr, times, options } = request.clone();
         let mut options = gyre_promql::QueryOptions {
@@ -116,10 +126,11 @@ impl Node {
             };
             let (mut warnings, infos) = result.annotations.texts(&expr, ANNOTATIONS_MAX);
             warnings.extend(lost);
+            warnings.extend(warning(&read.lost_blocks()));
             Ok(Answer { value: Evaluated { value: result.value, stats }, warnings, infos })
         };
         let result = self.queries.run(timeout, cancel, query).await.map_err(explain);
-        let failed = result.as_ref().err().and_then(|_| storage.failed_replica());
+        let failed = result.as_ref().err().and_then(|_| storage.failed());
         (result, failed)
     }
 }

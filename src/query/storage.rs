@@ -20,6 +20,8 @@ use super::matchers;
 use super::merged::MergedSource;
 use super::source::Source;
 use crate::actor::Gone;
+use crate::archive::read::failure::BlockFailure;
+use crate::archive::read::select::BlockQuery;
 use crate::replica::read::messages::MatcherOnWire;
 use crate::replica::read::plan::{ReadPlan, SegmentSource};
 use crate::replica::read::remote::Lost;
@@ -35,7 +37,17 @@ pub struct ShardStorage {
     /// For what other nodes are asked.
     remote: RemoteAccess,
     fetched: FetchedSeries,
-    failed: Mutex<Option<Replica>>,
+    blocks: Option<BlockQuery>,
+    failed: Mutex<Option<Failed>>,
+}
+
+/// What failed its reader.
+#[derive(Clone, Debug)]
+pub enum Failed {
+    /// A replica.
+    Replica(Replica),
+    /// A block.
+    Block(BlockFailure),
 }
 
 /// What reading at other nodes takes.
@@ -57,28 +69,45 @@ impl ShardStorage {
         remote: RemoteAccess,
     ) -> Self {
         let (fetched, failed) = (FetchedSeries::default(), Mutex::default());
-        ShardStorage { shards, own, plan, limits, remote, fetched, failed }
+        ShardStorage { shards, own, plan, limits, remote, fetched, blocks: None, failed }
     }
 
-    /// The replica that failed its reader, if another plan can do without it.
-    pub fn failed_replica(&self) -> Option<Replica> {
+    /// Reads these blocks as well.
+    pub fn with_blocks(self, blocks: Option<BlockQuery>) -> Self {
+        ShardStorage { blocks, ..self }
+    }
+
+    /// The replica that failed its reader, if another plan can do without it; or the block.
+    pub fn failed(&self) -> Option<Failed> {
         let failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        failed.filter(|_| self.plan.has_choice)
+        failed.filter(|failed| self.plan.has_choice || matches!(failed, Failed::Block(_)))
     }
 
-    fn note_failed(&self, replica: &Replica) {
-        *self.failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(replica.clone());
+    /// The blocks that the answer is without.
+    pub fn lost_blocks(&self) -> Vec<BlockFailure> {
+        self.blocks.as_ref().map(BlockQuery::lost).unwrap_or_default()
+    }
+
+    fn note_failed(&self, failed: Failed) {
+        *self.failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(failed);
+    }
+
+    /// A block was not read.
+    pub(super) fn block_failed(&self, failure: BlockFailure) -> StorageError {
+        let text = failure.to_string();
+        self.note_failed(Failed::Block(failure));
+        StorageError::new(StorageErrorKind::Unavailable, text)
     }
 
     /// A shard here is gone for now.
     pub(super) fn gone(&self, shard: &Arc<ShardHandle>, _: Gone) -> StorageError {
-        self.note_failed(&self.own);
+        self.note_failed(Failed::Replica(self.own.clone()));
         StorageError::new(StorageErrorKind::Unavailable, self.shards.rebuild(shard).to_string())
     }
 
     /// A segment elsewhere was not read to its end.
     pub(super) fn lost(&self, replica: &Replica, lost: &Lost) -> StorageError {
-        self.note_failed(replica);
+        self.note_failed(Failed::Replica(replica.clone()));
         StorageError::new(StorageErrorKind::Unavailable, lost.to_string())
     }
 
@@ -114,10 +143,11 @@ impl Storage for ShardStorage {
         let matchers: Vec<_> = request.matchers.iter().map(matchers::one).collect();
         let on_wire = || request.matchers.iter().map(MatcherOnWire::from).collect();
         let range = TimeRange { min_ms: request.mint_ms, max_ms: request.maxt_ms };
+        let blocks = self.blocks.as_ref().filter(|blocks| blocks.overlaps(range));
         // All shards search at the same time, here and elsewhere.
         let mut searches = Vec::with_capacity(self.plan.groups.len());
         for group in &self.plan.groups {
-            let by_key = group.len() > 1;
+            let by_key = group.len() > 1 || blocks.is_some();
             let search = |source: &'a SegmentSource| match source {
                 SegmentSource::Local(shard) => {
                     Search::Here(shard, shard.actor.ask(Select { matchers: matchers.clone(), by_key }))
@@ -129,9 +159,13 @@ impl Storage for ShardStorage {
             };
             searches.push(group.iter().map(search).collect::<Vec<_>>());
         }
+        let in_blocks = blocks.map(|blocks| blocks.select(&matchers, range)).transpose();
+        let in_blocks = in_blocks.map_err(|failure| self.block_failed(failure))?;
+        let mut with_blocks: Vec<Source<'a>> =
+            in_blocks.filter(|series| !series.is_empty()).map(Source::Blocks).into_iter().collect();
         let mut parts = Vec::with_capacity(searches.len());
         for (index, group) in searches.into_iter().enumerate() {
-            let is_alone = group.len() == 1;
+            let is_alone = group.len() == 1 && with_blocks.is_empty();
             let mut sources = Vec::with_capacity(group.len());
             for search in group {
                 let source = match search {
@@ -149,6 +183,11 @@ impl Storage for ShardStorage {
                     sources.push(source);
                 }
             }
+            if !with_blocks.is_empty() {
+                // Blocks may hold series of all shards. They come first, since they are older.
+                with_blocks.append(&mut sources);
+                continue;
+            }
             match sources.pop() {
                 Some(source) if is_alone => parts.push(Part::Single(source)),
                 Some(source) => {
@@ -157,6 +196,9 @@ impl Storage for ShardStorage {
                 }
                 None => {}
             }
+        }
+        if !with_blocks.is_empty() {
+            parts.push(Part::Merged(MergedSource::new(with_blocks)));
         }
         Ok(Box::new(ShardSeries { storage: self, parts }))
     }

@@ -24,14 +24,14 @@ const DEADLINE: Duration = Duration::from_secs(10);
 /// An object store, or a part of one.
 #[derive(Clone, Debug)]
 pub struct Bucket {
-    store: Arc<dyn ObjectStore>,
+    pub(super) store: Arc<dyn ObjectStore>,
     /// For messages.
     name: Arc<str>,
     /// Before each path, with a slash at its end; empty: none.
-    prefix: Arc<str>,
+    pub(super) prefix: Arc<str>,
     /// The folder that it is, if it is one.
-    root: Option<Arc<Path>>,
-    deadline: Duration,
+    pub(super) root: Option<Arc<Path>>,
+    pub(super) deadline: Duration,
 }
 
 impl Bucket {
@@ -154,11 +154,11 @@ impl Bucket {
         }
     }
 
-    fn late(&self, path: &str) -> StoreError {
+    pub(super) fn late(&self, path: &str) -> StoreError {
         StoreError::Deadline { object: self.object(path), deadline: self.deadline }
     }
 
-    fn object(&self, path: &str) -> String {
+    pub(super) fn object(&self, path: &str) -> String {
         format!("{}/{path}", self.name)
     }
 }

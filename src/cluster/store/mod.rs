@@ -7,8 +7,10 @@
 
 mod bucket;
 mod error;
+mod ranges;
 mod url;
 
 pub use bucket::Bucket;
 pub use error::StoreError;
+pub use ranges::Ranged;
 pub use url::StorageUrl;
