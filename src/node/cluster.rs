@@ -38,18 +38,26 @@ const GOSSIP_INTERVAL: Duration = Duration::from_millis(250);
 /// How long requests of other nodes may take to finish when the node stops.
 const DRAIN_MAX: Duration = Duration::from_secs(10);
 
+/// Opens the object store.
+pub(super) fn bucket(config: &Config, data_dir: &DataDir) -> Result<Bucket, StartError> {
+    Bucket::open(&config.storage_url, &data_dir.path).map_err(|error| StartError::Cluster {
+        path: data_dir.path.display().to_string(),
+        source: Box::new(ClusterError::from(EpochError::from(error))),
+    })
+}
+
 /// Finds or founds the cluster of a bucket and a data directory, and becomes a member. For a node among others also the
 /// door through which they will come.
 pub(super) async fn join(
     config: &Config,
     data_dir: &DataDir,
-    env: SharedEnv,
+    (env, bucket): (SharedEnv, Bucket),
     metrics: &RpcMetrics,
     handle: &NodeHandle,
 ) -> Result<(Arc<LiveCluster>, Option<Door>), StartError> {
     let path = data_dir.path.display().to_string();
     let failed = |source| StartError::Cluster { path, source: Box::new(source) };
-    let parts = match parts(config, data_dir, env) {
+    let parts = match parts(config, data_dir, env, bucket) {
         Ok(parts) => parts,
         Err(error) => return Err(failed(error)),
     };
@@ -67,8 +75,7 @@ pub(super) async fn join(
 }
 
 /// What this node is, as one that was told of no others.
-fn parts(config: &Config, data_dir: &DataDir, env: SharedEnv) -> Result<Parts, ClusterError> {
-    let bucket = Bucket::open(&config.storage_url, &data_dir.path).map_err(EpochError::from)?;
+fn parts(config: &Config, data_dir: &DataDir, env: SharedEnv, bucket: Bucket) -> Result<Parts, ClusterError> {
     let local = LocalCopies::open(Arc::new(OsDisk), &data_dir.path)?;
     let node = node_id(config, data_dir, &local)?;
     let facts = &data_dir.facts;

@@ -34,6 +34,8 @@ use self::handle::NodeHandle;
 use self::storage_engine::{LogOptions, Recovery, StorageEngine, ThisRun};
 use crate::api::push::decode::WriteBatch;
 use crate::api::push::pool::BatchPool;
+use crate::archive::read::listed::ListedBlocks;
+use crate::archive::read::{Archive, CacheSizes};
 use crate::cluster::LiveCluster;
 use crate::cluster::start::ClusterError;
 use crate::cluster::status::RingStatus;
@@ -155,7 +157,9 @@ impl Node {
         let cores = available_parallelism().map_or(1, usize::from);
         let data_dir = DataDir::open(&config.data_dir, env.as_ref(), cores)?;
         let path = data_dir.path.display().to_string();
-        let (cluster, door) = cluster::join(config, &data_dir, env.clone(), &metrics.rpc, handle).await?;
+        let bucket = cluster::bucket(config, &data_dir)?;
+        let joining = (env.clone(), bucket.clone());
+        let (cluster, door) = cluster::join(config, &data_dir, joining, &metrics.rpc, handle).await?;
         let boot = BootId(env.random());
         let overrides = Arc::new(config.tenant_limits());
         let lanes = data_dir.facts.lanes;
@@ -172,8 +176,17 @@ impl Node {
             overrides.clone(),
             log,
         )
-        .map_err(|source| StartError::Io { path, source })?;
+        .map_err(|source| StartError::Io { path: path.clone(), source })?;
         tell(&storage.recovery);
+        let sizes = CacheSizes {
+            memory_bytes: config.blocks_cache_memory_bytes,
+            disk_bytes: config.blocks_cache_disk_bytes,
+        };
+        let lists = ListedBlocks::new(bucket.clone(), env.clone());
+        let seed = cluster.state().facts.seed;
+        let archive =
+            Archive::new(bucket, Arc::new(lists), sizes, &data_dir.path, seed, metrics.blocks.clone())
+                .map_err(|source| StartError::Io { path, source })?;
         let replicas = Arc::new(Replicas::new(storage.shards.clone(), cluster.clone()));
         let coordinator = Coordinator::new(replicas.clone(), cluster.state().facts.seed);
         let reader = Reader::new(replicas.clone(), metrics.reads.clone());
@@ -190,6 +203,7 @@ impl Node {
             storage,
             coordinator,
             reader,
+            archive: Arc::new(archive),
             io: Handle::current(),
             engine: Engine::new(options),
             queries: QueryPool::new(cores * QUERIES_RUNNING_PER_CORE, QUERIES_WAITING_MAX),

@@ -170,7 +170,8 @@ fn read_in_order(
     let (floats, histograms) = (buffer.float_timestamps.len(), buffer.histogram_timestamps.len());
     let mut last_ms = i64::MIN;
     for (number, (batch, place)) in parts.iter().enumerate() {
-        let (first_float, first_histogram) = (buffer.float_timestamps.len(), buffer.histogram_timestamps.len());
+        let (first_float, first_histogram) =
+            (buffer.float_timestamps.len(), buffer.histogram_timestamps.len());
         let (times, samples) = (&mut buffer.histogram_timestamps, &mut buffer.histograms);
         let mut to = Decoded {
             times: &mut buffer.float_timestamps,

@@ -1,6 +1,6 @@
 //! Ranges of a block's files for threads that may wait: those of queries.
 //!
-//! What is in memory costs no thread switch. For the rest a task is started on the node's own runtime, and waited for as
+//! What is in memory costs no thread switch. For the rest a task is started on a runtime of its own, and waited for as
 //! long as the query may take. Pages are taken so many at a time, whatever the ranges come to.
 
 use std::collections::BTreeSet;
@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_executor::block_on;
-use tokio::runtime::Handle;
+use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::time::{Instant, timeout_at};
 
 use super::failure::Trouble;
@@ -22,6 +22,32 @@ const PAGES_AT_A_TIME: usize = 512;
 
 /// Nothing that is read as one is longer: a series' entry, a chunk.
 pub const ITEM_BYTES_MAX: u64 = 16 << 20;
+
+/// Threads of the runtime: they wait for the bucket, and copy.
+const THREADS: usize = 2;
+
+/// The runtime of all requests for blocks. It ends with this value, and waits for nothing then.
+pub(super) struct BlockRuntime(Option<Runtime>);
+
+impl BlockRuntime {
+    pub(super) fn start() -> std::io::Result<Self> {
+        let runtime =
+            Builder::new_multi_thread().worker_threads(THREADS).thread_name("blocks").enable_all().build();
+        runtime.map(|runtime| BlockRuntime(Some(runtime)))
+    }
+
+    pub(super) fn handle(&self) -> Handle {
+        self.0.as_ref().expect("it is taken when this is dropped").handle().clone()
+    }
+}
+
+impl Drop for BlockRuntime {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
 
 /// Reads for one query.
 #[derive(Clone)]

@@ -3,6 +3,7 @@
 //! - [`object`]: names of blocks, files, pages;
 //! - [`pages`], [`disk`]: the page cache, in memory and on disk;
 //! - [`io`]: ranges of files for threads that may wait;
+//! - [`listed`]: which blocks there are;
 //! - [`opened`]: index headers, bounded in memory;
 //! - [`select`], `pass`: matchers to series, series to batches in order of their keys;
 //! - [`failure`], [`quarantine`]: what may go wrong, and what becomes of it;
@@ -16,6 +17,7 @@
 pub mod disk;
 pub mod failure;
 pub mod io;
+pub mod listed;
 pub mod metrics;
 pub mod object;
 pub mod opened;
@@ -30,12 +32,11 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use gyre_ring::{HashSeed, TenantId};
-use tokio::runtime::Handle;
 use tokio::time::Instant;
 
 use self::disk::DiskPages;
 use self::failure::{BlockFailure, Trouble};
-use self::io::BlockIo;
+use self::io::{BlockIo, BlockRuntime};
 use self::metrics::BlockMetrics;
 pub use self::object::BlockRef;
 use self::object::Tenants;
@@ -79,7 +80,7 @@ pub struct Archive {
     tenants: Arc<Tenants>,
     quarantine: Quarantine,
     metrics: BlockMetrics,
-    io: Handle,
+    io: BlockRuntime,
     seed: HashSeed,
 }
 
@@ -90,15 +91,16 @@ impl std::fmt::Debug for Archive {
 }
 
 impl Archive {
-    /// Reads the blocks of a list from a bucket, with caches. `io` runs requests; `seed` is that of series keys.
+    /// Reads the blocks of a list from a bucket, with caches. `seed` is that of series keys.
     pub fn new(
         bucket: Bucket,
         list: Arc<dyn BlockList>,
         sizes: CacheSizes,
         data_dir: &Path,
-        (io, seed): (Handle, HashSeed),
+        seed: HashSeed,
         metrics: BlockMetrics,
     ) -> IoResult<Self> {
+        let io = BlockRuntime::start()?;
         let tenants = Arc::new(Tenants::default());
         let disk = if bucket.is_near() || sizes.disk_bytes == 0 {
             None
@@ -119,7 +121,7 @@ impl Archive {
 
     /// A reader of some blocks, for one query.
     pub fn query(self: &Arc<Self>, blocks: Vec<BlockRef>, deadline: Instant) -> BlockQuery {
-        let (pages, metrics, io) = (self.pages.clone(), self.metrics.clone(), self.io.clone());
+        let (pages, metrics, io) = (self.pages.clone(), self.metrics.clone(), self.io.handle());
         BlockQuery::new(self.clone(), blocks, BlockIo { pages, metrics, io, deadline })
     }
 

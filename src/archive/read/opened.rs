@@ -117,7 +117,8 @@ fn index_bytes(block: &BlockRef, index: &Object, io: &BlockIo) -> Result<u64, Tr
     let (bucket, path) = (io.pages.bucket().clone(), index.path.clone());
     let bytes =
         io.wait(
-            async move { bucket.size(&path).await.map_err(|error| Trouble::Unavailable(error.to_string())) },
+            async move { bucket.head(&path).await.map_err(|error| Trouble::Unavailable(error.to_string())) },
         )?;
+    let bytes = bytes.map(|facts| facts.size_bytes);
     bytes.ok_or_else(|| Trouble::Gone(BlockFile::Index.to_string()))
 }

@@ -207,13 +207,12 @@ impl Pages {
         let unavailable = |error: &dyn std::fmt::Display| Trouble::Unavailable(error.to_string());
         let _permit = self.pieces.acquire().await.map_err(|error| unavailable(&error))?;
         self.metrics.requests.inc();
-        match self.bucket.get_range(&object.path, range.clone()).await {
+        match self.bucket.get_part(&object.path, range).await {
             Ok(Ranged::Bytes(bytes)) => {
                 self.metrics.request_bytes.inc_by(bytes.len() as u64);
                 Ok(bytes)
             }
             Ok(Ranged::Absent) => Err(Trouble::Gone(object.block_file().to_string())),
-            Ok(Ranged::Behind(_)) => Ok(Bytes::new()),
             Err(error) => Err(unavailable(&error)),
         }
     }

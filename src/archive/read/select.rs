@@ -12,7 +12,7 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use gyre_tsdb::block::{
-    BatchAssembler, BlockError, BlockFile, ChunkMeta, Got, PostingsPlan, SeriesEntry, parse_chunk,
+    BatchAssembler, BlockError, BlockFile, ChunkMeta, Got, PostingsPlan, SeriesEntry, Ulid, parse_chunk,
     parse_series,
 };
 use gyre_tsdb::{Matcher, SeriesBatch};
@@ -91,7 +91,11 @@ impl BlockQuery {
     }
 
     /// Reads something of a block; `None` if that fails and the query does without it.
-    fn of<T>(&self, block: &BlockRef, read: impl FnOnce() -> Result<T, BlockFailure>) -> Result<Option<T>, BlockFailure> {
+    fn of<T>(
+        &self,
+        block: &BlockRef,
+        read: impl FnOnce() -> Result<T, BlockFailure>,
+    ) -> Result<Option<T>, BlockFailure> {
         let mut lost = self.lost.as_ref().map(|lost| lost.lock().unwrap_or_else(PoisonError::into_inner));
         if let Some(lost) = &mut lost
             && let Some(down) = lost.iter().find(|lost| matches!(lost.trouble, Trouble::Unavailable(_)))
