@@ -9,6 +9,7 @@
 //! - [`list`]: which blocks a tenant has, and which of them queries read.
 //! - [`marks`]: blocks that are to be removed, or not to be compacted.
 //! - [`bucket_index`]: the listing that Cortex keeps as an object.
+//! - [`read`]: blocks in queries.
 //! - [`error`]: what goes wrong, with the name of the object.
 
 pub mod bucket_index;
@@ -16,8 +17,8 @@ pub mod cover;
 pub mod error;
 pub mod layout;
 pub mod list;
-pub mod lists;
 pub mod marks;
+pub mod read;
 pub mod ship;
 pub mod upload;
 

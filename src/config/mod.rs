@@ -82,6 +82,10 @@ pub struct Config {
     pub query_samples_max: u64,
     /// Bytes that a query may hold at a time.
     pub query_bytes_max: u64,
+    /// Memory that may be taken by what was read of blocks.
+    pub blocks_cache_memory_bytes: u64,
+    /// The same on disk. Not used where the object store is a folder.
+    pub blocks_cache_disk_bytes: u64,
     /// Experimental parts of PromQL that are on.
     pub features: Features,
     /// The limits of tenants without overrides.
@@ -114,6 +118,8 @@ impl Default for Config {
             query_timeout_ms: 120_000,
             query_samples_max: 50_000_000,
             query_bytes_max: 2 << 30,
+            blocks_cache_memory_bytes: 256 << 20,
+            blocks_cache_disk_bytes: 10 << 30,
             features: Features::default(),
             limits: Limits::default(),
             overrides: BTreeMap::new(),

@@ -5,6 +5,7 @@
 //! [`network`]. Then writes go to the [coordinator](crate::replica), questions about labels to the [shards](labels), and
 //! queries to the [query pool](crate::query). Until then a [`handle`] says how far it is.
 
+mod blocks;
 mod cluster;
 pub mod data_dir;
 pub mod handle;
@@ -32,7 +33,8 @@ use self::handle::NodeHandle;
 use self::storage_engine::{LogOptions, Recovered, Recovery, StorageEngine, ThisRun};
 use crate::api::push::decode::WriteBatch;
 use crate::api::push::pool::BatchPool;
-use crate::archive::lists::BlockLists;
+use crate::archive::read::listed::ListedBlocks;
+use crate::archive::read::{Archive, CacheSizes};
 use crate::archive::ship::{ShipError, Shipper, ShipperParts};
 use crate::cluster::LiveCluster;
 use crate::cluster::start::ClusterError;
@@ -124,6 +126,7 @@ pub struct Node {
     coordinator: Coordinator,
     reader: Reader,
     evaluator: Arc<Evaluator>,
+    archive: Arc<Archive>,
     overrides: Arc<Overrides>,
     metadata: Arc<Metadata>,
     replicas: Arc<Replicas>,
@@ -161,7 +164,7 @@ impl Node {
             std::thread::spawn(move || Recovered::read(&path, lanes, seed))
         });
         let bucket = cluster::bucket(config, &data_dir)?;
-        let joined = cluster::join(config, &data_dir, bucket.clone(), env.clone(), &metrics.rpc, handle);
+        let joined = cluster::join(config, &data_dir, (env.clone(), bucket.clone()), &metrics.rpc, handle);
         let (cluster, door) = joined.await?;
         let seed = cluster.state().facts.seed;
         let boot = BootId(env.random());
@@ -181,7 +184,14 @@ impl Node {
             .and_then(|recovered| StorageEngine::start(recovered, run, env.clone(), overrides.clone(), log))
             .map_err(|source| StartError::Io { path: path.clone(), source })?;
         tell(&storage.recovery);
-        let lists = Arc::new(BlockLists::new(bucket, env.clone()));
+        let sizes = CacheSizes {
+            memory_bytes: config.blocks_cache_memory_bytes,
+            disk_bytes: config.blocks_cache_disk_bytes,
+        };
+        let lists = ListedBlocks::new(bucket.clone(), env.clone());
+        let list = Arc::new(lists.clone());
+        let archive = Archive::new(bucket, list, sizes, &data_dir.path, seed, metrics.blocks.clone());
+        let archive = Arc::new(archive.map_err(|source| StartError::Io { path: path.clone(), source })?);
         let shipper = ShipperParts {
             shards: storage.shards.clone(),
             lists: lists.clone(),
@@ -197,7 +207,6 @@ impl Node {
         tokio::spawn(replicas.clone().seal_what_ends());
         tokio::spawn(replicas.clone().repair());
         tokio::spawn(replicas.clone().settle_with_others());
-        tokio::spawn(lists.run());
         tokio::spawn(shipper.clone().run());
         let evaluator = Arc::new(Evaluator::new(
             Engine::new(engine_options(config, cores)),
@@ -217,6 +226,7 @@ impl Node {
             coordinator,
             reader,
             evaluator,
+            archive,
             overrides,
             metadata,
             replicas,

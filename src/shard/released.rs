@@ -24,6 +24,9 @@ const VERSION: u32 = 1;
 /// A list of blocks that is older is not read by.
 pub const LIST_AGE_MAX_MS: i64 = 12 * 60 * 60 * 1000;
 
+/// Without any list, ranges of time that begin this long ago or later can be read: heads name what they have dropped of them.
+pub const RECENT_MS: i64 = 2 * LIST_AGE_MAX_MS;
+
 /// A name is kept for so long: longer than a day and a window, for readers that have no list at all.
 const KEPT_MS: i64 = 30 * 60 * 60 * 1000;
 
@@ -89,6 +92,11 @@ impl Released {
         let bytes = serde_json::to_vec(&on_disk).map_err(io::Error::other)?;
         disk.create_dir_all(folder)?;
         replace_file(disk, &folder.join(FILE), &bytes)
+    }
+
+    /// All of them.
+    pub fn all(&self) -> Vec<ReleasedTo> {
+        self.lock().clone()
     }
 
     /// The blocks that a reader of a range of time must know.

@@ -12,6 +12,7 @@ use prometheus_client::encoding::text;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
+use crate::archive::read::metrics::BlockMetrics;
 use crate::archive::ship::ShipMetrics;
 use crate::node::handle::NodeHandle;
 use crate::replica::read::metrics::ReadMetrics;
@@ -47,6 +48,8 @@ pub struct ClusterMetrics {
     pub reads: ReadMetrics,
     /// What becomes of windows of heads.
     pub ships: ShipMetrics,
+    /// What reading blocks costs.
+    pub blocks: BlockMetrics,
 }
 
 impl Telemetry {
@@ -64,9 +67,11 @@ impl Telemetry {
             rpc: RpcMetrics::register(&mut registry),
             reads: ReadMetrics::default(),
             ships: ShipMetrics::default(),
+            blocks: BlockMetrics::default(),
         };
         cluster.reads.register(&mut registry);
         cluster.ships.register(&mut registry);
+        cluster.blocks.register(&mut registry);
         registry.register_collector(Box::new(node::NodeCollector(node)));
         registry.register_collector(Box::new(process::ProcessCollector));
         Self { registry, tenants, requests, cluster }

@@ -7,6 +7,7 @@ use gyre::node::QueryTimes;
 use gyre::query::evaluator::{Failed, Question};
 use gyre::query::limits::QueryLimits;
 use gyre::query::pool::PoolError;
+use gyre::query::storage::Culprit;
 use gyre::replica::messages::VECTORS;
 use gyre::replica::read::messages::{EVALUATE, SELECT};
 use gyre::replica::read::metrics::Retry;
@@ -245,7 +246,7 @@ fn a_place_that_falls_silent_or_was_started_again_is_one_to_do_without() {
         }
         let who = replicas_of(&plan)[0].clone();
         let failed = *rig["x"].answer(plan, &question).await.unwrap_err();
-        assert_eq!(failed.replica.as_ref(), Some(&who));
+        assert!(matches!(&failed.culprit, Some(Culprit::Replica(replica)) if *replica == who));
         let text = engine_error(failed).message;
         assert!(text.contains("was started again since") && text.contains("acme/0-of-4@1"), "{text}");
 
@@ -255,7 +256,7 @@ fn a_place_that_falls_silent_or_was_started_again_is_one_to_do_without() {
             rig[name].gate.close(&[EVALUATE, VECTORS]);
         }
         let failed = *rig["x"].answer(plan, &question).await.unwrap_err();
-        assert_eq!(failed.replica.as_ref(), Some(&who));
+        assert!(matches!(&failed.culprit, Some(Culprit::Replica(replica)) if *replica == who));
         let text = engine_error(failed).message;
         assert!(text.contains("it does not answer any more"), "{text}");
     });
@@ -271,7 +272,7 @@ fn a_place_that_is_there_and_slow_is_waited_for_until_the_time_is_up() {
         let deadline = Instant::now() + Duration::from_millis(300);
         let question = Question { deadline, ..question("sum(requests_total)", 285_000) };
         let failed = *rig["x"].answer(rig["x"].plan().await, &question).await.unwrap_err();
-        assert_eq!(failed.replica, None);
+        assert!(failed.culprit.is_none());
         let error = engine_error(failed);
         assert_eq!(
             (error.kind, error.message.as_str()),

@@ -32,7 +32,7 @@ use self::turn::due_ms;
 use super::cover::{Cover, covers_of, set_covers};
 use super::error::ArchiveError;
 use super::list::TenantBlocks;
-use super::lists::BlockLists;
+use super::read::listed::ListedBlocks;
 use super::upload::{describe, total_bytes, upload};
 use crate::cluster::LiveCluster;
 use crate::env::{SharedEnv, crash_point};
@@ -137,7 +137,7 @@ pub struct ShipperParts {
     /// The heads.
     pub shards: Arc<Shards>,
     /// The bucket's blocks.
-    pub lists: Arc<BlockLists>,
+    pub lists: Arc<ListedBlocks>,
     /// Whose turn it is follows from the documents.
     pub cluster: Arc<LiveCluster>,
     /// Clock and randomness.
@@ -258,13 +258,13 @@ impl Shipper {
     async fn ship(&self, shard: &Arc<ShardHandle>, window: i64) -> Result<(), ShipError> {
         let _shipping = self.shipping.lock().await;
         let tenant = &shard.segment.shard.tenant;
-        let mut listed = self.parts.lists.refresh(tenant).await?;
+        let mut listed = self.parts.lists.now(tenant).await?;
         let Some(batches) = shard.state.batches_of(window) else { return Ok(()) };
         let mut cover = covering(&listed, &shard.segment, window);
         if !cover.contains(&batches) {
             match self.upload(shard, window, batches.clone()).await? {
                 Some(ulid) => {
-                    listed = self.parts.lists.refresh(tenant).await?;
+                    listed = self.parts.lists.now(tenant).await?;
                     cover = covering(&listed, &shard.segment, window);
                     tracing::info!(segment = %shard.segment, window, block = %ulid, "shipped a window of the head");
                 }

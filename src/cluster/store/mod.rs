@@ -11,6 +11,7 @@ mod bucket;
 mod error;
 mod objects;
 mod put_file;
+mod ranges;
 mod retry;
 mod url;
 
@@ -18,4 +19,5 @@ pub use bucket::Bucket;
 pub use error::StoreError;
 pub use objects::{Listing, ObjectFacts};
 pub use put_file::{FileSum, PART_BYTES};
+pub use ranges::Ranged;
 pub use url::StorageUrl;

@@ -186,3 +186,8 @@ pub(super) fn decode(
     let kind = histogram::kind_of(encoding)?;
     Some(histogram::decode(data, kind, |t_ms, histogram| sample(t_ms, Value::Histogram(histogram))))
 }
+
+/// Whether chunks of an encoding can be decoded.
+pub(super) fn is_known(encoding: u8) -> bool {
+    encoding == xor::ENCODING || histogram::kind_of(encoding).is_some()
+}

@@ -29,6 +29,7 @@ use hashbrown::HashTable;
 pub use append::{Appended, CreateError, TOUCHED_TOGETHER, WINDOW_MS, window_of};
 pub use apply::Applied;
 pub(crate) use histograms::encode_all as encode_histograms;
+pub(crate) use read::BatchChunk;
 pub use read::{ChunkData, Decoded, ReadError, SeriesBatch, SeriesData};
 pub use shipped::NotABatch;
 pub use state::BadState;
