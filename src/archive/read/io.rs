@@ -66,7 +66,8 @@ impl BlockIo {
         &self,
         task: impl Future<Output = Result<T, Trouble>> + Send + 'static,
     ) -> Result<T, Trouble> {
-        let task = self.io.spawn(timeout_at(self.deadline, task));
+        let deadline = self.deadline;
+        let task = self.io.spawn(async move { timeout_at(deadline, task).await });
         match block_on(task) {
             Ok(Ok(result)) => result,
             Ok(Err(_)) => Err(Trouble::Unavailable("it was not read before the query's deadline".to_owned())),
