@@ -8,11 +8,16 @@
 //! - [`upload`]: a folder becomes a block in the bucket; every object is read back before the block is listed.
 //! - [`list`]: which blocks a tenant has, and which of them queries read.
 //! - [`marks`]: blocks that are to be removed, or not to be compacted.
+//! - [`import`], [`export`]: blocks of others become a tenant's; a tenant's become a folder for a Prometheus. Also
+//!   [`download`].
 //! - [`bucket_index`]: the listing that Cortex keeps as an object.
 //! - [`error`]: what goes wrong, with the name of the object.
 
 pub mod bucket_index;
+pub mod download;
 pub mod error;
+pub mod export;
+pub mod import;
 pub mod layout;
 pub mod list;
 pub mod marks;

@@ -9,13 +9,14 @@
 
 mod bucket;
 mod error;
+mod files;
 mod objects;
-mod put_file;
 mod retry;
 mod url;
 
 pub use bucket::Bucket;
 pub use error::StoreError;
+pub use files::{FileSum, PART_BYTES};
 pub use objects::{Listing, ObjectFacts};
-pub use put_file::{FileSum, PART_BYTES};
+
 pub use url::StorageUrl;
