@@ -22,7 +22,7 @@ fn start_all(cluster: &mut Cluster) -> [String; 1] {
 }
 
 /// Status and body of a question that may fail.
-fn try_ask(node: &Node, tenant: &str, path: &str, parameters: &[(&str, &str)]) -> (u16, Value) {
+pub fn try_ask(node: &Node, tenant: &str, path: &str, parameters: &[(&str, &str)]) -> (u16, Value) {
     let path = format!("/prometheus/api/v1/{path}");
     let answer = node.connect().with_tenant(tenant).get(&path, parameters).unwrap();
     (answer.status, serde_json::from_slice(&answer.body).unwrap())

@@ -9,4 +9,5 @@ mod rig;
 mod series;
 
 mod merging;
+mod parts;
 mod replicas;
