@@ -15,12 +15,10 @@ use gyre_tsdb::disk::OsDisk;
 use super::error::ArchiveError;
 use super::layout::{DELETION_MARK, META};
 use super::list::TenantBlocks;
+use super::ship::SHARD_LABEL;
 use super::upload::{Uploaded, describe, read_meta, upload};
 use crate::cluster::store::Bucket;
 use crate::env::crash_point;
-
-/// Says which shard's series a block has, by somebody's count of shards and hash of labels.
-const SHARD_LABEL: &str = "__compactor_shard_id__";
 
 /// What became of a block.
 #[derive(Clone, Debug, PartialEq, Eq)]

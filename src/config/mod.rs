@@ -70,6 +70,8 @@ pub struct Config {
     pub wal_snapshot_bytes: u64,
     /// Bytes of log files that are kept for other replicas only.
     pub wal_keep_bytes_max: u64,
+    /// Whether a node that stops makes blocks of all that it holds first.
+    pub blocks_flush_on_shutdown: bool,
     /// Bytes of one write request, compressed and decompressed. Cortex's `max_recv_msg_size`.
     pub push_request_bytes_max: u64,
     /// Bytes of all write requests in flight.
@@ -106,6 +108,7 @@ impl Default for Config {
             wal_sync: WalSync::Commit,
             wal_snapshot_bytes: LogOptions::default().snapshot_bytes,
             wal_keep_bytes_max: LogOptions::default().keep_bytes_max,
+            blocks_flush_on_shutdown: false,
             push_request_bytes_max: 100 << 20,
             push_inflight_bytes_max: 512 << 20,
             query_timeout_ms: 120_000,

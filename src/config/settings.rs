@@ -57,7 +57,7 @@ macro_rules! setting {
 }
 
 /// All settings, in the order of `--help` and `/config`.
-pub static SETTINGS: [Setting; 21] = [
+pub static SETTINGS: [Setting; 22] = [
     setting!("data-dir", data_dir, "folder that holds all data"),
     setting!(
         "storage.url",
@@ -106,6 +106,11 @@ pub static SETTINGS: [Setting; 21] = [
         "wal.keep-bytes-max",
         wal_keep_bytes_max,
         "bytes of log files kept only for replicas that were away; beyond it the oldest go"
+    ),
+    setting!(
+        "blocks.flush-on-shutdown",
+        blocks_flush_on_shutdown,
+        "whether all that is in memory becomes blocks before the node stops"
     ),
     Setting {
         name: "push.request-bytes-max",

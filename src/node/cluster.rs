@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use gyre_ring::{Member, NodeId, ShardCount, Weight, Zone};
+use gyre_ring::{HashSeed, Member, NodeId, ShardCount, Weight, Zone};
 use gyre_tsdb::disk::OsDisk;
 use tokio::net::TcpSocket;
 use tokio::sync::watch;
@@ -43,13 +43,13 @@ const DRAIN_MAX: Duration = Duration::from_secs(10);
 pub(super) async fn join(
     config: &Config,
     data_dir: &DataDir,
+    bucket: Bucket,
     env: SharedEnv,
     metrics: &RpcMetrics,
     handle: &NodeHandle,
 ) -> Result<(Arc<LiveCluster>, Option<Door>), StartError> {
-    let path = data_dir.path.display().to_string();
-    let failed = |source| StartError::Cluster { path, source: Box::new(source) };
-    let parts = match parts(config, data_dir, env) {
+    let failed = |source| cluster_error(data_dir, source);
+    let parts = match parts(config, data_dir, bucket, env) {
         Ok(parts) => parts,
         Err(error) => return Err(failed(error)),
     };
@@ -66,9 +66,25 @@ pub(super) async fn join(
     Ok((live, door))
 }
 
+/// The seed for series keys of the cluster that a data directory belongs to, if that is known already. What cannot be read
+/// now, [`join`] reports.
+pub(super) fn known_seed(data_dir: &DataDir) -> Option<HashSeed> {
+    let local = LocalCopies::open(Arc::new(OsDisk), &data_dir.path).ok()?;
+    Some(local.cluster().ok()??.seed)
+}
+
+/// The bucket that everything is in.
+pub(super) fn bucket(config: &Config, data_dir: &DataDir) -> Result<Bucket, StartError> {
+    let opened = Bucket::open(&config.storage_url, &data_dir.path).map_err(EpochError::from);
+    opened.map_err(|error| cluster_error(data_dir, error.into()))
+}
+
+fn cluster_error(data_dir: &DataDir, source: ClusterError) -> StartError {
+    StartError::Cluster { path: data_dir.path.display().to_string(), source: Box::new(source) }
+}
+
 /// What this node is, as one that was told of no others.
-fn parts(config: &Config, data_dir: &DataDir, env: SharedEnv) -> Result<Parts, ClusterError> {
-    let bucket = Bucket::open(&config.storage_url, &data_dir.path).map_err(EpochError::from)?;
+fn parts(config: &Config, data_dir: &DataDir, bucket: Bucket, env: SharedEnv) -> Result<Parts, ClusterError> {
     let local = LocalCopies::open(Arc::new(OsDisk), &data_dir.path)?;
     let node = node_id(config, data_dir, &local)?;
     let facts = &data_dir.facts;

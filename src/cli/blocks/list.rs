@@ -7,6 +7,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::{Outcome, load};
+use crate::archive::ship::SHARD_LABEL;
 use crate::archive::upload::total_bytes;
 use crate::archive::{ArchiveError, ListedBlock, TenantBlocks};
 use crate::cli::table::push_table;
@@ -49,7 +50,7 @@ pub(super) struct Facts {
 impl Facts {
     pub(super) fn of(block: &ListedBlock) -> Self {
         let meta = &block.meta;
-        let shard = meta.thanos.as_ref().and_then(|thanos| thanos.labels.get("__compactor_shard_id__"));
+        let shard = meta.thanos.as_ref().and_then(|thanos| thanos.labels.get(SHARD_LABEL));
         Facts {
             min_time_ms: meta.min_ms,
             max_time_ms: meta.end_ms,
