@@ -235,7 +235,7 @@ fn holds_all(meta: &Meta, sources: &[Ulid]) -> bool {
 }
 
 /// Whether it is one of several blocks of Cortex's partitioning compactor, which all name the sources of the whole.
-fn is_partition(meta: &Meta) -> bool {
+pub(super) fn is_partition(meta: &Meta) -> bool {
     let extensions = meta.thanos.as_ref().and_then(|thanos| thanos.other.get("extensions"));
     let info = extensions.and_then(|extensions| extensions.get("partition_info"));
     info.and_then(|info| info.get("partition_count")).and_then(|count| count.as_u64()).is_some_and(|n| n > 1)

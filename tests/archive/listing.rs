@@ -12,7 +12,7 @@ use gyre::cluster::store::Bucket;
 use gyre_tsdb::block::{DeletionMark, Meta, NoCompactMark, Thanos, Ulid};
 
 use crate::faulty::{Fault, Faulty, Request};
-use crate::scene::{HOUR_MS, folder_bucket, memory_bucket, must_upload, small_block, tenant};
+use crate::rig::{HOUR_MS, folder_bucket, memory_bucket, must_upload, small_block, tenant};
 
 fn ulid(number: u128) -> Ulid {
     Ulid::new(5000, number)

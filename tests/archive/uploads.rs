@@ -9,7 +9,7 @@ use gyre::cluster::store::{PART_BYTES, StoreError};
 use gyre_tsdb::block::{Meta, Ulid};
 
 use crate::faulty::{Fault, Faulty, Request};
-use crate::scene::{
+use crate::rig::{
     HOUR_MS, block_of, files_of, folder_bucket, memory_bucket, must_upload, objects_of, small_block, tenant,
 };
 

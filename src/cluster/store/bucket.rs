@@ -1,5 +1,5 @@
 //! A bucket: how it is opened, get, and create if absent. Every request has a deadline. The rest of its operations are in
-//! `objects.rs` and `put_file.rs`.
+//! `objects.rs` and `files.rs`.
 
 use std::fs::File;
 use std::io;

@@ -41,8 +41,8 @@ pub enum StoreError {
         /// The most that is read.
         bytes_max: u64,
     },
-    /// A file of this machine cannot be read.
-    #[error("cannot read {path}: {problem}")]
+    /// A file of this machine cannot be read or written.
+    #[error("{path}: {problem}")]
     File {
         /// The file.
         path: String,

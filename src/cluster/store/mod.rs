@@ -9,15 +9,15 @@
 
 mod bucket;
 mod error;
+mod files;
 mod objects;
-mod put_file;
 mod ranges;
 mod retry;
 mod url;
 
 pub use bucket::Bucket;
 pub use error::StoreError;
+pub use files::{FileSum, PART_BYTES};
 pub use objects::{Listing, ObjectFacts};
-pub use put_file::{FileSum, PART_BYTES};
 pub use ranges::Ranged;
 pub use url::StorageUrl;

@@ -1,4 +1,4 @@
-//! Putting files into a bucket, in parts where they are large, and reading them back.
+//! Files in a bucket: put in parts where they are large, read back, and got again.
 //!
 //! What may go wrong: a success that is none (a proxy that cut the body, a store that kept an earlier object), and an
 //! error that was a success. [`Bucket::put_file`] therefore reads back what is stored, byte by byte, and compares length
@@ -7,7 +7,7 @@
 //! one read of each object, once in a block's life.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -95,6 +95,32 @@ impl Bucket {
             progress(bytes.len() as u64);
         }
         Ok(Some(sum))
+    }
+
+    /// Writes an object to a new file, durably, and gives its length; `None` if there is no such object. `progress` is told of
+    /// bytes that have come.
+    pub async fn get_file(
+        &self,
+        path: &str,
+        file: &Path,
+        progress: &(dyn Fn(u64) + Sync),
+    ) -> Result<Option<u64>, StoreError> {
+        let failed = |error: io::Error| StoreError::File {
+            path: file.display().to_string(),
+            problem: error.to_string(),
+        };
+        let Some(facts) = self.head(path).await? else { return Ok(None) };
+        let mut out = File::create_new(file).map_err(failed)?;
+        let mut done_bytes = 0;
+        while done_bytes < facts.size_bytes {
+            let end = facts.size_bytes.min(done_bytes + PART_BYTES);
+            let Some(bytes) = self.get_range(path, done_bytes..end).await? else { return Ok(None) };
+            out.write_all(&bytes).map_err(failed)?;
+            done_bytes = end;
+            progress(bytes.len() as u64);
+        }
+        out.sync_all().map_err(failed)?;
+        Ok(Some(done_bytes))
     }
 
     async fn send(&self, path: &str, source: &Source) -> Result<FileSum, StoreError> {

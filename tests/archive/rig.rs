@@ -11,7 +11,7 @@ use gyre_tsdb::block::{Meta, Ulid};
 use gyre_tsdb::disk::OsDisk;
 use tempfile::TempDir;
 
-use crate::blocks::{LabelSet, OwnChunk, float_chunks, write};
+use crate::scene::{LabelSet, OwnChunk, float_chunks, write};
 
 pub const HOUR_MS: i64 = 3_600_000;
 
