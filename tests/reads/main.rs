@@ -8,5 +8,6 @@ mod rig;
 #[path = "../support/series.rs"]
 mod series;
 
+mod health;
 mod merging;
 mod replicas;
