@@ -25,7 +25,6 @@ use std::time::Duration;
 use gyre_promql::syntax::ParserOptions;
 use gyre_promql::{Engine, EngineOptions};
 use gyre_ring::{BootId, NodeId, TenantId};
-use tokio::runtime::Handle;
 
 use self::cluster::PeerServer;
 use self::data_dir::DataDir;
@@ -39,6 +38,7 @@ use crate::cluster::start::ClusterError;
 use crate::cluster::status::{RingStatus, Shown};
 use crate::config::{Config, Feature, WalSync};
 use crate::env::{OsEnv, SharedEnv};
+use crate::query::evaluator::Evaluator;
 use crate::query::pool::QueryPool;
 use crate::replica::Coordinator;
 use crate::replica::local::Replicas;
@@ -122,10 +122,7 @@ pub struct Node {
     storage: StorageEngine,
     coordinator: Coordinator,
     reader: Reader,
-    /// The runtime that the node was started on.
-    io: Handle,
-    engine: Engine,
-    queries: QueryPool,
+    evaluator: Arc<Evaluator>,
     overrides: Arc<Overrides>,
     metadata: Arc<Metadata>,
     replicas: Arc<Replicas>,
@@ -179,19 +176,24 @@ impl Node {
         tokio::spawn(replicas.clone().seal_what_ends());
         tokio::spawn(replicas.clone().repair());
         tokio::spawn(replicas.clone().settle_with_others());
-        let options = engine_options(config, cores);
+        let evaluator = Arc::new(Evaluator::new(
+            Engine::new(engine_options(config, cores)),
+            QueryPool::new(cores * QUERIES_RUNNING_PER_CORE, QUERIES_WAITING_MAX),
+            storage.shards.clone(),
+            cluster.own().clone(),
+            env.clone(),
+            metrics.reads.clone(),
+        ));
         let metadata = Arc::new(Metadata::default());
         let pool = BatchPool::new(cores, REQUESTS_PASSED_ON_BYTES_MAX);
-        let service = Arc::new(ReplicaService::new(replicas.clone(), boot, pool, metadata.clone()));
-        let peers = door.map(|door| door.open(service)).transpose()?;
+        let service = ReplicaService::new(replicas.clone(), boot, pool, metadata.clone(), evaluator.clone());
+        let peers = door.map(|door| door.open(Arc::new(service))).transpose()?;
         cluster.recovered().await;
         Ok(Arc::new(Node {
             storage,
             coordinator,
             reader,
-            io: Handle::current(),
-            engine: Engine::new(options),
-            queries: QueryPool::new(cores * QUERIES_RUNNING_PER_CORE, QUERIES_WAITING_MAX),
+            evaluator,
             overrides,
             metadata,
             replicas,
@@ -259,7 +261,7 @@ impl Node {
         NodeStats {
             memory_series: tenants.iter().map(|tenant| tenant.state.series()).sum(),
             memory_tenants: tenants.len() as u64,
-            queries: self.queries.inflight(),
+            queries: self.evaluator.inflight(),
             wal_bytes: sum(|lane| &lane.written_bytes),
             wal_commits: sum(|lane| &lane.commits),
             wal_write_failures: sum(|lane| &lane.write_failures),
@@ -272,7 +274,7 @@ impl Node {
 
     /// The language that queries are written in.
     pub fn parser_options(&self) -> &ParserOptions {
-        &self.engine.options().parser
+        &self.evaluator.engine().options().parser
     }
 
     /// Milliseconds since the Unix epoch.

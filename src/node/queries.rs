@@ -1,22 +1,18 @@
-//! Queries: from text to a value, on the query pool.
+//! Queries: from a request to an answer, planned again once if a replica fails meanwhile.
 
-use std::sync::Arc;
 use std::time::Duration;
 
+use gyre_promql::QueryErrorKind;
 use gyre_promql::syntax::{Expr, parse_expr};
-use gyre_promql::{CancelToken, QueryErrorKind};
-use gyre_ring::{Replica, TenantId};
+use gyre_ring::TenantId;
 use tokio::time::Instant;
 
-use super::{Answer, Evaluated, Node, QueryError, QueryRequest, QueryStats, QueryTimes};
+use super::{Answer, Evaluated, Node, QueryError, QueryRequest, QueryTimes};
+use crate::query::evaluator::{Failed, Question};
 use crate::query::limits::QueryLimits;
 use crate::query::pool::PoolError;
-use crate::query::storage::{RemoteAccess, ShardStorage};
 use crate::replica::read::metrics::Retry;
 use crate::replica::read::plan::ReadPlan;
-
-/// Annotations of each kind that are written out; the API shows fewer and counts the rest.
-const ANNOTATIONS_MAX: usize = 1000;
 
 impl Node {
     /// Evaluates an expression.
@@ -25,25 +21,45 @@ impl Node {
         tenant: &TenantId,
         request: QueryRequest,
     ) -> Result<Answer<Evaluated>, QueryError> {
+        let limits = self.query_limits(tenant);
         if let QueryTimes::Range { start_ms, end_ms, .. } = request.times {
-            self.query_limits(tenant).check_length(start_ms, end_ms).map_err(QueryError::BadData)?;
+            limits.check_length(start_ms, end_ms).map_err(QueryError::BadData)?;
         }
         let timeout = milliseconds(request.options.timeout_ms);
         if timeout.is_zero() {
             return Err(QueryError::Timeout("query timed out in query execution".to_owned()));
         }
-        let deadline = self.env.monotonic() + timeout;
+        let QueryRequest { expr, times, options } = request;
+        let question = Question {
+            expr,
+            times,
+            lookback: options.lookback_ms.map(milliseconds),
+            count_samples: options.count_samples,
+            limits,
+            deadline: Instant::now() + timeout,
+        };
         let mut avoid = Vec::new();
         loop {
-            let (result, failed) = self.try_query(tenant, &request, deadline, &avoid).await;
-            match failed {
-                // Another replica has the same data.
-                Some(replica) if self.may_try_again(tenant, &avoid) => {
-                    self.reader.metrics.retry(Retry::Lost);
-                    avoid.push(replica);
+            let plan = if self.reads_nothing(&question.expr) {
+                ReadPlan::default()
+            } else {
+                self.plan(tenant, &avoid).await?
+            };
+            let lost = plan.warnings.clone();
+            match self.evaluator.evaluate(plan, &question).await {
+                Ok(mut answer) => {
+                    answer.warnings.extend(lost);
+                    return Ok(answer);
                 }
-                Some(_) => return result.map_err(QueryError::into_unavailable),
-                None => return result,
+                Err(failed) => match *failed {
+                    // Another replica has the same data.
+                    Failed { replica: Some(replica), .. } if self.may_try_again(tenant, &avoid) => {
+                        self.reader.metrics.retry(Retry::Lost);
+                        avoid.push(replica);
+                    }
+                    Failed { error, replica: Some(_) } => return Err(explain(error).into_unavailable()),
+                    Failed { error, replica: None } => return Err(explain(error)),
+                },
             }
         }
     }
@@ -60,67 +76,6 @@ impl Node {
     /// none either: the engine says what is wrong with it.
     fn reads_nothing(&self, expr: &str) -> bool {
         parse_expr(expr, self.parser_options()).map_or(true, |expr| !has_selector(&expr))
-    }
-
-    /// Plans and evaluates. If a replica failed meanwhile, also which.
-    async fn try_query(
-        &self,
-        tenant: &TenantId,
-        request: &QueryRequest,
-        deadline: Duration,
-        avoid: &[Replica],
-    ) -> (Result<Answer<Evaluated>, QueryError>, Option<Replica>) {
-        let mut plan = if self.reads_nothing(&request.expr) {
-            ReadPlan::default()
-        } else {
-            match self.plan(tenant, avoid).await {
-                Ok(plan) => plan,
-                Err(error) => return (Err(error), None),
-            }
-        };
-        let lost = std::mem::take(&mut plan.warnings);
-        let (engine, env) = (self.engine.clone(), self.env.clone());
-        let asked = env.monotonic();
-        let timeout = deadline.saturating_sub(asked);
-        let remote = RemoteAccess { io: self.io.clone(), deadline: Instant::now() + timeout };
-        let (shards, own) = (self.storage.shards.clone(), self.cluster.own().clone());
-        let storage = Arc::new(ShardStorage::new(shards, own, plan, self.query_limits(tenant), remote));
-        let cancel = CancelToken::default();
-        let QueryRequest { expr, times, options } = request.clone();
-        let mut options = gyre_promql::QueryOptions {
-            lookback_delta: options.lookback_ms.map(milliseconds),
-            timeout: None,
-            cancel: cancel.clone(),
-            count_samples: options.count_samples,
-        };
-        let read = storage.clone();
-        let query = move || {
-            let begun = env.monotonic();
-            let waiting = begun.saturating_sub(asked);
-            options.timeout = Some(timeout.saturating_sub(waiting));
-            let text = expr.as_str();
-            let result = match times {
-                QueryTimes::Instant { time_ms } => engine.instant(&*read, text, time_ms, &options),
-                QueryTimes::Range { start_ms, end_ms, step_ms } => {
-                    engine.range(&*read, text, start_ms, end_ms, step_ms, &options)
-                }
-            }?;
-            let stats = QueryStats {
-                waiting,
-                running: env.monotonic().saturating_sub(begun),
-                preparation: result.stats.preparation,
-                evaluation: result.stats.evaluation,
-                sorting: result.stats.sorting,
-                samples_peak: result.stats.samples_peak,
-                samples_per_step: result.stats.samples_per_step,
-            };
-            let (mut warnings, infos) = result.annotations.texts(&expr, ANNOTATIONS_MAX);
-            warnings.extend(lost);
-            Ok(Answer { value: Evaluated { value: result.value, stats }, warnings, infos })
-        };
-        let result = self.queries.run(timeout, cancel, query).await.map_err(explain);
-        let failed = result.as_ref().err().and_then(|_| storage.failed_replica());
-        (result, failed)
     }
 }
 

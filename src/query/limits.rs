@@ -27,9 +27,21 @@ impl QueryLimits {
             go_duration(self.length_ms_max)
         ))
     }
+
+    /// Refuses too many series. The error is the text to show.
+    pub fn check_series(&self, series: u64) -> Result<(), String> {
+        if self.series_max == 0 || series <= self.series_max {
+            return Ok(());
+        }
+        Err(format!(
+            "the query hit the max number of series limit (limit: {} series); the limit is \
+             max_fetched_series_per_query",
+            self.series_max
+        ))
+    }
 }
 
-/// The series that a query has found so far. Nothing is kept where there is no limit.
+/// The series that a query has found so far, in one place. Nothing is kept where there is no limit.
 #[derive(Debug, Default)]
 pub struct FetchedSeries(Mutex<HashSet<Fetched>>);
 
@@ -51,15 +63,14 @@ impl FetchedSeries {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         for series in series {
             all.insert(series);
-            if all.len() as u64 > limits.series_max {
-                return Err(format!(
-                    "the query hit the max number of series limit (limit: {} series); the limit is \
-                     max_fetched_series_per_query",
-                    limits.series_max
-                ));
-            }
+            limits.check_series(all.len() as u64)?;
         }
         Ok(())
+    }
+
+    /// How many there are; 0 if there is no limit.
+    pub fn count(&self) -> u64 {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).len() as u64
     }
 }
 

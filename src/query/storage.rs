@@ -66,6 +66,11 @@ impl ShardStorage {
         failed.filter(|_| self.plan.has_choice)
     }
 
+    /// Different series that were read, if there is a limit.
+    pub fn fetched(&self) -> u64 {
+        self.fetched.count()
+    }
+
     fn note_failed(&self, replica: &Replica) {
         *self.failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(replica.clone());
     }
@@ -101,7 +106,8 @@ impl ShardStorage {
     }
 }
 
-fn over(text: String) -> StorageError {
+/// A query that asks for more than it may have.
+pub(super) fn over(text: String) -> StorageError {
     StorageError::new(StorageErrorKind::LimitReached, text)
 }
 

@@ -16,11 +16,12 @@ use super::messages::{
 };
 use super::metadata::on_wire;
 use super::pull::give::give;
-use super::read::messages::{LABELS, SELECT};
-use super::read::serve;
+use super::read::messages::{EVALUATE, LABELS, SELECT};
+use super::read::{evaluate, serve};
 use crate::actor::Gone;
 use crate::api::push::decode::{Sample, WriteBatch};
 use crate::api::push::pool::BatchPool;
+use crate::query::evaluator::Evaluator;
 use crate::rpc::codec::{self, Decode, Encode};
 use crate::rpc::samples::{PooledBatch, SampleBatch};
 use crate::rpc::{Failure, Handler, Outcome, ReplySink, Request, Response};
@@ -49,12 +50,19 @@ struct Answers {
     boot: BootId,
     pool: BatchPool,
     metadata: Arc<Metadata>,
+    evaluator: Arc<Evaluator>,
 }
 
 impl ReplicaService {
     /// Answers for these replicas.
-    pub fn new(replicas: Arc<Replicas>, boot: BootId, pool: BatchPool, metadata: Arc<Metadata>) -> Self {
-        ReplicaService { answers: Arc::new(Answers { replicas, boot, pool, metadata }) }
+    pub fn new(
+        replicas: Arc<Replicas>,
+        boot: BootId,
+        pool: BatchPool,
+        metadata: Arc<Metadata>,
+        evaluator: Arc<Evaluator>,
+    ) -> Self {
+        ReplicaService { answers: Arc::new(Answers { replicas, boot, pool, metadata, evaluator }) }
     }
 }
 
@@ -88,7 +96,7 @@ pub(super) fn segment_of(name: &str) -> Result<Segment, Failure> {
 
 impl Answers {
     async fn answer(&self, request: Request, mut sink: ReplySink) -> Result<Bytes, Failure> {
-        let Request { method, control, samples, permit, .. } = request;
+        let Request { method, control, samples, deadline, permit, .. } = request;
         let samples = || samples.ok_or_else(|| not_done("the samples are missing".to_owned(), false));
         let answer = match method {
             number if number == messages::APPEND.number => self.append(parse(&control)?, samples()?).await,
@@ -103,6 +111,10 @@ impl Answers {
             }
             number if number == LABELS.number => {
                 serve::labels(&self.replicas, self.boot, parse(&control)?, sink).await
+            }
+            number if number == EVALUATE.number => {
+                let request = parse(&control)?;
+                evaluate::evaluate(&self.replicas, self.boot, &self.evaluator, request, deadline, sink).await
             }
             number if number == messages::METADATA.number => self.metadata(&parse(&control)?),
             _ => Err(Failure::UnknownMethod),

@@ -20,6 +20,7 @@ mod degraded;
 mod ledger;
 mod load;
 mod new_tenants;
+mod parts;
 mod reads;
 mod refusals;
 mod replication;

@@ -18,6 +18,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use bench::http::Connection;
 use bench::server::{Gyre, GyreCluster, ManagedFolder, Product, Server, clean_up_on_signals};
 use gyre_promql::testkit::{FileReport, run_script};
 
@@ -65,6 +66,27 @@ fn three_nodes_pass_prometheus_scripts_as_one() -> bench::Result<()> {
     let server = Server::start(&product, folder.path())?;
     let nodes = [vec![server.address], product.companion_addresses()].concat();
     passes(&nodes)
+}
+
+#[test]
+fn four_nodes_pass_prometheus_scripts_and_compute_for_each_other() -> bench::Result<()> {
+    clean_up_on_signals()?;
+    let folder = ManagedFolder::create_in(&std::env::temp_dir())?;
+    let gyre = GyreCluster::of_four(env!("CARGO_BIN_EXE_gyre").into())?.with_config(config(&folder));
+    let product: Arc<dyn Product> = Arc::new(gyre);
+    let server = Server::start(&product, folder.path())?;
+    let nodes = [vec![server.address], product.companion_addresses()].concat();
+    passes(&nodes)?;
+    let mut fragments = 0.0;
+    for node in &nodes {
+        let text = Connection::new(*node).get("/metrics", &[])?.into_text()?;
+        let line = text.lines().find_map(|line| line.strip_prefix("gyre_read_fragments_total "));
+        fragments += line.and_then(|count| count.parse::<f64>().ok()).unwrap_or_default();
+    }
+    println!("{fragments} fragments for other nodes");
+    // Where there are no scripts nothing was asked.
+    assert!(fragments > 1_000.0 || corpus::scripts(CORPUS).is_none(), "only {fragments} fragments");
+    Ok(())
 }
 
 fn passes(nodes: &[SocketAddr]) -> bench::Result<()> {

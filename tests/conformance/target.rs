@@ -1,5 +1,6 @@
 //! A running server as what a script runs against.
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 
 use bench::http::Connection;
@@ -12,19 +13,20 @@ use crate::answer;
 use crate::remote_write::{BucketSpan, Count, Histogram, Label, Sample, TimeSeries, WriteRequest, ZeroCount};
 
 /// The nodes of a cluster, or a single one, seen by one tenant after the other: each `clear` moves on to a new one, which
-/// has no series. What is written through one node is asked of the next.
+/// has no series. What is written through one node is asked of all in turn, beginning with the next.
 pub struct HttpTarget {
     nodes: Vec<SocketAddr>,
     name: String,
     clears: usize,
     writes: Connection,
-    questions: Connection,
+    /// Of all nodes, the next one first.
+    questions: VecDeque<Connection>,
 }
 
 impl HttpTarget {
     /// Tenants of this target are called after `name`.
     pub fn new(nodes: Vec<SocketAddr>, name: &str) -> Self {
-        let [writes, questions] = [0, 0].map(|node: usize| Connection::new(nodes[node]));
+        let (writes, questions) = (Connection::new(nodes[0]), VecDeque::new());
         let mut target = Self { nodes, name: name.to_owned(), clears: 0, writes, questions };
         target.next_tenant();
         target
@@ -34,12 +36,15 @@ impl HttpTarget {
         self.clears += 1;
         let tenant = format!("{}-{}", self.name, self.clears);
         let node = |turn: usize| Connection::new(self.nodes[turn % self.nodes.len()]).with_tenant(&tenant);
-        (self.writes, self.questions) = (node(self.clears), node(self.clears + 1));
+        self.writes = node(self.clears);
+        self.questions = (1..=self.nodes.len()).map(|turn| node(self.clears + turn)).collect();
     }
 
     fn ask(&mut self, endpoint: &str, parameters: &[(&str, &str)]) -> Result<Evaluated, String> {
         let path = format!("/prometheus/api/v1/{endpoint}");
-        let answer = self.questions.post_form(&path, parameters).map_err(|error| error.to_string())?;
+        self.questions.rotate_left(1);
+        let node = self.questions.back_mut().ok_or("there are no nodes")?;
+        let answer = node.post_form(&path, parameters).map_err(|error| error.to_string())?;
         answer::read(&answer.body)
     }
 }

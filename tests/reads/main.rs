@@ -10,4 +10,5 @@ mod series;
 
 mod health;
 mod merging;
+mod parts;
 mod replicas;

@@ -14,7 +14,10 @@ use gyre::cluster::membership::{Membership, Peer, View};
 use gyre::cluster::{Calls, ClusterState, LiveCluster};
 use gyre::env::OsEnv;
 use gyre::node::storage_engine::{LogOptions, StorageEngine, ThisRun};
+use gyre::node::{Answer, Evaluated, QueryTimes};
+use gyre::query::evaluator::{Evaluator, Failed, Question};
 use gyre::query::limits::QueryLimits;
+use gyre::query::pool::QueryPool;
 use gyre::query::storage::{RemoteAccess, ShardStorage};
 use gyre::replica::Coordinator;
 use gyre::replica::local::Replicas;
@@ -23,7 +26,7 @@ use gyre::replica::read::metrics::{ReadMetrics, Retry};
 use gyre::replica::read::plan::{PlanError, ReadPlan, Reader, SegmentSource, Wish};
 use gyre::replica::service::ReplicaService;
 use gyre::rpc::{
-    self, Handler, LocalNode, PeerConfig, ReplySink, Request, Response, RpcMetrics, Secret, Server,
+    self, Failure, Handler, LocalNode, PeerConfig, ReplySink, Request, Response, RpcMetrics, Secret, Server,
     ServerConfig, Versions,
 };
 use gyre::shard::supervisor::ShardHandle;
@@ -84,6 +87,7 @@ pub fn documents(epochs: &[&[&str]]) -> Vec<EpochDocument> {
 pub struct TestNode {
     pub replicas: Arc<Replicas>,
     pub reader: Arc<Reader>,
+    pub evaluator: Arc<Evaluator>,
     /// What it does not answer.
     pub gate: Gate,
     name: String,
@@ -104,6 +108,8 @@ pub struct Gate(Arc<Mutex<Passing>>);
 #[derive(Default)]
 struct Passing {
     closed: BTreeSet<u16>,
+    /// Methods that an older version would not know.
+    unknown: BTreeSet<u16>,
     /// Requests that came, by method.
     counts: BTreeMap<u16, usize>,
 }
@@ -118,6 +124,11 @@ impl Gate {
         self.passing().closed.clear();
     }
 
+    /// From now on the node is one that does not know these.
+    pub fn forget(&self, methods: &[rpc::Method]) {
+        self.passing().unknown.extend(methods.iter().map(|method| method.number));
+    }
+
     /// The requests that came since this was asked last, by method.
     pub fn take_counts(&self) -> BTreeMap<u16, usize> {
         std::mem::take(&mut self.passing().counts)
@@ -127,10 +138,14 @@ impl Gate {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn lets_through(&self, method: u16) -> bool {
+    /// What is to be said instead of an answer, if it does not come through.
+    fn stops(&self, method: u16) -> Option<Response> {
         let mut passing = self.passing();
         *passing.counts.entry(method).or_default() += 1;
-        !passing.closed.contains(&method)
+        if passing.unknown.contains(&method) {
+            return Some(Box::pin(std::future::ready(Err(Failure::UnknownMethod))));
+        }
+        passing.closed.contains(&method).then(|| Box::pin(std::future::pending()) as Response)
     }
 }
 
@@ -141,10 +156,7 @@ struct Gated {
 
 impl Handler for Gated {
     fn handle(&self, request: Request, sink: ReplySink) -> Response {
-        if !self.gate.lets_through(request.method) {
-            return Box::pin(std::future::pending());
-        }
-        self.service.handle(request, sink)
+        self.gate.stops(request.method).unwrap_or_else(|| self.service.handle(request, sink))
     }
 }
 
@@ -179,15 +191,26 @@ impl TestNode {
         let storage = StorageEngine::start(folder.path(), 1, run, env, overrides, log).unwrap();
         let replicas = Arc::new(Replicas::new(storage.shards.clone(), cluster));
         let gate = Gate::default();
-        let service = ReplicaService::new(replicas.clone(), boot, BatchPool::new(1, 1 << 20), Arc::default());
+        let metrics = ReadMetrics::default();
+        let evaluator = Arc::new(Evaluator::new(
+            Engine::new(EngineOptions::default()),
+            QueryPool::new(4, 4),
+            storage.shards.clone(),
+            replicas.cluster.own().clone(),
+            OsEnv::shared(),
+            metrics.clone(),
+        ));
+        let pool = BatchPool::new(1, 1 << 20);
+        let service = ReplicaService::new(replicas.clone(), boot, pool, Arc::default(), evaluator.clone());
         let handler = Arc::new(Gated { gate: gate.clone(), service });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let server =
             Server::start(listener, local, ServerConfig::default(), handler, RpcMetrics::default()).unwrap();
         TestNode {
-            reader: Arc::new(Reader::new(replicas.clone(), ReadMetrics::default())),
+            reader: Arc::new(Reader::new(replicas.clone(), metrics)),
             coordinator: Coordinator::new(replicas.clone(), SEED),
             replicas,
+            evaluator,
             gate,
             name: name.to_owned(),
             boot,
@@ -260,13 +283,32 @@ impl TestNode {
         within(anew.pull(shard, &replica, &peer, missing)).await
     }
 
-    /// Evaluates an expression; series and values as text, by labels.
+    /// Evaluates an expression; series and values as text, by labels. What other nodes compute of it and what comes of
+    /// their chunks is the same.
     pub async fn query(&self, expr: &str, time_ms: i64) -> Result<BTreeMap<String, String>, PlanError> {
         let plan = within(self.reader.plan(&tenant(), Wish::default())).await?;
-        Ok(self.evaluate(plan, expr, time_ms).await.unwrap())
+        let from_chunks = self.evaluate(plan.clone(), expr, time_ms).await.unwrap();
+        let answer = self.answer(plan, &question(expr, time_ms)).await.unwrap();
+        let value = by_labels(&answer.value.value);
+        assert_eq!(value, from_chunks, "{expr} at {}", self.name);
+        Ok(value)
     }
 
-    /// Evaluates an expression over what a plan says.
+    /// A plan of this moment.
+    pub async fn plan(&self) -> ReadPlan {
+        within(self.reader.plan(&tenant(), Wish::default())).await.unwrap()
+    }
+
+    /// Answers a question over what a plan says, as a node does.
+    pub async fn answer(
+        &self,
+        plan: ReadPlan,
+        question: &Question,
+    ) -> Result<Answer<Evaluated>, Box<Failed>> {
+        within(self.evaluator.evaluate(plan, question)).await
+    }
+
+    /// Evaluates an expression over what a plan says, from chunks.
     pub async fn evaluate(
         &self,
         plan: ReadPlan,
@@ -303,7 +345,20 @@ impl TestNode {
     }
 }
 
-fn by_labels(value: &Value) -> BTreeMap<String, String> {
+/// An expression to be evaluated at one time.
+pub fn question(expr: &str, time_ms: i64) -> Question {
+    Question {
+        expr: expr.to_owned(),
+        times: QueryTimes::Instant { time_ms },
+        lookback: None,
+        count_samples: false,
+        limits: QueryLimits::default(),
+        deadline: Instant::now() + LONG,
+    }
+}
+
+/// Series and values as text, by labels.
+pub fn by_labels(value: &Value) -> BTreeMap<String, String> {
     match value {
         Value::Vector(samples) => {
             let text = |value: &SampleValue| match value {
@@ -315,6 +370,7 @@ fn by_labels(value: &Value) -> BTreeMap<String, String> {
         Value::Matrix(series) => {
             series.iter().map(|series| (series.labels.to_string(), format!("{series:?}"))).collect()
         }
+        Value::Scalar { value, .. } => BTreeMap::from([("scalar".to_owned(), value.to_string())]),
         other => panic!("not a vector: {other:?}"),
     }
 }

@@ -1,5 +1,5 @@
-//! Three gyre processes that are one cluster, on loopback. All is written to the first and asked of the first; CPU, memory
-//! and disk are those of all three.
+//! Some gyre processes that are one cluster, on loopback; three unless the caller wants more. All is written to the first
+//! and asked of the first; CPU, memory and disk are those of all.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -9,9 +9,13 @@ use std::process::Command;
 use super::{Product, first_line, free_port};
 use crate::error::{Error, Result};
 
+/// As many as a shard has replicas.
 const NODES: usize = 3;
 
-/// A gyre binary, and where its three processes listen.
+/// The logs of as many nodes as there may be.
+const LOGS: [&str; 4] = ["n0/wal", "n1/wal", "n2/wal", "n3/wal"];
+
+/// A gyre binary, and where its processes listen.
 #[derive(Debug)]
 pub struct GyreCluster {
     program: PathBuf,
@@ -29,8 +33,17 @@ struct Ports {
 impl GyreCluster {
     /// A cluster on free ports, which acknowledges after fdatasync on two nodes.
     pub fn new(program: PathBuf) -> Result<GyreCluster> {
+        Self::of(program, NODES)
+    }
+
+    /// The same of four nodes, each of which lacks some shards.
+    pub fn of_four(program: PathBuf) -> Result<GyreCluster> {
+        Self::of(program, LOGS.len())
+    }
+
+    fn of(program: PathBuf, nodes: usize) -> Result<GyreCluster> {
         let ports = |_| Ok(Ports { http: free_port()?, rpc: free_port()?, gossip: free_port()? });
-        Ok(GyreCluster { program, nodes: (0..NODES).map(ports).collect::<Result<_>>()?, config: None })
+        Ok(GyreCluster { program, nodes: (0..nodes).map(ports).collect::<Result<_>>()?, config: None })
     }
 
     /// With a configuration file beside the flags.
@@ -84,7 +97,7 @@ impl Product for GyreCluster {
 
     fn version(&self) -> String {
         let line = first_line(&self.program, &["--version"]).unwrap_or_else(|| "unknown".into());
-        format!("{} on {NODES} nodes", line.trim_start_matches("gyre "))
+        format!("{} on {} nodes", line.trim_start_matches("gyre "), self.nodes.len())
     }
 
     fn fsync_policy(&self) -> &str {
@@ -96,7 +109,7 @@ impl Product for GyreCluster {
     }
 
     fn companions(&self, data_dir: &Path) -> Result<Vec<Command>> {
-        (1..NODES).map(|number| self.node(data_dir, number, self.nodes[number].http)).collect()
+        (1..self.nodes.len()).map(|number| self.node(data_dir, number, self.nodes[number].http)).collect()
     }
 
     fn companion_addresses(&self) -> Vec<SocketAddr> {
@@ -116,7 +129,7 @@ impl Product for GyreCluster {
     }
 
     fn wal_paths(&self) -> &[&str] {
-        &["n0/wal", "n1/wal", "n2/wal"]
+        &LOGS[..self.nodes.len()]
     }
 
     fn allocations_metric(&self) -> &str {

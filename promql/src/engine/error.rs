@@ -59,7 +59,15 @@ impl QueryError {
         Self::new(QueryErrorKind::Internal, message)
     }
 
-    pub(crate) fn timeout() -> Self {
+    /// It would hold more bytes than a query may.
+    pub fn too_many_bytes(bytes_max: u64) -> Self {
+        Self::execution(format!(
+            "query would use more than {bytes_max} bytes of memory (the limit on bytes per query)"
+        ))
+    }
+
+    /// Its time is up.
+    pub fn timeout() -> Self {
         Self::new(QueryErrorKind::Timeout, "query timed out in expression evaluation")
     }
 

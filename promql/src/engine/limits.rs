@@ -105,10 +105,7 @@ impl Tracker {
     }
 
     fn too_many_bytes(&self) -> QueryError {
-        QueryError::execution(format!(
-            "query would use more than {} bytes of memory (the limit on bytes per query)",
-            self.bytes_max
-        ))
+        QueryError::too_many_bytes(self.bytes_max)
     }
 
     /// Counts samples and bytes no longer held.

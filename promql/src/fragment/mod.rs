@@ -55,6 +55,11 @@ impl Split {
     pub fn fragments(&self) -> Vec<Fragment> {
         (0..self.bundles.len()).map(|number| Fragment { number, ..self.request.clone() }).collect()
     }
+
+    /// Whether a fragment gives samples as stored, which are many and whole in memory where they are merged.
+    pub fn has_samples(&self) -> bool {
+        self.cuts.iter().any(|cut| matches!(cut.work, Work::Samples { .. }))
+    }
 }
 
 impl std::fmt::Debug for Split {
@@ -120,7 +125,7 @@ impl Engine {
         Ok(result)
     }
 
-    /// Makes the answer out of the partial results of all places, for each fragment in order.
+    /// Makes the answer out of the partial results of all places, for each fragment in order. Their bytes count as held.
     pub fn merge(
         &self,
         split: &Split,
@@ -135,6 +140,8 @@ impl Engine {
         }
         let settings = split.request.settings(self.options());
         let tracker = self.tracker(options);
+        let held: usize = parts.iter().flatten().map(|part| part.as_bytes().len()).sum();
+        tracker.reserve(0, held as u64)?;
         let mut merging = Merging { annotations: Annotations::default(), tracker: &tracker };
         let mut given: Vec<Vec<SeriesRow>> = Vec::new();
         let mut shipped = ShippedStorage::default();

@@ -15,6 +15,9 @@ pub const SELECT: Method = Method { number: 10, name: "select", lane: Lane::Bulk
 /// Label names, values or sets.
 pub const LABELS: Method = Method { number: 11, name: "labels", lane: Lane::Bulk };
 
+/// Parts of queries, computed beside the data.
+pub const EVALUATE: Method = Method { number: 12, name: "evaluate", lane: Lane::Bulk };
+
 /// The data that is meant.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct Place {
@@ -48,6 +51,53 @@ pub struct LabelsRequest {
     pub question: LabelsQuestion,
     /// Only of series with samples in here.
     pub range: RangeOnWire,
+}
+
+/// Request of [`EVALUATE`].
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct EvaluateRequest {
+    /// Segments of one tenant. Those whose series may meet stand together.
+    pub groups: Vec<Vec<Place>>,
+    /// What to compute from them: `gyre_promql::fragment::Fragment`s as bytes.
+    pub fragments: Vec<Vec<u8>>,
+    /// Different series that may be read, 0: any number.
+    pub series_max: u64,
+    /// Milliseconds from the first to the last time of interest, 0: any number.
+    pub length_ms_max: i64,
+    /// Bytes of results that the caller takes.
+    pub bytes_max: u64,
+}
+
+/// Reply of [`EVALUATE`], or the first part of a streamed one.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub enum EvaluateReply {
+    /// The other parts, put together, are the results of the fragments in their order.
+    Results {
+        /// Bytes of each.
+        result_bytes: Vec<u64>,
+        /// Different series that were read, if there was a limit.
+        series: u64,
+    },
+    /// Whoever evaluated it would say so: it is not due to this replica.
+    Failed {
+        /// What kind of failure.
+        kind: EvaluateFailure,
+        /// The engine's text.
+        text: String,
+    },
+    /// The callee cuts queries in another way.
+    OtherVersion,
+}
+
+/// Why a query fails wherever it is evaluated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub enum EvaluateFailure {
+    /// It is wrong.
+    BadData,
+    /// It cannot be computed, or hits a limit.
+    Execution,
+    /// Its time is up.
+    Timeout,
 }
 
 /// A question about labels.

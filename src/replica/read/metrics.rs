@@ -14,6 +14,8 @@ pub struct ReadMetrics {
     segments: ByLabel,
     checks: ByLabel,
     retries: ByLabel,
+    places: ByLabel,
+    fragments: Counter,
 }
 
 /// Why something was asked again or elsewhere.
@@ -29,6 +31,9 @@ pub enum Retry {
     Failed,
     /// A replica failed while its data was read: the query began anew.
     Lost,
+    /// Other nodes have whole shards of a query, and what they could compute of it cannot be had or used: it was
+    /// evaluated over their chunks.
+    Parts,
 }
 
 impl Retry {
@@ -39,6 +44,7 @@ impl Retry {
             Retry::Behind => "behind",
             Retry::Failed => "failed",
             Retry::Lost => "lost",
+            Retry::Parts => "parts",
         }
     }
 }
@@ -54,9 +60,16 @@ impl ReadMetrics {
                 &self.checks,
             ),
             ("gyre_read_retries", "What reads asked again or elsewhere, by reason", &self.retries),
+            (
+                "gyre_read_places",
+                "Nodes that computed parts of queries beside the data, by where they were",
+                &self.places,
+            ),
         ] {
             registry.register(name, help, family.clone());
         }
+        let help = "Fragments of other nodes' queries that were evaluated here";
+        registry.register("gyre_read_fragments", help, self.fragments.clone());
     }
 
     /// Counts segments whose data is here or elsewhere.
@@ -69,6 +82,23 @@ impl ReadMetrics {
     /// Counts vectors that were asked for.
     pub fn checks(&self, is_local: bool, count: u64) {
         self.checks.get_or_create(&[("source", Cow::Borrowed(source(is_local)))]).inc_by(count);
+    }
+
+    /// Counts places in which a query is evaluated in parts.
+    pub fn places(&self, is_local: bool, count: u64) {
+        if count > 0 {
+            self.places.get_or_create(&[("source", Cow::Borrowed(source(is_local)))]).inc_by(count);
+        }
+    }
+
+    /// Counts fragments that were evaluated for other nodes.
+    pub fn fragments(&self, count: u64) {
+        self.fragments.inc_by(count);
+    }
+
+    /// How many fragments were evaluated for other nodes.
+    pub fn fragments_evaluated(&self) -> u64 {
+        self.fragments.get()
     }
 
     /// Counts a retry.

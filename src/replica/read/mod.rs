@@ -11,6 +11,8 @@
 //! - [`fetch`]: getting what this node's own data lacks;
 //! - [`remote`]: reading a segment at another node;
 //! - [`serve`]: being that other node;
+//! - [`place`]: having parts of a query computed at another node;
+//! - [`evaluate`]: computing them for another node;
 //! - [`messages`], [`parts`]: what is said;
 //! - [`metrics`]: what is counted.
 //!
@@ -20,11 +22,13 @@
 
 mod attempt;
 mod empty;
+pub mod evaluate;
 pub mod fetch;
 pub mod messages;
 pub mod metrics;
 mod partial;
 pub mod parts;
+pub mod place;
 pub mod plan;
 pub mod remote;
 pub mod serve;

@@ -25,7 +25,7 @@ const PLAN_MAX: Duration = Duration::from_secs(5);
 const TRIES_MAX: usize = 4;
 
 /// What a tenant's question is answered from.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct ReadPlan {
     /// Sources whose series may meet stand together: a shard's segments. A segment without data has no source.
     pub groups: Vec<Vec<SegmentSource>>,

@@ -22,7 +22,7 @@ use crate::rpc::{Method, Peer, PendingCall, Reply, ReplyStream, RpcError, codec}
 use crate::shard::read::TimeRange;
 
 /// A peer that sends nothing for so long has failed, although it is there.
-const PART_MAX: Duration = Duration::from_secs(15);
+pub(super) const PART_MAX: Duration = Duration::from_secs(15);
 
 /// Parts that are taken from a connection ahead of their use.
 const PARTS_AHEAD: usize = 2;

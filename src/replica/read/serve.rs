@@ -18,12 +18,16 @@ use crate::rpc::{Failure, Outcome, ReplySink};
 use crate::shard::read::{LabelNames, LabelValues, Read, ReadLabels, SERIES_PER_READ, Select, TimeRange};
 use crate::shard::supervisor::ShardHandle;
 
-fn failed(text: impl ToString) -> Failure {
+pub(super) fn failed(text: impl ToString) -> Failure {
     Failure::Failed { text: text.to_string(), is_retryable: true, outcome: Outcome::NotExecuted }
 }
 
 /// The shard that is meant; `None` if nothing of it has come here, or a failure that says why it is not the one meant.
-fn find(replicas: &Replicas, boot: BootId, place: &Place) -> Result<Option<Arc<ShardHandle>>, Failure> {
+pub(super) fn find(
+    replicas: &Replicas,
+    boot: BootId,
+    place: &Place,
+) -> Result<Option<Arc<ShardHandle>>, Failure> {
     if place.head.incarnation != replicas.cluster.own().incarnation.0 {
         return Err(failed("this node's data directory is another one"));
     }
