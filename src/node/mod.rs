@@ -16,7 +16,7 @@ pub mod network;
 mod queries;
 pub mod storage_engine;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -37,8 +37,9 @@ use crate::archive::read::listed::ListedBlocks;
 use crate::archive::read::{Archive, CacheSizes};
 use crate::archive::ship::{ShipError, Shipper, ShipperParts};
 use crate::cluster::LiveCluster;
+use crate::cluster::health::HealthStatus;
 use crate::cluster::start::ClusterError;
-use crate::cluster::status::RingStatus;
+use crate::cluster::status::{RingStatus, Shown};
 use crate::config::{Config, Feature, WalSync};
 use crate::env::{OsEnv, SharedEnv};
 use crate::query::evaluator::Evaluator;
@@ -282,12 +283,18 @@ impl Node {
     }
 
     /// The ring, for `/ring`.
-    pub fn ring(&self) -> RingStatus {
-        let tenants = self.storage.shards.tenants();
-        let tenants = tenants.iter().map(|tenant| tenant.state.id.clone()).collect();
-        RingStatus::new(&self.cluster, &tenants, self.readiness(), |replica| {
-            self.replicas.settled_up_to(replica)
-        })
+    pub fn ring(&self, shown: Shown) -> RingStatus {
+        let readiness = self.readiness();
+        RingStatus::new(&self.cluster, &self.tenants(), readiness, self.replicas.as_ref(), shown)
+    }
+
+    /// Whether the segments of all tenants that it has met have all their replicas.
+    pub fn health(&self) -> HealthStatus {
+        HealthStatus::of(&self.cluster.state(), &self.tenants(), self.replicas.as_ref())
+    }
+
+    fn tenants(&self) -> BTreeSet<TenantId> {
+        self.storage.shards.tenants().iter().map(|tenant| tenant.state.id.clone()).collect()
     }
 
     /// Figures of this moment.

@@ -6,11 +6,11 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use actix::{Actor, Addr};
 use actix_rt::ArbiterHandle;
-use gyre_ring::{BootId, Segment, TenantId};
+use gyre_ring::{BatchSet, BootId, Segment, TenantId};
 use gyre_tsdb::labels::METRIC_NAME;
 use gyre_tsdb::wal::StreamId;
 use gyre_tsdb::{Head, SeriesRef};
@@ -61,6 +61,7 @@ pub struct ShardHandle {
     stream: StreamId,
     tenant: Arc<TenantState>,
     snapshots: Mutex<SnapshotState>,
+    not_in_log: Mutex<BatchSet>,
     /// Held by who writes the shard's snapshots or reads its files.
     pub files: Mutex<()>,
     rebuilding: AtomicBool,
@@ -71,6 +72,11 @@ impl ShardHandle {
     /// The tenant's limit on the buckets of a native histogram; 0: none.
     pub fn histogram_buckets_max(&self) -> usize {
         self.tenant.limits.max_native_histogram_buckets
+    }
+
+    /// Batches that it holds and that are known not to be in its log any more.
+    pub fn not_in_log(&self) -> MutexGuard<'_, BatchSet> {
+        self.not_in_log.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Where its snapshots let the log begin.
@@ -272,6 +278,7 @@ impl Shards {
             released,
             tenant: tenant.clone(),
             snapshots: Mutex::new(snapshots),
+            not_in_log: Mutex::default(),
             files: Mutex::new(()),
             rebuilding: AtomicBool::new(false),
             rebuilds: AtomicU32::new(0),

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::Write;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use gyre::api::push::decode::WriteBatch;
@@ -98,6 +98,7 @@ pub struct TestNode {
     server: Server,
     _storage: StorageEngine,
     folder: TempDir,
+    damaged_at: OnceLock<usize>,
 }
 
 /// What comes to a node from others, and what of it hangs.
@@ -219,6 +220,7 @@ impl TestNode {
             server,
             _storage: storage,
             folder,
+            damaged_at: OnceLock::new(),
         }
     }
 
@@ -235,12 +237,12 @@ impl TestNode {
         assert_eq!(outcome.refused, []);
     }
 
-    /// Changes a byte in the middle of what is in the log.
+    /// Changes a byte in the middle of what was in the log when this was first called; the second time back again.
     pub fn damage_log(&self) {
         let lane = self.folder.path().join("wal/0");
         let path = fs::read_dir(lane).unwrap().next().unwrap().unwrap().path();
         let mut bytes = fs::read(&path).unwrap();
-        let middle = bytes.len() / 2;
+        let middle = *self.damaged_at.get_or_init(|| bytes.len() / 2);
         bytes[middle] ^= 0xff;
         // In place: the log goes on in the same file.
         let mut file = fs::File::options().write(true).open(&path).unwrap();
@@ -267,6 +269,19 @@ impl TestNode {
         let replica = member(&from.name).replica();
         let peer = self.replicas.cluster.peer(&replica).unwrap();
         within(self.replicas.pull(shard, &replica, &peer, missing)).await
+    }
+
+    /// The same by somebody who has asked for nothing yet.
+    pub async fn pull_anew(
+        &self,
+        from: &TestNode,
+        shard: &Arc<ShardHandle>,
+        missing: &BatchSet,
+    ) -> Result<Pulled, PullError> {
+        let replica = member(&from.name).replica();
+        let peer = self.replicas.cluster.peer(&replica).unwrap();
+        let anew = Replicas::new(self.replicas.shards.clone(), self.replicas.cluster.clone());
+        within(anew.pull(shard, &replica, &peer, missing)).await
     }
 
     /// Evaluates an expression; series and values as text, by labels. What other nodes compute of it and what comes of

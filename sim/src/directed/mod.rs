@@ -13,7 +13,8 @@ use std::sync::Arc;
 
 use gyre_protocol::Rules;
 use gyre_ring::{
-    BootId, EpochDocument, Incarnation, Member, NodeId, Proposer, Role, ShardCount, TenantId, Weight, Zone,
+    BatchId, BootId, EpochDocument, Incarnation, Member, NodeId, Proposer, Role, Segment, ShardCount,
+    TenantId, Weight, Zone,
 };
 
 use crate::checks::{self, Ledger, Violation};
@@ -133,6 +134,20 @@ impl Stage {
         self.learn(node, epochs);
         self.restart(node);
         self.learn(node, epochs);
+    }
+
+    /// A record of each run in a node's log is damaged, and it starts again.
+    fn damage_log(&mut self, node: usize) {
+        let held: Vec<(Segment, BatchId)> = { self.nodes[node].segments.iter() }
+            .flat_map(|(segment, local)| {
+                let held = local.replica.held().intervals().map(|(boot, number, _)| BatchId { boot, number });
+                held.map(|batch| (segment.clone(), batch)).collect::<Vec<_>>()
+            })
+            .collect();
+        for (segment, batch) in held {
+            self.nodes[node].lane.damage(&segment, batch);
+        }
+        self.restart(node);
     }
 
     fn carry_out(&mut self, node: usize, effects: Vec<Effect>) {

@@ -264,7 +264,15 @@ impl Node {
         self.learn(&message.documents.clone(), needed, effects);
         let segment = message.segment.clone();
         let meant = is_meant(&self.replica(), &message.replica, self.has_copied_all(&segment), &self.rules);
-        let member = self.span(&segment).is_some_and(|span| span.replicas.contains(&message.replica));
+        let span = self.span(&segment).filter(|span| span.replicas.contains(&message.replica));
+        let has_ended_among_others = span.is_some_and(|span| span.ended.is_some() && span.replicas.len() > 1);
+        let member = span.is_some();
+        if meant && has_ended_among_others && self.is_damaged(&segment) && matches!(message.body, Body::Seal)
+        {
+            // It acknowledges nothing of it any more, which is all that a seal promises.
+            effects.push(answer(&self.documents, from, &message, Body::Sealed));
+            return;
+        }
         if !meant || !member || self.is_damaged(&segment) {
             effects.push(answer(&self.documents, from, &message, Body::NotMember));
             return;

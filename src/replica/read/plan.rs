@@ -106,7 +106,8 @@ impl Reader {
         let mut state = cluster.state();
         for _ in 0..TRIES_MAX {
             let all = state.spans(tenant);
-            let (spans, warnings) = readable(&state, &self.empty.without(&self.replicas, &all));
+            let (spans, mut warnings) = readable(&state, &self.empty.without(&self.replicas, &all));
+            warnings.extend(self.damaged(&spans));
             if let Some(plan) = self.alone(&spans) {
                 return Ok(ReadPlan { warnings, ..plan });
             }
@@ -132,6 +133,26 @@ impl Reader {
             state = cluster.state();
         }
         Err(PlanError::Behind(state.epoch()))
+    }
+
+    /// What is to be said of segments that this node holds alone, and not completely.
+    fn damaged(&self, spans: &[Span]) -> Vec<String> {
+        let shards = &self.replicas.shards;
+        if !shards.has_damage() {
+            return Vec::new();
+        }
+        let is_damaged = |span: &&Span| {
+            span.replicas.as_slice() == std::slice::from_ref(self.replicas.cluster.own())
+                && shards.is_damaged(&span.segment)
+        };
+        let warning = |span: &Span| {
+            let (shard, epoch) = (&span.segment.shard, span.segment.epoch.0);
+            format!(
+                "data of shard {shard} written under epoch {epoch} may be missing: the log of its only replica was \
+                 damaged"
+            )
+        };
+        spans.iter().filter(is_damaged).map(warning).collect()
     }
 
     /// The plan of a node that holds everything and shares nothing: nobody needs to be asked.

@@ -209,15 +209,18 @@ impl SealedStore {
 }
 
 impl Flush {
-    /// Writes the bytes. May block. Can be repeated after an error.
+    /// Writes the bytes. May block. Can be repeated after an error, and done by several threads at a time.
     pub fn write(&self, disk: &dyn Disk) -> io::Result<()> {
         let mut file = if self.at.offset as usize == FILE_HEADER.len() {
-            match disk.create(&self.path) {
+            let create = || match disk.create(&self.path) {
+                Err(e) if e.kind() == io::ErrorKind::AlreadyExists => disk.open(&self.path),
+                other => other,
+            };
+            match create() {
                 Err(e) if e.kind() == io::ErrorKind::NotFound => {
                     disk.create_dir_all(self.path.parent().unwrap_or(Path::new("")))?;
-                    disk.create(&self.path)?
+                    create()?
                 }
-                Err(e) if e.kind() == io::ErrorKind::AlreadyExists => disk.open(&self.path)?,
                 other => other?,
             }
         } else {
@@ -291,6 +294,29 @@ mod tests {
             assert_eq!(read(&store, *at), Ok((series as u32, data)));
         }
         assert!(store.memory_bytes() < 4 * FLUSH_BYTES, "the rest is in files");
+    }
+
+    #[test]
+    fn the_first_chunks_may_be_written_by_two_threads_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        for round in 0..200 {
+            let disk = crate::disk::OsDisk;
+            let mut store = SealedStore::open(&disk, &folder.path().join(round.to_string()), None).unwrap();
+            let at = store.push(&chunk(1), b"data");
+            let flush = store.take_flush(true).unwrap();
+            let both = std::sync::Barrier::new(2);
+            let write = || {
+                both.wait();
+                flush.write(&disk)
+            };
+            std::thread::scope(|scope| {
+                let other = scope.spawn(write);
+                write().unwrap();
+                other.join().unwrap().unwrap();
+            });
+            store.flushed(&flush, flush.map(&disk).unwrap());
+            assert_eq!(read(&store, at), Ok((1, b"data".to_vec())));
+        }
     }
 
     #[test]
