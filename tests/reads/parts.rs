@@ -280,6 +280,31 @@ fn a_place_that_is_there_and_slow_is_waited_for_until_the_time_is_up() {
     });
 }
 
+#[test]
+fn a_query_that_nobody_waits_for_any_more_ends_where_it_is_computed() {
+    run(async {
+        let rig = rig().await;
+        // Would take minutes.
+        let expr = "quantile_over_time(0.5, quantile_over_time(0.5, requests_total[6h:1s])[6h:1s])";
+        let times = QueryTimes::Range { start_ms: 22_000_000, end_ms: 32_000_000, step_ms: 1_000 };
+        let question = Question { times, ..question(expr, 0) };
+        let running = || HOLDERS.iter().map(|name| rig[*name].evaluator.inflight()).sum::<u64>();
+        let plan = rig["x"].plan().await;
+        let is_running = async {
+            while running() == 0 {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::select! {
+            answer = rig["x"].answer(plan, &question) => panic!("it was fast: {answer:?}"),
+            () = is_running => {}
+        }
+        while running() > 0 {
+            tokio::task::yield_now().await;
+        }
+    });
+}
+
 /// Who is read, by shard.
 fn replicas_of(plan: &ReadPlan) -> Vec<Replica> {
     let of = |source: &SegmentSource| match source {
