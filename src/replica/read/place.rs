@@ -20,6 +20,9 @@ use crate::query::limits::QueryLimits;
 use crate::replica::call;
 use crate::rpc::{Peer, Reply, ReplyStream, RpcError, codec};
 
+/// Segments that an error names; the rest is counted.
+const SEGMENTS_NAMED_MAX: usize = 3;
+
 /// A node that has whole shards of a query, and is not this one.
 #[derive(Clone)]
 pub struct RemotePlace {
@@ -122,12 +125,13 @@ impl RemotePlace {
     }
 
     fn lost(&self, reason: impl ToString) -> PlaceFailed {
-        let segments = self.groups.iter().flatten().map(|place| place.segment.as_str());
-        let lost = Lost {
-            segment: segments.collect::<Vec<_>>().join(", "),
-            node: self.replica.node.to_string(),
-            reason: reason.to_string(),
-        };
+        let mut segments = self.groups.iter().flatten().map(|place| place.segment.as_str());
+        let mut segment = segments.by_ref().take(SEGMENTS_NAMED_MAX).collect::<Vec<_>>().join(", ");
+        match segments.count() {
+            0 => {}
+            more => segment.push_str(&format!(" and {more} more")),
+        }
+        let lost = Lost { segment, node: self.replica.node.to_string(), reason: reason.to_string() };
         PlaceFailed::Lost(self.replica.clone(), lost)
     }
 
