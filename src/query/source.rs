@@ -26,7 +26,7 @@ pub enum Source<'a> {
     /// At another node.
     Remote(RemoteSeries),
     /// In blocks.
-    Blocks(BlockSeries),
+    Blocks(Box<BlockSeries>),
 }
 
 impl Source<'_> {

@@ -197,8 +197,11 @@ impl Storage for ShardStorage {
         }
         let in_blocks = blocks.map(|blocks| blocks.select(&matchers, range)).transpose();
         let in_blocks = in_blocks.map_err(|failure| self.block_failed(failure))?;
-        let mut with_blocks: Vec<Source<'a>> =
-            in_blocks.filter(|series| !series.is_empty()).map(Source::Blocks).into_iter().collect();
+        let mut with_blocks: Vec<Source<'a>> = in_blocks
+            .filter(|series| !series.is_empty())
+            .map(|series| Source::Blocks(Box::new(series)))
+            .into_iter()
+            .collect();
         let mut parts = Vec::with_capacity(searches.len());
         for (index, group) in searches.into_iter().enumerate() {
             let is_alone = group.len() == 1 && with_blocks.is_empty();

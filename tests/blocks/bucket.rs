@@ -41,9 +41,3 @@ fn copy(from: &Path, to: &Path, is_wanted: &dyn Fn(&str) -> bool) {
         }
     }
 }
-
-/// All files of a block that are read for queries.
-pub fn files(block: &Path) -> Vec<PathBuf> {
-    let chunks = std::fs::read_dir(block.join("chunks")).unwrap().map(|entry| entry.unwrap().path());
-    chunks.chain([block.join("index")]).collect()
-}

@@ -16,6 +16,7 @@ const STEPS: i64 = 200;
 const SHIPPED: i64 = 150;
 const IN_BOTH: i64 = 20;
 const PODS: usize = 300;
+const HOURS_MS: i64 = 2 * 3_600_000;
 
 /// Near now: nobody takes what is old.
 pub fn begin_ms() -> i64 {
@@ -222,8 +223,11 @@ fn what_was_deleted_from_a_block_stays_deleted() {
     drop(prometheus);
     let prometheus = Prometheus::start(&served);
     let at = |step: i64| begin_ms + step * STEP_MS + 1;
-    prometheus.delete("requests_total{pod=~%22pod-1.*%22}", at(50), at(90));
-    prometheus.delete("latency", at(20), at(30));
+    // Chunks end with every second hour. 2.42 shows a sample of a chunk that begins within what is deleted.
+    let cut = (HOURS_MS - begin_ms.rem_euclid(HOURS_MS)) / STEP_MS;
+    let first = if (30..120).contains(&cut) { 130 } else { 50 };
+    prometheus.delete("requests_total{pod=~%22pod-1.*%22}", at(first), at(first + 40));
+    prometheus.delete("latency", at(first - 10), at(first + 5));
     let blocks = prometheus.snapshot();
     let bucket = BucketFolder::new();
     let mut stones = 0;

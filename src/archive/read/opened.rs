@@ -110,8 +110,9 @@ fn open(block: &BlockRef, tenants: &Tenants, io: &BlockIo) -> Result<OpenBlock, 
 /// How long the index is: by `meta.json`, or else by the bucket.
 fn index_bytes(block: &BlockRef, index: &Object, io: &BlockIo) -> Result<u64, Trouble> {
     let files = block.meta.thanos.iter().flat_map(|thanos| &thanos.files);
-    let listed = files.filter(|file| file.rel_path == BlockFile::Index.to_string() && file.size_bytes > 0);
-    if let Some(file) = listed.last() {
+    let mut listed =
+        files.filter(|file| file.rel_path == BlockFile::Index.to_string() && file.size_bytes > 0);
+    if let Some(file) = listed.next() {
         return Ok(file.size_bytes);
     }
     let (bucket, path) = (io.pages.bucket().clone(), index.path.clone());

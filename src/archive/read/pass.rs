@@ -184,7 +184,10 @@ mod tests {
         ChunkMeta { at: ChunkRef(at), min_ms: 0, max_ms: 1 }
     }
 
-    fn taken(pass: &mut Pass) -> Vec<(Vec<u8>, Vec<(u32, u32, u64)>)> {
+    /// Labels, and of each block its number, the series' number in it, and the first chunk's place.
+    type Taken = (Vec<u8>, Vec<(u32, u32, u64)>);
+
+    fn taken(pass: &mut Pass) -> Vec<Taken> {
         pass.sort();
         let mut all = Vec::new();
         while let Some(series) = pass.take() {

@@ -14,8 +14,9 @@ use super::reader;
 use super::segment::{Chunk, ChunkRef};
 use super::tombstones::DeletedRange;
 use super::writer::NewChunk;
-use crate::chunk::histogram;
-use crate::head::{BatchChunk, SeriesBatch};
+use crate::chunk::{histogram, xor};
+use crate::head::{BatchChunk, SeriesBatch, encode_histograms};
+use crate::winner::Value;
 
 /// A batch of series on its way.
 #[derive(Default)]
@@ -48,7 +49,7 @@ pub struct AssembleError {
 
 impl BatchAssembler {
     /// Adds a chunk of a series. A series has a number, in the order in which [`BatchAssembler::finish`] gets their labels; a
-    /// source is a block.
+    /// source is a block. Chunks of encodings that no head has are encoded anew.
     pub fn chunk(
         &mut self,
         series: u32,
@@ -56,17 +57,26 @@ impl BatchAssembler {
         chunk: Chunk<'_>,
         meta: &ChunkMeta,
     ) -> Result<(), BlockError> {
-        if !reader::is_known(chunk.encoding) {
-            return Err(BlockError::Unsupported {
-                file: meta.at.file(),
-                offset: meta.at.offset(),
-                what: "chunk encoding",
-                number: u64::from(chunk.encoding),
-            });
-        }
-        let chunk = self.put(chunk.encoding, chunk.data);
         let ChunkMeta { at, min_ms, max_ms } = *meta;
-        self.parts.push(Part { series, source, chunk, at, min_ms, max_ms });
+        if reader::is_of_heads(chunk.encoding) {
+            let chunk = self.put(chunk.encoding, chunk.data);
+            self.parts.push(Part { series, source, chunk, at, min_ms, max_ms });
+            return Ok(());
+        }
+        let (mut floats, mut histograms) = (Vec::new(), Vec::new());
+        chunk.decode(at, |t_ms, value| match value {
+            Value::Float(bits) => floats.push((t_ms, bits)),
+            Value::Histogram(histogram) => histograms.push((t_ms, Box::new(histogram.clone()))),
+        })?;
+        if !floats.is_empty() {
+            let chunk = self.put(xor::ENCODING, &xor::encode(&floats));
+            self.parts.push(Part { series, source, chunk, at, min_ms, max_ms });
+        }
+        for new in encode_histograms(&histograms) {
+            let chunk = self.put(new.encoding, &new.data);
+            let (min_ms, max_ms) = (new.min_ms, new.max_ms);
+            self.parts.push(Part { series, source, chunk, at, min_ms, max_ms });
+        }
         Ok(())
     }
 
