@@ -117,6 +117,14 @@ impl TenantBlocks {
             .or_else(|| self.blocks.values().find(|block| holds_all(&block.meta, &[source])))
     }
 
+    /// A block that has all of these sources and is to stay.
+    pub fn whole_holder_of(&self, sources: &[Ulid]) -> Option<Ulid> {
+        let holds = |block: &ListedBlock| {
+            block.deletion.is_none() && !is_partition(&block.meta) && holds_all(&block.meta, sources)
+        };
+        self.blocks.values().find(|block| holds(block)).map(|block| block.meta.ulid)
+    }
+
     /// Brings the list up to date. After an error it is as it was.
     pub async fn refresh(&mut self, bucket: &Bucket, discovery: Discovery) -> Result<(), ArchiveError> {
         let mut marks = self.marks.clone();
