@@ -1,9 +1,9 @@
 //! Which blocks of a tenant are to become one, as a pure function of the list.
 //!
-//! Blocks of the same shard are merged within aligned ranges of time, the longest that is over: late blocks of two hours first,
-//! then twelve hours, then a day. Blocks that overlap beyond such a range are merged first, whatever their range. Blocks that
-//! hold several shards' series, such as those of a Prometheus, are split into one for each shard: each alone, so that one
-//! mark says that its parts replace it.
+//! Blocks of the same shard are merged within aligned ranges of time, two hours, twelve or a day: within the longest that is
+//! over. Blocks that overlap beyond a day are merged, whatever their range. Blocks that hold several shards'
+//! series, such as those of a Prometheus, are split into one for each shard: each alone, so that one mark says that its parts
+//! replace it.
 //!
 //! What may go wrong is work in vain: a range is left alone while it may still get blocks, and nothing is planned twice for
 //! a block. Running all of a plan's jobs and planning again ends with an empty plan.
