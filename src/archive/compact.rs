@@ -22,6 +22,7 @@ use super::cover::{covers_of, set_covers};
 use super::download::download;
 use super::error::ArchiveError;
 use super::import::on_a_thread;
+use super::layout;
 use super::list::{ListedBlock, TenantBlocks};
 use super::marks::mark_deletion;
 use super::plan::{Job, Work, labels};
@@ -68,15 +69,22 @@ impl Compactor<'_> {
         let old: Vec<&ListedBlock> = job
             .blocks
             .iter()
-            .map(|name| list.blocks().get(name).ok_or_else(|| self.gone(tenant, *name)))
+            .map(|name| {
+                list.blocks().get(name).ok_or_else(|| self.wrong(tenant, *name, "is not listed any more"))
+            })
             .collect::<Result<_, _>>()?;
         let mut compacted = Compacted::default();
         let mut folders = Vec::new();
         for output in outputs(&old, job.work) {
             let name = output.meta.ulid;
-            if list.blocks().contains_key(&name) {
-                compacted.made.push(name);
+            // An earlier run may have made it, and a later one may have made others of it since.
+            if let Some(holder) = list.whole_holder_of(&output.meta.compaction.sources) {
+                compacted.made.push(holder);
                 continue;
+            }
+            // Whoever marked it wanted what it was made of back: that must not go, too.
+            if list.blocks().contains_key(&name) {
+                return Err(self.wrong(tenant, name, "is marked for removal, but not what it was made of"));
             }
             if folders.is_empty() {
                 folders = self.fetch(tenant, &old).await?;
@@ -168,9 +176,9 @@ impl Compactor<'_> {
         Ok(())
     }
 
-    fn gone(&self, tenant: &TenantId, name: Ulid) -> ArchiveError {
-        let object = self.bucket.object(&format!("{tenant}/{name}"));
-        ArchiveError::Object { object, problem: "is not listed any more".to_owned() }
+    fn wrong(&self, tenant: &TenantId, name: Ulid, problem: &str) -> ArchiveError {
+        let object = self.bucket.object(&layout::block_folder(tenant, name));
+        ArchiveError::Object { object, problem: problem.to_owned() }
     }
 }
 

@@ -39,10 +39,12 @@ pub async fn export(
         [meta.ulid.0.to_be_bytes().as_slice(), &begin_ms.to_be_bytes(), &end_ms.to_be_bytes()].concat();
     let name = Ulid::new(meta.ulid.time_ms(), xxhash_rust::xxh3::xxh3_128(&cut_of));
     let path = into.join(name.to_string());
+    let unfinished = into.join(UNFINISHED);
     if path.exists() {
+        // An earlier run may have ended before it removed this. If it stays, nobody minds.
+        let _ = std::fs::remove_dir_all(&unfinished);
         return Ok(Some(path));
     }
-    let unfinished = into.join(UNFINISHED);
     let whole = download(bucket, tenant, meta, &unfinished, progress).await?;
     let (folder, part) = (into.to_owned(), Meta::of_part(name, begin_ms, end_ms, &[meta]));
     let cut = on_a_thread(move || {

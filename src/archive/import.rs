@@ -86,7 +86,7 @@ pub async fn import(
         upload(bucket, tenant, folder, &meta, progress).await?;
         return Ok(Imported::Before(meta.ulid));
     }
-    if let Some(holder) = holder(listed, &meta) {
+    if let Some(holder) = listed.whole_holder_of(&meta.compaction.sources) {
         return Ok(Imported::Before(holder));
     }
     let failed = |source: BlockError| ArchiveError::Block { path: folder.to_owned(), source };
@@ -137,19 +137,6 @@ async fn import_files(
         Uploaded::Now => Ok(Imported::Now(meta.ulid)),
         Uploaded::Before => Ok(Imported::Before(meta.ulid)),
     }
-}
-
-/// The listed block that has all sources of a block.
-fn holder(listed: &TenantBlocks, meta: &Meta) -> Option<Ulid> {
-    let sources = &meta.compaction.sources;
-    let has_all = |other: &Meta| sources.iter().all(|source| other.compaction.sources.contains(source));
-    let holder = listed.blocks().values().find(|block| {
-        block.deletion.is_none()
-            && !sources.is_empty()
-            && has_all(&block.meta)
-            && block.meta.compaction.level > 1
-    });
-    holder.map(|block| block.meta.ulid)
 }
 
 /// A description without what holds only where it comes from.

@@ -2,12 +2,11 @@
 //!
 //! Descriptions never change, so each is read once; a refresh costs a listing of the tenant's folder and one of its marks.
 //! What may go wrong: a listing lags, or is made while somebody uploads or removes. So a block is believed to be there
-//! when its `meta.json` was read, and one that is to be removed is asked for again each time.
+//! when its `meta.json` was read; one that is to be removed, or that a listing lacks, is asked for again.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use bytes::Bytes;
 use futures_util::stream::{self, StreamExt};
 use gyre_ring::TenantId;
 use gyre_tsdb::block::{DeletionMark, Meta, NoCompactMark, Ulid};
@@ -117,6 +116,14 @@ impl TenantBlocks {
             .or_else(|| self.blocks.values().find(|block| holds_all(&block.meta, &[source])))
     }
 
+    /// A block that has all of these sources and is to stay.
+    pub fn whole_holder_of(&self, sources: &[Ulid]) -> Option<Ulid> {
+        let holds = |block: &ListedBlock| {
+            block.deletion.is_none() && !is_partition(&block.meta) && holds_all(&block.meta, sources)
+        };
+        self.blocks.values().find(|block| holds(block)).map(|block| block.meta.ulid)
+    }
+
     /// Brings the list up to date. After an error it is as it was.
     pub async fn refresh(&mut self, bucket: &Bucket, discovery: Discovery) -> Result<(), ArchiveError> {
         let mut marks = self.marks.clone();
@@ -124,13 +131,13 @@ impl TenantBlocks {
         let names = self.discover(bucket, discovery).await?;
         let mut next = TenantBlocks { marks, ..TenantBlocks::new(self.tenant.clone()) };
         let mut unread = Vec::new();
-        for block in names {
-            match self.blocks.get(&block) {
-                // It may be half removed.
-                Some(known) if !next.marks.deletion.contains_key(&block) => {
-                    next.blocks.insert(block, known.clone());
+        for block in names.iter().chain(self.blocks.keys().filter(|known| !names.contains(known))) {
+            match self.blocks.get(block) {
+                // Of one that is marked, a half may be gone.
+                Some(known) if names.contains(block) && !next.marks.deletion.contains_key(block) => {
+                    next.blocks.insert(*block, known.clone());
                 }
-                _ => unread.push(block),
+                _ => unread.push(*block),
             }
         }
         let tenant = &self.tenant;
@@ -141,7 +148,11 @@ impl TenantBlocks {
             })
             .buffer_unordered(READS_AT_ONCE);
         while let Some((block, found)) = reads.next().await {
-            next.take(block, found?);
+            match found? {
+                Some((facts, json)) => next.take(block, &facts, &json),
+                None if names.contains(&block) => drop(next.partial.insert(block)),
+                None => {}
+            }
         }
         drop(reads);
         for (ulid, block) in &mut next.blocks {
@@ -173,12 +184,8 @@ impl TenantBlocks {
         Ok(listing.folders.iter().filter_map(|name| name.parse().ok()).collect())
     }
 
-    fn take(&mut self, block: Ulid, found: Option<(ObjectFacts, Bytes)>) {
-        let Some((facts, json)) = found else {
-            self.partial.insert(block);
-            return;
-        };
-        match Meta::parse(&json) {
+    fn take(&mut self, block: Ulid, facts: &ObjectFacts, json: &[u8]) {
+        match Meta::parse(json) {
             Ok(meta) if meta.ulid == block => {
                 let listed = ListedBlock {
                     meta: Arc::new(meta),

@@ -71,13 +71,25 @@ impl Marks {
     fn take(&mut self, path: String, bytes: &[u8]) {
         let name = path.rsplit('/').next().unwrap_or_default();
         let Some((block, kind)) = layout::parse_marker(name) else { return };
-        let taken = match kind {
-            DELETION_MARK => DeletionMark::parse(bytes).map(|mark| drop(self.deletion.insert(block, mark))),
-            _ => NoCompactMark::parse(bytes).map(|mark| drop(self.no_compact.insert(block, mark))),
+        let problem = match kind {
+            DELETION_MARK => match DeletionMark::parse(bytes) {
+                Ok(mark) if mark.id == block => {
+                    self.deletion.insert(block, mark);
+                    return;
+                }
+                Ok(mark) => format!("is the mark of block {}", mark.id),
+                Err(error) => error.to_string(),
+            },
+            _ => match NoCompactMark::parse(bytes) {
+                Ok(mark) if mark.id == block => {
+                    self.no_compact.insert(block, mark);
+                    return;
+                }
+                Ok(mark) => format!("is the mark of block {}", mark.id),
+                Err(error) => error.to_string(),
+            },
         };
-        if let Err(error) = taken {
-            self.damaged.insert(path, error.to_string());
-        }
+        self.damaged.insert(path, problem);
     }
 }
 

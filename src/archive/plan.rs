@@ -1,8 +1,9 @@
 //! Which blocks of a tenant are to become one, as a pure function of the list.
 //!
-//! Blocks of the same shard are merged within aligned ranges of time, the longest that is over: late blocks of two hours first,
-//! then twelve hours, then a day. Blocks that overlap beyond such a range are merged first, whatever their range. Blocks that
-//! hold several shards' series, such as those of a Prometheus, are split into one for each shard, with the same ranges.
+//! Blocks of the same shard are merged within aligned ranges of time, two hours, twelve or a day: within the longest that is
+//! over. Blocks that overlap beyond a day are merged, whatever their range. Blocks that hold several shards'
+//! series, such as those of a Prometheus, are split into one for each shard: each alone, so that one mark says that its parts
+//! replace it.
 //!
 //! What may go wrong is work in vain: a range is left alone while it may still get blocks, and nothing is planned twice for
 //! a block. Running all of a plan's jobs and planning again ends with an empty plan.
@@ -56,7 +57,7 @@ impl PlanOptions {
 pub enum Work {
     /// One block that has all they have.
     Merge,
-    /// One block for each of so many shards.
+    /// One block for each of so many shards, of those that have series.
     Split(ShardCount),
 }
 
@@ -65,11 +66,12 @@ pub enum Work {
 pub struct Job {
     /// What is made of them.
     pub work: Work,
-    /// Which, by name. One, at least, of a split; two of a merge.
+    /// Which, by name. One of a split, two or more of a merge.
     pub blocks: Vec<Ulid>,
 }
 
-/// The jobs that there are: those of overlapping blocks first, then those of the oldest. No block is in two of them.
+/// The jobs that there are: splits first, since one that was interrupted may only lack its mark; then those of overlapping
+/// blocks, then those of the oldest. No block is in two of them.
 pub fn plan<'a>(blocks: impl Iterator<Item = &'a ListedBlock>, options: &PlanOptions) -> Vec<Job> {
     let mut groups: BTreeMap<BTreeMap<String, String>, Vec<&ListedBlock>> = BTreeMap::new();
     for block in blocks.filter(|block| may_be_compacted(block)) {
@@ -77,13 +79,15 @@ pub fn plan<'a>(blocks: impl Iterator<Item = &'a ListedBlock>, options: &PlanOpt
     }
     let mut jobs = Vec::new();
     for (labels, blocks) in groups {
-        let work = match labels.contains_key(SHARD_LABEL) {
-            true => Work::Merge,
-            false => Work::Split(options.shards),
-        };
-        Group { work, options }.plan(blocks, &mut jobs);
+        if labels.contains_key(SHARD_LABEL) {
+            plan_merges(blocks, options, &mut jobs);
+            continue;
+        }
+        for block in blocks {
+            jobs.extend(job(Work::Split(options.shards), &[block], block.meta.end_ms, false, options));
+        }
     }
-    jobs.sort_by_key(|planned| (!planned.overlaps, planned.begin_ms));
+    jobs.sort_by_key(|planned| (planned.job.work == Work::Merge, !planned.overlaps, planned.begin_ms));
     jobs.into_iter().map(|planned| planned.job).collect()
 }
 
@@ -114,63 +118,58 @@ struct Planned {
     begin_ms: i64,
 }
 
-/// Blocks that may be merged with each other.
-struct Group<'a> {
-    work: Work,
-    options: &'a PlanOptions,
+/// Adds the jobs of blocks that may be merged with each other.
+fn plan_merges(mut blocks: Vec<&ListedBlock>, options: &PlanOptions, jobs: &mut Vec<Planned>) {
+    blocks.sort_by_key(|block| (block.meta.min_ms, block.meta.end_ms, block.meta.ulid));
+    let longest_ms = options.ranges_ms.last().copied().unwrap_or(24 * HOUR_MS);
+    let mut left = Vec::new();
+    for cluster in overlapping(blocks) {
+        if window_of(&cluster, longest_ms).is_some() {
+            left.extend(cluster);
+            continue;
+        }
+        let end_ms = cluster.iter().map(|block| block.meta.end_ms).max().unwrap_or(i64::MAX);
+        jobs.extend(job(Work::Merge, &cluster, end_ms, true, options));
+    }
+    for range_ms in options.ranges_ms.iter().rev() {
+        let mut windows: BTreeMap<i64, Vec<&ListedBlock>> = BTreeMap::new();
+        let mut shorter = Vec::new();
+        for block in left {
+            match window_of(&[block], *range_ms) {
+                Some(window) => windows.entry(window).or_default().push(block),
+                None => shorter.push(block),
+            }
+        }
+        for (window, blocks) in windows {
+            let end_ms = window.saturating_add(1).saturating_mul(*range_ms);
+            match job(Work::Merge, &blocks, end_ms, false, options) {
+                Some(planned) => jobs.push(planned),
+                None => shorter.extend(blocks),
+            }
+        }
+        left = shorter;
+    }
 }
 
-impl Group<'_> {
-    fn plan(&self, mut blocks: Vec<&ListedBlock>, jobs: &mut Vec<Planned>) {
-        blocks.sort_by_key(|block| (block.meta.min_ms, block.meta.end_ms, block.meta.ulid));
-        let longest_ms = self.options.ranges_ms.last().copied().unwrap_or(24 * HOUR_MS);
-        let mut left = Vec::new();
-        for cluster in overlapping(blocks) {
-            if window_of(&cluster, longest_ms).is_some() {
-                left.extend(cluster);
-                continue;
-            }
-            let end_ms = cluster.iter().map(|block| block.meta.end_ms).max().unwrap_or(i64::MAX);
-            self.push(&cluster, end_ms, true, jobs);
-        }
-        for range_ms in self.options.ranges_ms.iter().rev() {
-            let mut windows: BTreeMap<i64, Vec<&ListedBlock>> = BTreeMap::new();
-            let mut shorter = Vec::new();
-            for block in left {
-                match window_of(&[block], *range_ms) {
-                    Some(window) => windows.entry(window).or_default().push(block),
-                    None => shorter.push(block),
-                }
-            }
-            for (window, blocks) in windows {
-                let end_ms = window.saturating_add(1).saturating_mul(*range_ms);
-                if !self.push(&blocks, end_ms, false, jobs) {
-                    shorter.extend(blocks);
-                }
-            }
-            left = shorter;
-        }
-    }
-
-    /// Adds a job, if there is something to do with these blocks already.
-    fn push(&self, blocks: &[&ListedBlock], end_ms: i64, overlaps: bool, jobs: &mut Vec<Planned>) -> bool {
-        let options = self.options;
-        let is_settled = |since_ms: i64| since_ms.saturating_add(options.settle_ms) <= options.now_ms;
-        let least = if self.work == Work::Merge { 2 } else { 1 };
-        let bytes: u64 = blocks.iter().map(|block| total_bytes(&block.meta)).sum();
-        let may_begin = blocks.len() >= least
-            && is_settled(end_ms)
-            && blocks.iter().all(|block| is_settled(block.uploaded_ms))
-            && bytes <= options.job_bytes_max;
-        if !may_begin {
-            return false;
-        }
-        let mut names: Vec<Ulid> = blocks.iter().map(|block| block.meta.ulid).collect();
-        names.sort_unstable();
-        let begin_ms = blocks.iter().map(|block| block.meta.min_ms).min().unwrap_or(0);
-        jobs.push(Planned { job: Job { work: self.work, blocks: names }, overlaps, begin_ms });
-        true
-    }
+/// The job of these blocks, if there is something to do with them already. `end_ms`: the end of their range.
+fn job(
+    work: Work,
+    blocks: &[&ListedBlock],
+    end_ms: i64,
+    overlaps: bool,
+    options: &PlanOptions,
+) -> Option<Planned> {
+    let is_settled = |since_ms: i64| since_ms.saturating_add(options.settle_ms) <= options.now_ms;
+    let least = if work == Work::Merge { 2 } else { 1 };
+    let bytes: u64 = blocks.iter().map(|block| total_bytes(&block.meta)).sum();
+    let may_begin = blocks.len() >= least
+        && is_settled(end_ms)
+        && blocks.iter().all(|block| is_settled(block.uploaded_ms))
+        && bytes <= options.job_bytes_max;
+    let mut names: Vec<Ulid> = blocks.iter().map(|block| block.meta.ulid).collect();
+    names.sort_unstable();
+    let begin_ms = blocks.iter().map(|block| block.meta.min_ms).min()?;
+    may_begin.then_some(Planned { job: Job { work, blocks: names }, overlaps, begin_ms })
 }
 
 /// Sets of blocks that overlap, directly or through others; single blocks too. In order of time.

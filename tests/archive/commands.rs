@@ -131,7 +131,8 @@ fn an_export_of_a_time_has_the_samples_of_that_time_and_doing_it_again_changes_n
         names
     };
     let before = names();
-    assert_eq!(before.len(), 3, "two blocks, and promtool's log: {before:?}");
+    let blocks = before.iter().filter(|name| name.to_str().unwrap().parse::<Ulid>().is_ok()).count();
+    assert_eq!(blocks, 2, "{before:?}");
     place.must(&export);
     assert_eq!(names(), before);
     assert_eq!(dumped(&promtool(&["dump"], &out)), shown(model));
@@ -198,7 +199,7 @@ fn what_a_block_says_of_shards_and_batches_elsewhere_does_not_count_here_but_its
     json["thanos"]["extensions"] = serde_json::json!({"gyre": {"covers": []}, "theirs": 1});
     std::fs::write(folder.join("meta.json"), json.to_string()).unwrap();
     let told = place.import(&data);
-    assert!(told.contains("external labels (cluster=eu)"), "{told}");
+    assert!(told.contains("external labels (cluster=\"eu\")"), "{told}");
     let rows = place.json(&["list"]);
     let block = rows[0]["block"].as_str().unwrap();
     let inspected = place.json(&["inspect", "--tenant=acme", block]);

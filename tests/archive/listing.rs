@@ -99,6 +99,27 @@ async fn after_a_refresh_that_fails_the_list_is_as_it_was() {
 }
 
 #[actix_rt::test]
+async fn a_listing_that_lags_loses_no_block_that_was_known() {
+    let store = Faulty::new(|_, _| Fault::None);
+    let bucket = store.bucket(Duration::from_secs(5));
+    put_meta(&bucket, &head(1)).await;
+    put_meta(&bucket, &head(2)).await;
+    let mut list = load(&bucket).await;
+    let lagging = format!("acme/{}", ulid(1));
+    store.set_plan(move |request, path| match request {
+        Request::List if path == lagging => Fault::Before,
+        _ => Fault::None,
+    });
+    list.refresh(&bucket, Discovery::Listing).await.unwrap();
+    assert_eq!(list.blocks().keys().copied().collect::<Vec<_>>(), [ulid(1), ulid(2)]);
+    // One that is really gone is not kept.
+    bucket.delete(&format!("acme/{}/meta.json", ulid(1))).await.unwrap();
+    list.refresh(&bucket, Discovery::Listing).await.unwrap();
+    assert_eq!(list.blocks().keys().copied().collect::<Vec<_>>(), [ulid(2)]);
+    assert!(list.partial().is_empty());
+}
+
+#[actix_rt::test]
 async fn a_block_whose_sources_another_one_has_is_listed_but_not_queried() {
     let bucket = memory_bucket();
     let (a, b, c) = (head(1), head(2), head(3));

@@ -14,7 +14,9 @@ mod rig;
 mod scene;
 
 mod commands;
+mod compaction;
 mod crashes;
 mod listing;
+mod planning;
 mod s3;
 mod uploads;

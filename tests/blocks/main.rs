@@ -6,6 +6,7 @@
 #[expect(dead_code, reason = "more than is needed here")]
 mod blocks;
 mod bucket;
+mod flush;
 mod caching;
 mod damage;
 #[path = "../support/faulty.rs"]

@@ -67,7 +67,7 @@ const QUERIES: [&str; 12] = [
     "requests_total",
     "sum by (app) (rate(requests_total[1m]))",
     "avg(requests_total) by (app)",
-    "topk(5, requests_total)",
+    "topk(5, requests_total{app=\"web\"})",
     "count(requests_total) - count(requests_total{app=\"web\"})",
     "quantile(0.5, requests_total)",
     "max_over_time(sum(requests_total)[1m:15s])",

@@ -334,11 +334,11 @@ impl Shipper {
         loop {
             let dropped = shard.actor.ask(DropWindow { from: next, window }).await;
             let segment = || shard.segment.clone();
+            crash_point("ship-while-dropping");
             match dropped.map_err(|gone| ShipError::Cut { segment: segment(), source: gone.into() })? {
                 Dropped::Until(series) => next = series,
                 Dropped::All | Dropped::Taken => return Ok(()),
             }
-            crash_point("ship-while-dropping");
         }
     }
 }

@@ -95,7 +95,10 @@ impl Bucket {
     pub async fn list_folder(&self, folder: &str) -> Result<Listing, StoreError> {
         let location = self.location(folder)?;
         let found = self
-            .retrying(|| async { self.within(folder, self.store.list_with_delimiter(Some(&location))).await })
+            .retrying(|| async {
+                self.within_for(self.part_deadline(), folder, self.store.list_with_delimiter(Some(&location)))
+                    .await
+            })
             .await?;
         let Some(found) = found else {
             self.check_mounted(folder)?;
