@@ -10,7 +10,7 @@
 //! - [`marks`]: blocks that are to be removed, or not to be compacted.
 //! - [`cover`]: what a block of ours covers. [`ship`]: windows of heads become blocks.
 //! - [`plan`], [`compact`]: which blocks are to become one, and how they do.
-//! - [`cleanup`]: what is removed, and when.
+//! - [`cleanup`]: what is removed, and when. [`keeper`]: the node that does all that for a tenant.
 //! - [`import`], [`export`]: blocks of others become a tenant's; a tenant's become a folder for a Prometheus. Also
 //!   [`download`].
 //! - [`bucket_index`]: the listing that Cortex keeps as an object.
@@ -25,6 +25,7 @@ pub mod download;
 pub mod error;
 pub mod export;
 pub mod import;
+pub mod keeper;
 pub mod layout;
 pub mod list;
 pub mod marks;

@@ -35,6 +35,7 @@ use crate::api::push::decode::WriteBatch;
 use crate::api::push::pool::BatchPool;
 use crate::archive::read::listed::ListedBlocks;
 use crate::archive::read::{Archive, CacheSizes};
+use crate::archive::keeper::{Keeper, KeeperParts};
 use crate::archive::ship::{ShipError, Shipper, ShipperParts};
 use crate::cluster::LiveCluster;
 use crate::cluster::health::HealthStatus;
@@ -200,6 +201,17 @@ impl Node {
             env: env.clone(),
             metrics: metrics.ships.clone(),
         };
+        let keeper = KeeperParts {
+            shards: storage.shards.clone(),
+            lists: lists.clone(),
+            cluster: cluster.clone(),
+            overrides: overrides.clone(),
+            seed,
+            env: env.clone(),
+            metrics: metrics.keeps.clone(),
+        };
+        let keeper = Keeper::new(keeper, &data_dir.path);
+        let keeper = Arc::new(keeper.map_err(|source| StartError::Io { path: path.clone(), source })?);
         let shipper = Shipper::new(shipper, &data_dir.path);
         let shipper = Arc::new(shipper.map_err(|source| StartError::Io { path: path.clone(), source })?);
         let replicas = Arc::new(Replicas::new(storage.shards.clone(), cluster.clone()));
@@ -209,6 +221,7 @@ impl Node {
         tokio::spawn(replicas.clone().repair());
         tokio::spawn(replicas.clone().settle_with_others());
         tokio::spawn(shipper.clone().run());
+        tokio::spawn(keeper.run());
         let evaluator = Arc::new(Evaluator::new(
             Engine::new(engine_options(config, cores)),
             QueryPool::new(cores * QUERIES_RUNNING_PER_CORE, QUERIES_WAITING_MAX),

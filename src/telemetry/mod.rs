@@ -13,6 +13,7 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
 use crate::archive::read::metrics::BlockMetrics;
+use crate::archive::keeper::KeepMetrics;
 use crate::archive::ship::ShipMetrics;
 use crate::node::handle::NodeHandle;
 use crate::replica::read::metrics::ReadMetrics;
@@ -48,6 +49,8 @@ pub struct ClusterMetrics {
     pub reads: ReadMetrics,
     /// What becomes of windows of heads.
     pub ships: ShipMetrics,
+    /// What becomes of blocks.
+    pub keeps: KeepMetrics,
     /// What reading blocks costs.
     pub blocks: BlockMetrics,
 }
@@ -67,10 +70,12 @@ impl Telemetry {
             rpc: RpcMetrics::register(&mut registry),
             reads: ReadMetrics::default(),
             ships: ShipMetrics::default(),
+            keeps: KeepMetrics::default(),
             blocks: BlockMetrics::default(),
         };
         cluster.reads.register(&mut registry);
         cluster.ships.register(&mut registry);
+        cluster.keeps.register(&mut registry);
         cluster.blocks.register(&mut registry);
         registry.register_collector(Box::new(node::NodeCollector(node)));
         registry.register_collector(Box::new(process::ProcessCollector));

@@ -92,8 +92,10 @@ fn blocks(data: &Path) -> Vec<(String, u64)> {
     let listed = gyre(&["blocks", "list", "--json", &url]).output().unwrap();
     assert!(listed.status.success(), "{}", String::from_utf8_lossy(&listed.stderr));
     let listed: Value = serde_json::from_slice(&listed.stdout).unwrap();
-    let all = listed["blocks"].as_array().unwrap().iter();
-    all.map(|block| (block["ulid"].as_str().unwrap().to_owned(), block["samples"].as_u64().unwrap())).collect()
+    let complete = listed.as_array().unwrap().iter().filter(|block| block["state"] == "listed");
+    complete
+        .map(|block| (block["block"].as_str().unwrap().to_owned(), block["samples"].as_u64().unwrap()))
+        .collect()
 }
 
 fn total(blocks: &[(String, u64)]) -> u64 {
@@ -125,9 +127,13 @@ fn what_is_flushed_is_answered_from_blocks_as_it_was_from_memory_and_after_a_res
     assert_eq!(everything(&node, until_ms), before);
     // What is written after it goes on where the blocks end.
     let later = [(until_ms + STEP_MS, 1.5)];
-    assert_eq!(node.write(vec![series(&[("__name__", "requests_total"), ("pod", "pod-3")], &later)]).status, 200);
+    assert_eq!(
+        node.write(vec![series(&[("__name__", "requests_total"), ("pod", "pod-3")], &later)]).status,
+        200
+    );
     flush(&node);
-    let count = node.query("count_over_time(requests_total{pod=\"pod-3\"}[4h])", &format!("{}", until_ms / 1000 + 60));
+    let count = node
+        .query("count_over_time(requests_total{pod=\"pod-3\"}[4h])", &format!("{}", until_ms / 1000 + 60));
     assert_eq!(count[0]["value"][1], (STEPS + 1).to_string(), "{count}");
     assert_eq!(total(&blocks(&data)), written(&all) + 1);
 }
@@ -172,9 +178,8 @@ fn late_samples_of_a_window_that_was_flushed_become_another_block() {
     flush(&node);
     assert_eq!(node.write(vec![series(&labels, &odd)]).status, 200);
     let all = || node.query("requests_total[4h]", &format!("{}", until_ms / 1000))[0]["values"].clone();
-    let expected: Vec<Value> = (0..STEPS)
-        .map(|step| serde_json::json!([at(step) as f64 / 1000.0, step.to_string()]))
-        .collect();
+    let expected: Vec<Value> =
+        (0..STEPS).map(|step| serde_json::json!([at(step) as f64 / 1000.0, step.to_string()])).collect();
     let same = |found: Value| {
         let found = found.as_array().unwrap().clone();
         assert_eq!(found.len(), expected.len());
@@ -219,7 +224,8 @@ fn promtool_finds_in_the_bucket_what_was_written_sample_by_sample() {
     flush(&node);
     let url = format!("--storage.url=file://{}/bucket", data.display());
     let out = folder.path().join("exported");
-    let exported = gyre(&["blocks", "export", "--tenant=fake", &url, out.to_str().unwrap()]).output().unwrap();
+    let exported =
+        gyre(&["blocks", "export", "--tenant=fake", &url, out.to_str().unwrap()]).output().unwrap();
     assert!(exported.status.success(), "{}", String::from_utf8_lossy(&exported.stderr));
     let dumped = Command::new("promtool").args(["tsdb", "dump"]).arg(&out).output().unwrap();
     assert!(dumped.status.success(), "{}", String::from_utf8_lossy(&dumped.stderr));
@@ -239,11 +245,85 @@ fn promtool_finds_in_the_bucket_what_was_written_sample_by_sample() {
     };
     let of = |series: &TimeSeries| {
         let name = label(series);
-        series.samples.iter().map(move |sample| (name.clone(), sample.timestamp, sample.value)).collect::<Vec<_>>()
+        series
+            .samples
+            .iter()
+            .map(move |sample| (name.clone(), sample.timestamp, sample.value))
+            .collect::<Vec<_>>()
     };
     let mut expected: Vec<(String, i64, f64)> = all.iter().flat_map(of).collect();
     let order = |a: &(String, i64, f64), b: &(String, i64, f64)| (&a.0, a.1).cmp(&(&b.0, b.1));
     found.sort_by(order);
     expected.sort_by(order);
     assert_eq!(found, expected);
+}
+
+/// Makes a block look as if it had been put into the bucket hours ago: before that its range may still get others.
+fn age(data: &Path, tenant: &str) {
+    for block in std::fs::read_dir(data.join("bucket").join(tenant)).unwrap() {
+        let meta = block.unwrap().path().join("meta.json");
+        if let Ok(file) = std::fs::File::options().append(true).open(&meta) {
+            let hours = std::time::Duration::from_secs(5 * 3600);
+            file.set_modified(std::time::SystemTime::now() - hours).unwrap();
+        }
+    }
+}
+
+/// Waits for something that a node does by itself.
+fn wait_for<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+    let begun = std::time::Instant::now();
+    loop {
+        if let Some(found) = ask() {
+            return found;
+        }
+        assert!(begun.elapsed() < std::time::Duration::from_secs(60), "{what} did not happen");
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+}
+
+#[test]
+fn blocks_of_a_day_become_one_for_each_shard_and_nobody_who_asks_can_tell() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    // Three days ago, so that all ranges are over.
+    let until_ms = now_ms() / 86_400_000 * 86_400_000 - 2 * 86_400_000;
+    let all = samples(until_ms);
+    let node = Server::start_at(&data, &[], Stdio::null());
+    assert_eq!(node.write(all.clone()).status, 200);
+    let before = everything(&node, until_ms);
+    flush(&node);
+    let shipped = blocks(&data);
+    assert!(shipped.len() >= 4, "two windows of two shards at least: {shipped:?}");
+    assert!(node.terminate().success());
+    age(&data, "fake");
+    let node = Server::start_at(&data, &[], Stdio::null());
+    let compacted = wait_for("compaction", || Some(blocks(&data)).filter(|blocks| blocks.len() == 2));
+    assert_eq!(total(&compacted), written(&all));
+    assert!(compacted.iter().all(|(name, _)| !shipped.iter().any(|(old, _)| old == name)));
+    assert_eq!(everything(&node, until_ms), before);
+    let index = data.join("bucket/fake/bucket-index.json.gz");
+    wait_for("Cortex's listing", || index.exists().then_some(()));
+    // What was dropped from the head was dropped for blocks that are replaced.
+    drop(node);
+    let node = Server::start_at(&data, &[], Stdio::null());
+    assert_eq!(everything(&node, until_ms), before);
+    flush(&node);
+    assert_eq!(blocks(&data).len(), 2, "the new blocks cover what the old ones did");
+}
+
+#[test]
+fn blocks_that_are_older_than_the_tenants_retention_are_marked_for_removal() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let until_ms = now_ms() / 86_400_000 * 86_400_000 - 2 * 86_400_000;
+    let node = Server::start_at(&data, &[], Stdio::null());
+    assert_eq!(node.write(samples(until_ms)).status, 200);
+    flush(&node);
+    assert!(!blocks(&data).is_empty());
+    assert!(node.terminate().success());
+    let config = folder.path().join("gyre.yaml");
+    std::fs::write(&config, "limits:\n  compactor_blocks_retention_period: 1d\n").unwrap();
+    let config = format!("--config.file={}", config.display());
+    let _node = Server::start_at(&data, &[&config], Stdio::null());
+    wait_for("the blocks to be marked", || blocks(&data).is_empty().then_some(()));
 }

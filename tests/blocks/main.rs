@@ -6,12 +6,12 @@
 #[expect(dead_code, reason = "more than is needed here")]
 mod blocks;
 mod bucket;
-mod flush;
 mod caching;
 mod damage;
 #[path = "../support/faulty.rs"]
 #[expect(dead_code, reason = "more than is needed here")]
 mod faulty;
+mod flush;
 mod foreign;
 #[path = "../support/histograms.rs"]
 mod histograms;
