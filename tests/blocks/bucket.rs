@@ -2,12 +2,19 @@
 
 use std::path::{Path, PathBuf};
 
+use object_store::local::LocalFileSystem;
+
 /// A folder that is a bucket.
 pub struct BucketFolder(tempfile::TempDir);
 
 impl BucketFolder {
     pub fn new() -> Self {
         BucketFolder(tempfile::tempdir().unwrap())
+    }
+
+    /// As an object store.
+    pub fn store(&self) -> LocalFileSystem {
+        LocalFileSystem::new_with_prefix(self.0.path()).unwrap()
     }
 
     /// As a setting.

@@ -21,6 +21,7 @@ mod remote_write;
 mod scene;
 #[path = "../support/series.rs"]
 mod series;
+mod served;
 #[path = "../support/server.rs"]
 #[expect(dead_code, reason = "more than is needed here")]
 mod server;

@@ -58,10 +58,15 @@ pub fn data(block: usize, series: usize) -> Data {
     (0..series).map(|n| (labels(n), times.clone().map(|t_ms| sample(n, t_ms)).collect())).collect()
 }
 
-/// Writes a block to a folder and puts it into a store; gives its description.
+/// Makes a block and puts it into a store; gives its description.
 pub async fn put(store: &dyn ObjectStore, block: usize, data: &Data) -> Meta {
+    put_as(store, block, block as u128 + 1, data).await
+}
+
+/// The same under another name.
+pub async fn put_as(store: &dyn ObjectStore, block: usize, name: u128, data: &Data) -> Meta {
     let folder = tempfile::tempdir().unwrap();
-    let ulid = Ulid::new(begin_ms(block) as u64, block as u128 + 1);
+    let ulid = Ulid::new(begin_ms(block) as u64, name);
     let meta = Meta::of_head(ulid, begin_ms(block), begin_ms(block + 1));
     let series = data
         .iter()

@@ -191,6 +191,8 @@ impl Shared {
         };
         let Some(mut bytes) = self.header(key, page) else { return Ok(()) };
         bytes.extend_from_slice(page);
+        // The file has whole slots only: another start would cut the last one off.
+        bytes.resize(SLOT_BYTES as usize, 0);
         self.file.write_all_at(&bytes, u64::from(slot) * SLOT_BYTES)?;
         self.index.lock().unwrap_or_else(PoisonError::into_inner).set(slot, *key);
         Ok(())

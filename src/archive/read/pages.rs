@@ -199,7 +199,12 @@ impl Pages {
             }
         }
         // What did not come although its piece did lies behind the object's end, which is for the reader to judge.
-        mine.values().for_each(|claim| arrived(claim, Bytes::new()));
+        for claim in mine.values() {
+            if let Some(disk) = &self.disk {
+                disk.put(claim.key, Bytes::new());
+            }
+            arrived(claim, Bytes::new());
+        }
         Ok(())
     }
 
