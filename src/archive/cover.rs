@@ -54,6 +54,13 @@ struct Interval {
     last: u64,
 }
 
+/// Whether a block is from heads of this program, itself or what it was compacted from: only then is its shard one of this
+/// cluster's. Others number theirs by other hashes.
+pub fn is_ours(meta: &Meta) -> bool {
+    let extension = meta.thanos.as_ref().and_then(|thanos| thanos.other.get(EXTENSIONS)?.get(GYRE));
+    extension.and_then(|extension| extension.get("version")?.as_u64()) == Some(u64::from(VERSION))
+}
+
 /// What a block covers. One that says something that makes no sense covers nothing: then nothing is dropped for it.
 pub fn covers_of(meta: &Meta) -> Vec<Cover> {
     let extension = meta.thanos.as_ref().and_then(|thanos| thanos.other.get(EXTENSIONS)?.get(GYRE));

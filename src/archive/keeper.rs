@@ -28,6 +28,7 @@ use super::plan::{Job, PlanOptions, plan};
 use super::read::listed::ListedBlocks;
 use crate::cluster::LiveCluster;
 use crate::env::SharedEnv;
+use crate::shard::released::LIST_AGE_MAX_MS;
 use crate::shard::supervisor::Shards;
 use crate::tenant::limits::Overrides;
 
@@ -42,10 +43,11 @@ const FIRST_ROUND: Duration = Duration::from_secs(3);
 const FAILED_MS: i64 = 4 * 60 * 60 * 1000;
 
 /// A block is removed so long after it was marked: longer than anybody reads with a list from before.
-const REMOVE_AFTER_MS: i64 = 12 * 60 * 60 * 1000;
+const REMOVE_AFTER_MS: i64 = 24 * 60 * 60 * 1000;
+const _: () = assert!(REMOVE_AFTER_MS > LIST_AGE_MAX_MS);
 
 /// What was never listed is removed when nothing was put there for so long.
-const PARTIAL_AFTER_MS: i64 = 24 * 60 * 60 * 1000;
+const PARTIAL_AFTER_MS: i64 = 48 * 60 * 60 * 1000;
 
 /// What is counted.
 #[derive(Clone, Debug, Default)]

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use gyre_ring::ShardCount;
 use gyre_tsdb::block::{Meta, Ulid};
 
-use super::cover::covers_of;
+use super::cover::{covers_of, is_ours};
 use super::list::{ListedBlock, is_partition};
 use super::ship::SHARD_LABEL;
 use super::upload::{TENANT_LABEL, total_bytes};
@@ -75,7 +75,11 @@ pub struct Job {
 pub fn plan<'a>(blocks: impl Iterator<Item = &'a ListedBlock>, options: &PlanOptions) -> Vec<Job> {
     let mut groups: BTreeMap<BTreeMap<String, String>, Vec<&ListedBlock>> = BTreeMap::new();
     for block in blocks.filter(|block| may_be_compacted(block)) {
-        groups.entry(labels(&block.meta)).or_default().push(block);
+        let mut labels = labels(&block.meta);
+        if !is_ours(&block.meta) {
+            labels.remove(SHARD_LABEL);
+        }
+        groups.entry(labels).or_default().push(block);
     }
     let mut jobs = Vec::new();
     for (labels, blocks) in groups {

@@ -9,7 +9,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use gyre_ring::{BatchId, BatchNumber, BootId, HashSeed, Segment};
+use gyre_ring::{BatchId, BatchNumber, BatchSet, BootId, HashSeed, Segment};
 use gyre_tsdb::disk::Disk;
 use gyre_tsdb::histogram::Histogram;
 use gyre_tsdb::sealed::Flush;
@@ -208,12 +208,13 @@ impl<'a> Recovery<'a> {
         let malformed =
             || io::Error::other(format!("the snapshot of {segment} has a note that makes no sense"));
         let (vector, windows) = decode_note(&loaded.begin.note).ok_or_else(malformed)?;
-        // An earlier version has not noted them, and one that was being dropped is noted no more: any batch may have
-        // samples there.
+        // An earlier version has not noted them: any batch may have samples there. What is not noted otherwise was being
+        // dropped, and blocks cover it.
+        let unnoted = if windows.is_some() { BatchSet::default() } else { vector.held.clone() };
         let mut windows = windows.unwrap_or_default();
         for window in loaded.head.windows() {
             if windows.get(window).is_none() {
-                windows.insert_all(window, &vector.held);
+                windows.insert_all(window, &unnoted);
             }
         }
         self.by_segment.insert(segment.clone(), self.shards.len());

@@ -12,8 +12,8 @@ use prometheus_client::encoding::text;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
-use crate::archive::read::metrics::BlockMetrics;
 use crate::archive::keeper::KeepMetrics;
+use crate::archive::read::metrics::BlockMetrics;
 use crate::archive::ship::ShipMetrics;
 use crate::node::handle::NodeHandle;
 use crate::replica::read::metrics::ReadMetrics;

@@ -7,11 +7,10 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::archive::cover::is_ours;
+use crate::archive::ship::SHARD_LABEL;
 use gyre_ring::TenantId;
 use gyre_tsdb::block::{BlockFile, Meta, Ulid};
-
-/// The label with which a block says that it holds the series of one shard only: `2_of_4` is the second of four.
-const SHARD_LABEL: &str = "__compactor_shard_id__";
 
 /// A block that readers may use.
 #[derive(Clone, Debug)]
@@ -27,7 +26,8 @@ pub struct BlockRef {
 impl BlockRef {
     /// A block of a tenant, by its `meta.json`.
     pub fn new(tenant: TenantId, meta: Arc<Meta>) -> Self {
-        let label = meta.thanos.as_ref().and_then(|thanos| thanos.labels.get(SHARD_LABEL)?.as_str());
+        let label = meta.thanos.as_ref().filter(|_| is_ours(&meta));
+        let label = label.and_then(|thanos| thanos.labels.get(SHARD_LABEL)?.as_str());
         let shard = label.and_then(|label| {
             let (number, count) = label.split_once("_of_")?;
             let (number, count): (u32, u32) = (number.parse().ok()?, count.parse().ok()?);

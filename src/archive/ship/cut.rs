@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use futures_executor::block_on;
-use gyre_tsdb::block::{HeadBlockError, Meta, Ulid, WindowSeries};
+use gyre_tsdb::block::{HeadBlockError, Meta, Thanos, Ulid, WindowSeries};
 use gyre_tsdb::disk::Disk;
 use gyre_tsdb::{SeriesRef, WINDOW_MS};
 
@@ -41,7 +41,10 @@ pub fn cut(
         series.add(&slice)?;
         next = behind;
     }
-    let mut block = series.begin(disk, folder, Meta::of_head(ulid, begin_ms, end_ms))?;
+    let mut meta = Meta::of_head(ulid, begin_ms, end_ms);
+    // So that the writer notes there what spares readers guesses.
+    meta.thanos = Some(Thanos::default());
+    let mut block = series.begin(disk, folder, meta)?;
     let range = TimeRange { min_ms: begin_ms, max_ms: end_ms - 1 };
     loop {
         let some = block.next_series(SERIES_PER_READ);

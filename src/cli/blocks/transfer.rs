@@ -131,6 +131,10 @@ pub(super) async fn export(
         );
     }
     drop(progress);
+    // promtool takes no folder without one.
+    let log = folder.join("wal");
+    let made = std::fs::create_dir_all(&log);
+    made.map_err(|error| ArchiveError::File { path: log, problem: error.to_string() })?;
     let is_well = list.damaged().is_empty();
     for (name, why) in list.damaged() {
         eprintln!("gyre: {tenant}/{name} is left out: {why}");
