@@ -106,6 +106,13 @@ fn flush(node: &Server) {
     assert_eq!(response.status, 204, "{}", response.text());
 }
 
+/// Starts a node that dies at a place of the program (`crash_point`).
+fn start_to_die(data: &Path, crash_point: &str) -> Server {
+    let mut command = gyre(&[]);
+    command.env("GYRE_CRASH_POINT", crash_point);
+    Server::start_command(command, data, Stdio::null())
+}
+
 /// The blocks in a node's bucket: name and samples.
 fn blocks(data: &Path) -> Vec<(String, u64)> {
     let url = format!("--storage.url=file://{}/bucket", data.display());
@@ -164,7 +171,7 @@ fn a_node_that_dies_at_any_step_of_a_flush_neither_loses_nor_doubles_anything() 
     for (point, is_listed) in CRASHES {
         let folder = tempfile::tempdir().unwrap();
         let data = folder.path().join("data");
-        let node = Server::start_to_die(&data, &[], point);
+        let node = start_to_die(&data, point);
         write(&node, &all);
         let before = everything(&node, until_ms);
         assert_eq!(node.send("POST", "/flush", &[], &[]).status, 0, "{point}: it has died");

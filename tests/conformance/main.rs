@@ -54,7 +54,27 @@ fn start(folder: &ManagedFolder) -> bench::Result<Server> {
 fn the_program_passes_prometheus_scripts() -> bench::Result<()> {
     let folder = ManagedFolder::create_in(&std::env::temp_dir())?;
     let server = start(&folder)?;
-    passes(&[server.address])
+    passes(&[server.address], Place::Heads)
+}
+
+#[test]
+fn the_program_passes_prometheus_scripts_with_its_data_in_blocks() -> bench::Result<()> {
+    let folder = ManagedFolder::create_in(&std::env::temp_dir())?;
+    let server = start(&folder)?;
+    passes(&[server.address], Place::Blocks)?;
+    let text = Connection::new(server.address).get("/metrics", &[])?.into_text()?;
+    let blocks = text.lines().find_map(|line| line.strip_prefix("gyre_ship_blocks_total "));
+    let blocks: f64 = blocks.and_then(|count| count.parse().ok()).unwrap_or_default();
+    println!("{blocks} blocks");
+    assert!(blocks > 200.0 || corpus::scripts(CORPUS).is_none(), "only {blocks} blocks");
+    Ok(())
+}
+
+/// Where the data is when it is asked for.
+#[derive(Clone, Copy, PartialEq)]
+enum Place {
+    Heads,
+    Blocks,
 }
 
 #[test]
@@ -65,7 +85,7 @@ fn three_nodes_pass_prometheus_scripts_as_one() -> bench::Result<()> {
     let product: Arc<dyn Product> = Arc::new(gyre);
     let server = Server::start(&product, folder.path())?;
     let nodes = [vec![server.address], product.companion_addresses()].concat();
-    passes(&nodes)
+    passes(&nodes, Place::Heads)
 }
 
 #[test]
@@ -76,7 +96,7 @@ fn four_nodes_pass_prometheus_scripts_and_compute_for_each_other() -> bench::Res
     let product: Arc<dyn Product> = Arc::new(gyre);
     let server = Server::start(&product, folder.path())?;
     let nodes = [vec![server.address], product.companion_addresses()].concat();
-    passes(&nodes)?;
+    passes(&nodes, Place::Heads)?;
     let mut fragments = 0.0;
     for node in &nodes {
         let text = Connection::new(*node).get("/metrics", &[])?.into_text()?;
@@ -89,7 +109,7 @@ fn four_nodes_pass_prometheus_scripts_and_compute_for_each_other() -> bench::Res
     Ok(())
 }
 
-fn passes(nodes: &[SocketAddr]) -> bench::Result<()> {
+fn passes(nodes: &[SocketAddr], place: Place) -> bench::Result<()> {
     let Some(scripts) = corpus::scripts(CORPUS) else { return Ok(()) };
     let mut total = FileReport::default();
     let mut wrong = Vec::new();
@@ -101,6 +121,9 @@ fn passes(nodes: &[SocketAddr]) -> bench::Result<()> {
             continue;
         }
         let mut target = HttpTarget::new(nodes.to_vec(), &name);
+        if place == Place::Blocks {
+            target = target.in_blocks();
+        }
         let report = run_script(&script, &mut target).unwrap_or_else(|error| panic!("{name}: {error}"));
         println!("| {name} | {} | {} | {} |", report.evals, report.passed, report.queries);
         let failures = report.failures.iter();
