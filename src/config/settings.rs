@@ -107,11 +107,6 @@ pub static SETTINGS: [Setting; 24] = [
         wal_keep_bytes_max,
         "bytes of log files kept only for replicas that were away; beyond it the oldest go"
     ),
-    setting!(
-        "blocks.flush-on-shutdown",
-        blocks_flush_on_shutdown,
-        "whether all that is in memory becomes blocks before the node stops"
-    ),
     Setting {
         name: "push.request-bytes-max",
         help: "bytes of one write request, decompressed",
@@ -147,6 +142,11 @@ pub static SETTINGS: [Setting; 24] = [
     },
     setting!("query.max-samples", query_samples_max, "samples that a query may hold at a time"),
     setting!("query.bytes-max", query_bytes_max, "bytes that a query may hold at a time"),
+    setting!(
+        "blocks.flush-on-shutdown",
+        blocks_flush_on_shutdown,
+        "whether all that is in memory becomes blocks before the node stops"
+    ),
     setting!(
         "blocks.cache-memory-bytes",
         blocks_cache_memory_bytes,

@@ -177,7 +177,8 @@ impl BlockList for Arc<ListedBlocks> {
                 // One is enough.
                 let Ok(mut listed) = list.listed.try_lock() else { return };
                 if let Err(error) = lists.refresh_locked(&list, &mut listed).await {
-                    tracing::warn!(%error, "blocks cannot be listed now");
+                    // That the bucket is away is told elsewhere, once.
+                    tracing::debug!(%error, "blocks cannot be listed now");
                 }
             });
         }

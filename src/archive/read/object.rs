@@ -156,9 +156,13 @@ mod tests {
     use super::*;
 
     fn block(label: &str) -> BlockRef {
+        block_of(label, r#"{"gyre":{"version":1,"covers":[]}}"#)
+    }
+
+    fn block_of(label: &str, extensions: &str) -> BlockRef {
         let json = format!(
             r#"{{"ulid":"01ARZ3NDEKTSV4RRFFQ69G5FAV","minTime":10,"maxTime":20,"compaction":{{"level":1}},"version":1,
-                "thanos":{{"labels":{{"__compactor_shard_id__":"{label}"}}}}}}"#
+                "thanos":{{"labels":{{"__compactor_shard_id__":"{label}"}},"extensions":{extensions}}}}}"#
         );
         BlockRef::new(TenantId::new("a").unwrap(), Arc::new(Meta::parse(json.as_bytes()).unwrap()))
     }
@@ -170,6 +174,7 @@ mod tests {
         for label in ["1_of_1", "", "0_of_4", "5_of_4", "1_of_3", "x_of_4", "1-of-4"] {
             assert_eq!(block(label).keys(), (0, u128::MAX), "{label:?}");
         }
+        assert_eq!(block_of("1_of_4", "{}").keys(), (0, u128::MAX), "others number shards by other hashes");
     }
 
     #[test]
