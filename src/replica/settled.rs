@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use gyre_protocol::{Rules, Said};
 use gyre_ring::{Epoch, Incarnation, NodeId, Replica, Segment, Span};
 use gyre_tsdb::disk::{Disk, replace_file};
 use serde::{Deserialize, Serialize};
@@ -39,20 +40,11 @@ const ROUND: Duration = Duration::from_secs(1);
 /// Segments that one answer may name; a node with more gives none.
 const HOSTED_MAX: usize = 20_000;
 
-/// What one node has said.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Said {
-    /// It acts upon this epoch, durably.
-    epoch: Epoch,
-    /// Of the segments that had ended by then, those that it hosts.
-    hosted: BTreeSet<Segment>,
-}
-
-/// What nodes have said.
+/// What nodes have said, and the file that keeps it.
 pub struct Settled {
     disk: Arc<dyn Disk>,
     path: PathBuf,
-    said: Mutex<BTreeMap<Replica, Said>>,
+    said: Mutex<gyre_protocol::Settled>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -82,30 +74,28 @@ impl Settled {
                 BTreeMap::new()
             }
         };
-        Settled { disk, path, said: Mutex::new(said) }
+        let said = Mutex::new(gyre_protocol::Settled::new(said, Rules::ALL));
+        Settled { disk, path, said }
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<Replica, Said>> {
+    fn lock(&self) -> MutexGuard<'_, gyre_protocol::Settled> {
         self.said.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Up to which epoch a node's answer reaches.
     fn epoch_of(&self, replica: &Replica) -> Option<Epoch> {
-        self.lock().get(replica).map(|said| said.epoch)
+        self.lock().epoch_of(replica)
     }
 
     /// Whether a segment that has ended is sealed at a replica, and empty.
     fn covers(&self, replica: &Replica, span: &Span) -> bool {
-        let Some(ended) = span.ended else { return false };
-        self.lock()
-            .get(replica)
-            .is_some_and(|said| ended <= said.epoch && !said.hosted.contains(&span.segment))
+        self.lock().covers(replica, span)
     }
 
     fn keep(&self, replica: Replica, said: Said) {
         let mut all = self.lock();
-        all.insert(replica, said);
-        let nodes = all.iter().map(|(replica, said)| NodeOnDisk {
+        all.note(replica, said);
+        let nodes = all.said().iter().map(|(replica, said)| NodeOnDisk {
             node: replica.node.clone(),
             incarnation: replica.incarnation,
             epoch: said.epoch.0,
@@ -322,7 +312,7 @@ mod tests {
         disk.create_dir_all(folder).unwrap();
         Settled::open(disk.clone(), folder).keep(replica("a"), said(2, &[&span("old", Some(2))]));
         let again = Settled::open(disk.clone(), folder);
-        assert_eq!(again.lock().get(&replica("a")), Some(&said(2, &[&span("old", Some(2))])));
+        assert_eq!(again.lock().said().get(&replica("a")), Some(&said(2, &[&span("old", Some(2))])));
 
         let path = folder.join(FILE);
         let whole = disk.read(&path).unwrap();

@@ -7,6 +7,7 @@ mod empty;
 mod epochs;
 mod losses;
 mod pulls;
+mod settled;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -35,7 +36,8 @@ pub struct Scenario {
 
 /// All of them.
 pub fn scenarios() -> impl Iterator<Item = Scenario> {
-    [epochs::SCENARIOS, losses::SCENARIOS, empty::SCENARIOS, pulls::SCENARIOS].into_iter().flatten().copied()
+    let all = [epochs::SCENARIOS, losses::SCENARIOS, empty::SCENARIOS, pulls::SCENARIOS, settled::SCENARIOS];
+    all.into_iter().flatten().copied()
 }
 
 /// A node, and which of its disks: its first is 0.
