@@ -1,8 +1,9 @@
 //! What nodes say once, for all segments that they hold nothing of (ADR 11).
 //!
 //! *Up to which epoch do you act, and which of the segments that ended by then do you host?* Any other segment that ended
-//! by then is sealed at that node, and empty, for ever: it counts like the answers to "seal" and "what do you hold" for
-//! that segment. So a new tenant's empty past does not depend on nodes that are down when it comes.
+//! by then is sealed at that node, and was empty when asked: it counts like the answers to "seal" and "what do you hold"
+//! for that segment, for ever. So a new tenant's empty past does not depend on nodes that are down when it comes. The
+//! node may still pull what a peer has of the segment: if a quorum was empty, nothing of that was ever acknowledged.
 //!
 //! What may go wrong: the node forgets the document that ended a segment, and acknowledges an append to it. So it says
 //! an epoch only when the documents are on its disk, and takes nothing for a segment that has ended by them. Or its answer

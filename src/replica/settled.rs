@@ -4,9 +4,10 @@
 //! may be written to, these must be sealed (protocol rule 9); before it may be read, they must be known to be empty. Asking
 //! for that when a tenant first comes would need nodes that may be down by then, perhaps the only one there was in the
 //! first epoch. So nodes ask each other ahead of time, whenever there is a new epoch: *up to which epoch do you act, and
-//! which segments that ended by then do you host?* Any other segment that has ended is sealed at that node and empty for
-//! ever: it acts upon the document that ended it, durably, and no append gets past that ([`Replicas::activate`] looks at
-//! the documents after the shard is made, the answer at the shards after the documents). `docs/adr/011-settled-nodes.md`.
+//! which segments that ended by then do you host?* Any other segment that has ended is sealed at that node for ever, and was
+//! empty when asked: it acts upon the document that ended it, durably, and no append gets past that
+//! ([`Replicas::activate`] looks at the documents after the shard is made, the answer at the shards after the documents).
+//! `docs/adr/011-settled-nodes.md`.
 //!
 //! What was said is kept in a file, `docs/format/cluster.md`. What may go wrong: it cannot be read or written. Then it is
 //! asked for again; until then a segment's replicas are asked one by one.
