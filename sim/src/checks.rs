@@ -1,7 +1,7 @@
 //! What must hold. Each check is small and looks at facts (what is on disks, what a read returned), not at what the
 //! code under test believes.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use gyre_ring::{BatchId, Replica, Segment, Span};
@@ -25,8 +25,8 @@ fn violation(invariant: &'static str, what: String) -> Option<Violation> {
 /// All that clients know: what they sent, and what was acknowledged when.
 #[derive(Clone, Debug, Default)]
 pub struct Ledger {
-    /// Looked up only, never walked: so its order does not matter to a repeated run.
-    sent: HashMap<Point, Vec<u64>>,
+    /// Times and values by series, in order: answers are as long as a run, and are compared with it often.
+    sent: BTreeMap<u128, Vec<(u64, u64)>>,
     acked: Vec<Ack>,
 }
 
@@ -48,8 +48,10 @@ pub struct Ack {
 impl Ledger {
     /// A client sends.
     pub fn sent(&mut self, points: &Points) {
-        for (point, value) in points {
-            self.sent.entry(*point).or_default().push(*value);
+        for (&(key, time), &value) in points {
+            let sent = self.sent.entry(key).or_default();
+            let at = sent.partition_point(|earlier| *earlier < (time, value));
+            sent.insert(at, (time, value));
         }
     }
 
@@ -108,6 +110,9 @@ impl Ledger {
         spans: &[Span],
         holds: impl Fn(&Segment, &Point, u64) -> bool,
     ) -> Option<Violation> {
+        if one == other {
+            return None;
+        }
         let differing = |(point, _): &&(Point, u64)| value_of(one, point) != value_of(other, point);
         for (point, _) in one.iter().chain(other).filter(differing) {
             let values = (value_of(one, point), value_of(other, point));
@@ -134,10 +139,15 @@ impl Ledger {
 
     /// **I3**: what is read was sent.
     pub fn no_phantom(&self, read: &Answer) -> Option<Violation> {
-        let known =
-            |point: &Point, value: &u64| self.sent.get(point).is_some_and(|sent| sent.contains(value));
-        let phantom = read.iter().find(|(point, value)| !known(point, value))?;
-        violation("I3", format!("read has {phantom:?}, which nobody sent"))
+        for series in read.chunk_by(|(one, _), (other, _)| one.0 == other.0) {
+            let mut sent = self.sent.get(&series[0].0.0).into_iter().flatten();
+            // Both are in order, so each is looked for behind the one before.
+            let phantom = series.iter().find(|(point, value)| !sent.any(|sent| *sent == (point.1, *value)));
+            if let Some(phantom) = phantom {
+                return violation("I3", format!("read has {phantom:?}, which nobody sent"));
+            }
+        }
+        None
     }
 }
 
