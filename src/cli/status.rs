@@ -4,6 +4,7 @@ use std::io::{self, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::time::Duration;
 
+use super::table::push_table;
 use crate::cluster::health::{ReplicaStatus, SegmentStatus};
 use crate::cluster::status::{GossipStatus, RingStatus};
 
@@ -178,14 +179,4 @@ fn heard(gossip: Option<&GossipStatus>) -> [String; 3] {
     let Some(gossip) = gossip else { return ["not heard of".to_owned(), none(), none()] };
     let epoch = gossip.epoch.map_or_else(none, |epoch| epoch.to_string());
     [gossip.state().to_owned(), epoch, gossip.address.clone().unwrap_or_else(none)]
-}
-
-fn push_table<const N: usize>(out: &mut String, rows: &[[String; N]]) {
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..N).map(width).collect();
-    for row in rows {
-        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
-        out.push_str(cells.collect::<Vec<_>>().join("  ").trim_end());
-        out.push('\n');
-    }
 }

@@ -20,7 +20,9 @@ use tokio::sync::oneshot;
 use super::actor::{ShardActor, ShardParts};
 use super::damage::LaneDamage;
 use super::lane::Lane;
+use super::pins::ReadPins;
 use super::recover::{Layout, RecoveredShard, lane_of, recover_shard};
+use super::released::Released;
 use super::segment_state::SegmentState;
 use super::snapshot::SnapshotState;
 use super::spill::{Spill, Spilled};
@@ -54,6 +56,8 @@ pub struct ShardHandle {
     pub lane: Arc<Lane>,
     /// Which batches it holds.
     pub state: Arc<SegmentState>,
+    /// The blocks that have what was dropped here.
+    pub released: Arc<Released>,
     stream: StreamId,
     tenant: Arc<TenantState>,
     snapshots: Mutex<SnapshotState>,
@@ -109,6 +113,8 @@ impl TenantShards {
 
 /// All shards of the node.
 pub struct Shards {
+    /// Those who read heads.
+    pub pins: ReadPins,
     layout: Layout,
     lanes: Vec<Arc<Lane>>,
     arbiters: Vec<ArbiterHandle>,
@@ -147,6 +153,7 @@ impl Shards {
     /// No shards yet.
     pub fn new(parts: ShardsParts) -> Self {
         Shards {
+            pins: ReadPins::default(),
             streams: parts.lanes.iter().map(|_| AtomicU32::new(0)).collect(),
             layout: parts.layout,
             lanes: parts.lanes,
@@ -246,7 +253,7 @@ impl Shards {
     fn start(
         &self,
         segment: Segment,
-        recovered: Option<RecoveredShard>,
+        mut recovered: Option<RecoveredShard>,
         tenant: &Arc<TenantState>,
     ) -> Arc<ShardHandle> {
         let lane = &self.lanes[lane_of(&segment, self.lanes.len())];
@@ -256,6 +263,8 @@ impl Shards {
             .map(|shard| SnapshotState::recovered(shard.snapshot, shard.last_record))
             .unwrap_or_default();
         let state = Arc::new(SegmentState::new(self.boot));
+        let released = recovered.as_mut().map(|shard| std::mem::take(&mut shard.released));
+        let released = released.unwrap_or_default();
         let parts = self.parts(segment.clone(), recovered, tenant, lane, stream, &state);
         Arc::new(ShardHandle {
             actor: ActorRef::new(self.spawn(parts, lane.number)),
@@ -266,6 +275,7 @@ impl Shards {
             lane: lane.clone(),
             stream,
             state,
+            released,
             tenant: tenant.clone(),
             snapshots: Mutex::new(snapshots),
             not_in_log: Mutex::default(),
@@ -296,7 +306,7 @@ impl Shards {
                 for flush in shard.unwritten {
                     let _ = self.spills.send(Spill::Write { flush, view: None, done: Spilled::default() });
                 }
-                state.recovered(shard.vector);
+                state.recovered(shard.vector, shard.windows);
                 (shard.head, shard.last_record)
             }
             None => {

@@ -14,6 +14,7 @@ mod series;
 
 mod already_there;
 mod away;
+mod blocks;
 mod bootstrap;
 mod damage;
 mod degraded;

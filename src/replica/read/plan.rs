@@ -14,6 +14,7 @@ use super::attempt::{Attempt, Ended};
 use super::empty::EmptySegments;
 use super::metrics::{ReadMetrics, Retry};
 use super::remote::RemoteSegment;
+use crate::query::blocks::PlanBlocks;
 use crate::replica::local::Replicas;
 use crate::replica::lost::readable;
 use crate::shard::supervisor::ShardHandle;
@@ -33,6 +34,8 @@ pub struct ReadPlan {
     pub has_choice: bool,
     /// What may be missing for good.
     pub warnings: Vec<String>,
+    /// What is read beside segments.
+    pub blocks: PlanBlocks,
 }
 
 /// What a reader asks for, beside the data.
@@ -168,7 +171,7 @@ impl Reader {
         }
         let groups = groups.into_sources();
         self.metrics.segments(true, groups.iter().map(Vec::len).sum::<usize>() as u64);
-        Some(ReadPlan { groups, has_choice: false, warnings: Vec::new() })
+        Some(ReadPlan { groups, ..ReadPlan::default() })
     }
 
     /// All replicas in the order in which to ask them. It is the same for all shards of a read, so that they are asked
