@@ -28,6 +28,10 @@ fn block(number: u128, begin_h: i64, end_h: i64, shard: Option<&str>) -> ListedB
     let mut meta = Meta::of_head(Ulid::new(1, number), begin_h * HOUR_MS, end_h * HOUR_MS);
     let labels = shard.map(|shard| ("__compactor_shard_id__".to_owned(), shard.into()));
     meta.thanos = Some(Thanos { version: 1, labels: labels.into_iter().collect(), ..Thanos::default() });
+    if shard.is_some() {
+        // Says that the label is of this cluster's shards.
+        set_covers(&mut meta, []);
+    }
     listed(meta)
 }
 
