@@ -191,6 +191,8 @@ fn carry_out(blocks: &mut Vec<ListedBlock>, job: &Job, next: &mut u128) {
                     Meta { thanos: thanos.clone(), ..Meta::of_part(name(), begin_ms, end_ms, &metas) };
                 let label = format!("{index}_of_{}", count.get()).into();
                 meta.thanos.as_mut().unwrap().labels.insert("__compactor_shard_id__".to_owned(), label);
+                // As `compact` does it: the label is of this cluster's shards.
+                set_covers(&mut meta, []);
                 blocks.push(listed(meta));
             }
         }
