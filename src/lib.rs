@@ -2,6 +2,7 @@
 
 pub mod actor;
 pub mod api;
+pub mod archive;
 pub mod cli;
 pub mod cluster;
 pub mod config;

@@ -21,7 +21,8 @@
 //! | 12, 13 | read one, check one; the fence | [`read`] |
 //! | 16 | a segment that ended empty is closed | [`empty`] |
 //!
-//! Replicas that have lost their disks are the subject of [`lost`].
+//! Replicas that have lost their disks are the subject of [`lost`], nodes that say once for all what they do not hold
+//! that of [`settled`].
 //!
 //! [`rules`] lists them as switches. The node has all of them on; the simulation turns one off at a time, and must
 //! notice.
@@ -33,6 +34,7 @@ pub mod membership;
 pub mod read;
 pub mod rules;
 pub mod segment;
+pub mod settled;
 pub mod write;
 
 pub use activation::Activation;
@@ -41,4 +43,5 @@ pub use lost::{Disks, Loss};
 pub use read::{DataReply, ReadOutcome, ReadRequest, ShardRead, VectorReply};
 pub use rules::Rules;
 pub use segment::{Append, Refusal, SegmentReplica};
+pub use settled::{Said, Settled};
 pub use write::{QuorumWrite, WriteState};

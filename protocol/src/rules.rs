@@ -61,6 +61,12 @@ pub struct Rules {
     pub empty_by_quorum: bool,
     /// Empty segments: only a sealed replica counts.
     pub empty_when_sealed: bool,
+    /// Settled nodes (ADR 11): a node says that it acts upon an epoch when the documents are on its disk.
+    pub settled_when_durable: bool,
+    /// Settled nodes: what was said holds for the disk that was asked.
+    pub settled_by_disk: bool,
+    /// Settled nodes: what a node hosts it names.
+    pub settled_names_hosted: bool,
     /// A pull asks for all that the peer holds and this replica lacks, not for a part: records lack what their holder
     /// had before.
     pub pull_asks_for_all: bool,
@@ -100,6 +106,9 @@ impl Rules {
         losses_are_told: true,
         empty_by_quorum: true,
         empty_when_sealed: true,
+        settled_when_durable: true,
+        settled_by_disk: true,
+        settled_names_hosted: true,
         pull_asks_for_all: true,
         pull_gives_all: true,
         greater_value_wins: true,

@@ -91,6 +91,11 @@ impl BatchSet {
         left
     }
 
+    /// What both sets hold.
+    pub fn intersection(&self, other: &BatchSet) -> BatchSet {
+        self.difference(&self.difference(other))
+    }
+
     /// Adds all batches of another set.
     pub fn extend(&mut self, other: &BatchSet) {
         for (boot, first, last) in other.intervals() {

@@ -1,10 +1,10 @@
 //! What must hold. Each check is small and looks at facts (what is on disks, what a read returned), not at what the
 //! code under test believes.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use gyre_ring::{BatchId, Replica, Segment};
+use gyre_ring::{BatchId, Replica, Segment, Span};
 
 use crate::message::{Answer, Point, Points, Written};
 use crate::series::wins;
@@ -25,8 +25,8 @@ fn violation(invariant: &'static str, what: String) -> Option<Violation> {
 /// All that clients know: what they sent, and what was acknowledged when.
 #[derive(Clone, Debug, Default)]
 pub struct Ledger {
-    /// Looked up only, never walked: so its order does not matter to a repeated run.
-    sent: HashMap<Point, Vec<u64>>,
+    /// Times and values by series, in order: answers are as long as a run, and are compared with it often.
+    sent: BTreeMap<u128, Vec<(u64, u64)>>,
     acked: Vec<Ack>,
 }
 
@@ -48,8 +48,10 @@ pub struct Ack {
 impl Ledger {
     /// A client sends.
     pub fn sent(&mut self, points: &Points) {
-        for (point, value) in points {
-            self.sent.entry(*point).or_default().push(*value);
+        for (&(key, time), &value) in points {
+            let sent = self.sent.entry(key).or_default();
+            let at = sent.partition_point(|earlier| *earlier < (time, value));
+            sent.insert(at, (time, value));
         }
     }
 
@@ -99,12 +101,53 @@ impl Ledger {
         None
     }
 
+    /// **I6**: all nodes answer alike, but for what only such segments hold as may be known to be empty to some: those that
+    /// have ended, and of which nothing was ever acknowledged (ADR 10). `holds` says whether a segment has a value.
+    pub fn same_answer(
+        &self,
+        one: &Answer,
+        other: &Answer,
+        spans: &[Span],
+        holds: impl Fn(&Segment, &Point, u64) -> bool,
+    ) -> Option<Violation> {
+        if one == other {
+            return None;
+        }
+        let differing = |(point, _): &&(Point, u64)| value_of(one, point) != value_of(other, point);
+        for (point, _) in one.iter().chain(other).filter(differing) {
+            let values = (value_of(one, point), value_of(other, point));
+            let shown = match values {
+                (Some(a), Some(b)) => Some(if wins(a, b) { a } else { b }),
+                (a, b) => a.or(b),
+            };
+            let mut holders = spans
+                .iter()
+                .filter(|span| shown.is_some_and(|value| holds(&span.segment, point, value)))
+                .peekable();
+            let is_held = holders.peek().is_some();
+            if !is_held || !holders.all(|span| span.ended.is_some() && !self.has_acked_in(&span.segment)) {
+                return violation("I6", format!("two nodes answer differently: {values:?} for {point:?}"));
+            }
+        }
+        None
+    }
+
+    /// Whether anything was acknowledged in a segment.
+    fn has_acked_in(&self, segment: &Segment) -> bool {
+        self.acked.iter().any(|ack| ack.batch.0 == *segment)
+    }
+
     /// **I3**: what is read was sent.
     pub fn no_phantom(&self, read: &Answer) -> Option<Violation> {
-        let known =
-            |point: &Point, value: &u64| self.sent.get(point).is_some_and(|sent| sent.contains(value));
-        let phantom = read.iter().find(|(point, value)| !known(point, value))?;
-        violation("I3", format!("read has {phantom:?}, which nobody sent"))
+        for series in read.chunk_by(|(one, _), (other, _)| one.0 == other.0) {
+            let mut sent = self.sent.get(&series[0].0.0).into_iter().flatten();
+            // Both are in order, so each is looked for behind the one before.
+            let phantom = series.iter().find(|(point, value)| !sent.any(|sent| *sent == (point.1, *value)));
+            if let Some(phantom) = phantom {
+                return violation("I3", format!("read has {phantom:?}, which nobody sent"));
+            }
+        }
+        None
     }
 }
 
@@ -140,16 +183,6 @@ pub fn warned_for_a_reason(segment: &Segment, left: usize, read_quorum: usize) -
     violation("I4", format!("a read warns of {segment}, of which {left} replicas have their disks"))
 }
 
-/// **I6**: all nodes answer alike.
-pub fn same_answer(one: &Answer, other: &Answer) -> Option<Violation> {
-    if one == other {
-        return None;
-    }
-    let differing = one.iter().find(|(point, value)| value_of(other, point) != Some(*value));
-    let missing = other.iter().find(|(point, _)| value_of(one, point).is_none());
-    violation("I6", format!("two nodes answer differently: {:?}", differing.or(missing)))
-}
-
 /// **I8**: there are exactly the epochs that somebody proposed.
 pub fn only_proposed_epochs(stored: u64, proposed: u64) -> Option<Violation> {
     if stored <= proposed { None } else { violation("I8", format!("{stored} epochs, {proposed} proposed")) }
@@ -163,4 +196,61 @@ pub fn converged(differing: Option<String>) -> Option<Violation> {
 /// **Liveness**: when faults are over, everything is answered.
 pub fn answered(unanswered: Option<String>) -> Option<Violation> {
     unanswered.and_then(|what| violation("liveness", what))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use gyre_ring::{BatchNumber, BootId, Epoch, Shard, ShardCount, ShardIndex, TenantId};
+
+    use super::*;
+    use crate::message::Batch;
+
+    const POINT: Point = (1, 1);
+
+    fn span(epoch: u64, ended: Option<u64>) -> Span {
+        let shard = Shard { tenant: TenantId::fake(), count: ShardCount::ONE, index: ShardIndex(0) };
+        Span {
+            segment: Segment { shard, epoch: Epoch(epoch) },
+            ended: ended.map(Epoch),
+            replicas: Vec::new(),
+        }
+    }
+
+    fn ledger_with_ack_in(span: &Span) -> Ledger {
+        let id = BatchId { boot: BootId(1), number: BatchNumber(1) };
+        let batch = Arc::new(Batch { id, points: Points::from([((1, 2), 5)]) });
+        let mut ledger = Ledger::default();
+        ledger.acked(1, &Written { batch, segment: span.segment.clone() }, Vec::new());
+        ledger
+    }
+
+    /// One node shows a value that these segments hold, another one does not, or shows a lesser one.
+    fn is_broken(ledger: &Ledger, holders: &[&Span]) -> bool {
+        let spans = [span(1, Some(2)), span(2, Some(3)), span(3, None)];
+        let holds = |segment: &Segment, point: &Point, value: u64| {
+            (*point, value) == (POINT, 7) && holders.iter().any(|holder| holder.segment == *segment)
+        };
+        let shows = vec![(POINT, 7)];
+        let broken = [Vec::new(), vec![(POINT, 6)]].map(|lacks| {
+            let there = ledger.same_answer(&shows, &lacks, &spans, holds);
+            let back = ledger.same_answer(&lacks, &shows, &spans, holds);
+            assert_eq!(there.is_some(), back.is_some());
+            there.is_some()
+        });
+        assert_eq!(broken[0], broken[1]);
+        broken[0]
+    }
+
+    #[test]
+    fn nodes_may_differ_in_what_only_ended_segments_without_any_ack_hold() {
+        let (first, second, open) = (span(1, Some(2)), span(2, Some(3)), span(3, None));
+        let ledger = ledger_with_ack_in(&second);
+        assert!(!is_broken(&ledger, &[&first]));
+        assert!(is_broken(&ledger, &[&second]), "another point of it was acknowledged");
+        assert!(is_broken(&ledger, &[&first, &second]), "whoever leaves the first one out reads the second");
+        assert!(is_broken(&ledger, &[&open]), "it has not ended");
+        assert!(is_broken(&ledger, &[]), "nobody holds it");
+    }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use gyre_protocol::Refusal;
+use gyre_protocol::{Refusal, Said};
 use gyre_ring::{BatchId, BatchSet, EpochDocument, Replica, Segment};
 
 /// A series' key (its place among the shards is decided by the top bits) and a time.
@@ -82,6 +82,10 @@ pub enum Body {
     Pull(BatchSet),
     /// Here they are, those I have.
     Pulled(Vec<Arc<Batch>>),
+    /// Up to which epoch do you act, and what do you host of the segments that had ended by then?
+    AskSettled,
+    /// That.
+    Settled(Said),
     /// You mean somebody else.
     NotMember,
 }
@@ -91,7 +95,12 @@ impl Body {
     pub fn is_answer(&self) -> bool {
         let is_request = matches!(
             self,
-            Body::Append(_) | Body::AskVector | Body::AskData(..) | Body::Seal | Body::Pull(_)
+            Body::Append(_)
+                | Body::AskVector
+                | Body::AskData(..)
+                | Body::Seal
+                | Body::Pull(_)
+                | Body::AskSettled
         );
         !is_request && !matches!(self, Body::Write(_))
     }

@@ -8,20 +8,23 @@ use actix_web::{HttpRequest, HttpResponse, web};
 
 use super::response;
 use super::state::Api;
-use crate::cluster::status::{GossipStatus, RingStatus, SegmentStatus};
+use crate::cluster::health::{ReplicaState, ReplicaStatus, SegmentStatus};
+use crate::cluster::status::{GossipStatus, RingStatus, Shown};
 
 /// Segments on the page; the JSON has more.
 const SEGMENTS_ON_PAGE_MAX: usize = 200;
 
-/// `/ring`. JSON if the request's `Accept` has `application/json` in it, as in Cortex, or with `?format=json`.
+/// `/ring`. JSON if the request's `Accept` has `application/json` in it, as in Cortex, or with `?format=json`. With
+/// `?all=true` the JSON has all tenants and segments.
 pub(super) async fn ring(api: web::Data<Api>, request: HttpRequest) -> HttpResponse {
-    let status = match api.node.ring() {
+    let has = |wanted| request.query_string().split('&').any(|parameter| parameter == wanted);
+    let shown = if has("all=true") { Shown::ALL } else { Shown::FIRST };
+    let status = match api.node.ring(shown) {
         Ok(status) => status,
         Err(starting) => return response::starting(&starting),
     };
     let accept = request.headers().get(ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
-    let asked = request.query_string().split('&').any(|parameter| parameter == "format=json");
-    if asked || accept.contains("application/json") {
+    if has("format=json") || accept.contains("application/json") {
         let document = serde_json::to_vec(&status).expect("texts and numbers always serialize");
         return response::json(StatusCode::OK, document);
     }
@@ -39,8 +42,9 @@ fn page(status: &RingStatus) -> String {
         epoch = status.epoch,
         factor = status.replication_factor,
         members = members(status),
+        health = health(status),
         tenants = tenants(status),
-        segments = segments(status),
+        segments = segments(&status.segments, status.health.shards + status.health.ended_segments),
     )
 }
 
@@ -98,27 +102,70 @@ fn tenants(status: &RingStatus) -> String {
     rows
 }
 
-fn segments(status: &RingStatus) -> String {
+/// How many segments lack a replica, and which.
+fn health(status: &RingStatus) -> String {
+    let health = &status.health;
+    let under_replicated = health.shards_under_replicated + health.ended_segments_under_replicated;
+    let mut out = String::new();
+    // Writing to a string cannot fail.
+    if health.missing_batches > 0 {
+        let _ = writeln!(
+            out,
+            "<p>This node lacks {} batches that others hold; {} of them are in no log that it could get them from.</p>",
+            health.missing_batches, health.unobtainable_batches
+        );
+    }
+    if under_replicated == 0 {
+        let _ = writeln!(out, "<p>All {} shards have all their replicas.</p>", health.shards);
+        return out;
+    }
+    let _ = write!(
+        out,
+        "<p><strong>{} of {} shards, and {} of {} segments that have ended, lack a replica.</strong></p>\n\
+         <table>\n<tr><th>segment</th><th>state</th><th>held by</th></tr>\n{}</table>\n",
+        health.shards_under_replicated,
+        health.shards,
+        health.ended_segments_under_replicated,
+        health.ended_segments,
+        segments(&status.under_replicated, under_replicated)
+    );
+    out
+}
+
+fn segments(segments: &[SegmentStatus], total: u64) -> String {
     let mut rows = String::new();
-    for segment in status.segments.iter().take(SEGMENTS_ON_PAGE_MAX) {
+    let shown = &segments[..segments.len().min(SEGMENTS_ON_PAGE_MAX)];
+    for segment in shown {
         push_row(&mut rows, &[escape(&segment.segment), state(segment), holders(segment)]);
     }
-    push_rest(&mut rows, status.segments.len().saturating_sub(SEGMENTS_ON_PAGE_MAX), 3);
+    push_rest(&mut rows, usize::try_from(total).unwrap_or(usize::MAX).saturating_sub(shown.len()), 3);
     rows
 }
 
 fn state(segment: &SegmentStatus) -> String {
     match segment.ended {
         None => "takes writes".to_owned(),
-        Some(epoch) if segment.is_lost() => format!("<strong>gone</strong>, ended with epoch {epoch}"),
+        Some(epoch) if segment.empty => format!("ended with epoch {epoch}, empty"),
+        Some(epoch) if segment.is_gone() => format!("<strong>gone</strong>, ended with epoch {epoch}"),
         Some(epoch) => format!("ended with epoch {epoch}"),
     }
 }
 
 fn holders(segment: &SegmentStatus) -> String {
-    let holder = |replica: &crate::cluster::status::ReplicaStatus| {
-        let gone = if replica.member { "" } else { " (gone)" };
-        format!("{}{gone}", escape(&replica.node))
+    let holder = |replica: &ReplicaStatus| {
+        let mut said = Vec::new();
+        if !replica.member {
+            said.push("gone".to_owned());
+        }
+        if replica.state != ReplicaState::Ok {
+            said.push(format!("<strong>{}</strong>", replica.state.as_str()));
+        }
+        said.extend(replica.behind.map(|behind| behind.to_string()));
+        if replica.sealed == Some(true) {
+            said.push("sealed".to_owned());
+        }
+        let said = if said.is_empty() { String::new() } else { format!(" ({})", said.join(", ")) };
+        format!("{}{said}", escape(&replica.node))
     };
     segment.replicas.iter().map(holder).collect::<Vec<_>>().join(", ")
 }

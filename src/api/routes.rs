@@ -9,7 +9,7 @@ use actix_web::web::{self, ServiceConfig};
 use actix_web::{Error, HttpResponse, Route};
 
 use super::response::text_error;
-use super::{push, query, ring, rules, status};
+use super::{flush, push, query, ring, rules, status};
 
 /// Prefixes under which Prometheus's API lies whole: with its own view of rules and alerts.
 const PREFIXES: [&str; 2] = ["/prometheus", "/api/prom"];
@@ -19,7 +19,7 @@ const PUSH_PATHS: [(&str, &str); 3] =
     [("/api/v1/push", "api_v1_push"), ("/api/prom/push", "api_prom_push"), ("/api/v1/write", "api_v1_write")];
 
 /// All route names, so that a label can be made without allocating.
-const ROUTES: [&str; 24] = [
+const ROUTES: [&str; 25] = [
     "api_v1_push",
     "api_prom_push",
     "api_v1_write",
@@ -43,6 +43,7 @@ const ROUTES: [&str; 24] = [
     "metrics",
     "config",
     "ring",
+    "flush",
     "other",
 ];
 
@@ -55,6 +56,11 @@ pub(super) fn route_label(name: &str) -> &'static str {
 pub(super) fn configure(config: &mut ServiceConfig) {
     for (path, name) in PUSH_PATHS {
         config.service(web::resource(path).name(name).post(push::push));
+    }
+    for path in ["/flush", "/ingester/flush"] {
+        let flushes = web::resource(path).name("flush").post(flush::flush);
+        // As in Cortex.
+        config.service(flushes.get(flush::flush));
     }
     config
         .service(web::resource("/").name("index").get(status::index))

@@ -1,6 +1,8 @@
 //! From arguments to a command. Flags may have one dash or two, and their value behind `=` or as the next argument,
 //! as users of Prometheus and Cortex are used to.
 
+use super::blocks;
+use super::blocks::args::BlocksCommand;
 use crate::config::ConfigError;
 use crate::config::load::{Flag, is_switch};
 
@@ -18,6 +20,8 @@ pub enum Command {
         /// As JSON.
         json: bool,
     },
+    /// Show, check or move blocks in the object store.
+    Blocks(BlocksCommand),
     /// Print help.
     Help,
     /// Print the version.
@@ -25,12 +29,12 @@ pub enum Command {
 }
 
 /// The commands' names.
-pub const COMMANDS: [&str; 3] = ["serve", "check-config", "status"];
+pub const COMMANDS: [&str; 4] = ["serve", "check-config", "status", "blocks"];
 
 /// The node that `status` asks unless told otherwise.
 const STATUS_URL: &str = "http://127.0.0.1:9009";
 
-/// The flag of `status` that has no value.
+/// The flag of `status` and `blocks` that has no value.
 const JSON: &str = "json";
 
 /// Reads the arguments behind the program's name.
@@ -81,6 +85,7 @@ pub fn parse(arguments: impl Iterator<Item = String>) -> Result<Command, ConfigE
             None => status(flags),
             Some(word) => wrong(format!("unexpected argument {word}")),
         },
+        Some("blocks") => Ok(Command::Blocks(blocks::args::parse(flags, words)?)),
         Some("help") => Ok(Command::Help),
         Some("version") => Ok(Command::Version),
         Some(other) => wrong(format!("unknown command {other}, expected one of {}", COMMANDS.join(", "))),
@@ -174,7 +179,7 @@ mod tests {
     fn a_wrong_command_names_the_right_ones() {
         assert_eq!(
             parse_line("server"),
-            Err("unknown command server, expected one of serve, check-config, status".to_owned())
+            Err("unknown command server, expected one of serve, check-config, status, blocks".to_owned())
         );
         assert_eq!(parse_line("serve now"), Err("unexpected argument now".to_owned()));
     }

@@ -4,11 +4,14 @@
 //! - [`help`]: `--help`, made from the settings.
 //! - [`serve`]: runs a node until it is told to stop.
 //! - [`status`]: shows the ring of a running node.
+//! - [`blocks`]: shows, checks and moves blocks in the object store.
 
 pub mod args;
+pub mod blocks;
 mod help;
 mod serve;
 mod status;
+mod table;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -46,6 +49,7 @@ fn execute(command: Command, environment: &[(String, String)]) -> Result<ExitCod
                 ExitCode::FAILURE
             }
         }),
+        Command::Blocks(command) => Ok(blocks::run(&command, &load(&command.settings, environment)?)),
         Command::Serve(flags) => Ok(serve::serve(load(&flags, environment)?)),
     }
 }

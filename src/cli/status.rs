@@ -4,13 +4,18 @@ use std::io::{self, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::time::Duration;
 
-use crate::cluster::status::{GossipStatus, RingStatus, SegmentStatus};
+use super::table::push_table;
+use crate::cluster::health::{ReplicaStatus, SegmentStatus};
+use crate::cluster::status::{GossipStatus, RingStatus};
 
 /// A node that takes longer is not well.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The most bytes of an answer.
 const ANSWER_BYTES_MAX: u64 = 64 << 20;
+
+/// Segments that lack a replica that are printed; the JSON has more.
+const SEGMENTS_PRINTED_MAX: usize = 20;
 
 /// Asks the node at a URL and returns what to print.
 pub(super) fn status(url: &str, json: bool) -> Result<String, String> {
@@ -70,8 +75,13 @@ fn table(status: &RingStatus) -> String {
         ),
         None => format!("node {node} is in no cluster yet; documents in {bucket}\n"),
     };
-    out.extend(status.problem.iter().map(|problem| format!("this node does not serve: {problem}\n")));
-    out.extend(status.alarms.iter().map(|alarm| format!("alarm: {alarm}\n")));
+    let wrong = what_is_wrong(status);
+    if wrong.is_empty() {
+        out.push_str(&format!("all is well: {} shards have all their replicas\n", status.health.shards));
+    } else {
+        out.push_str("not all is well\n");
+        out.extend(wrong.iter().map(|line| format!("- {line}\n")));
+    }
     out.push('\n');
     let names = ["NODE", "ZONE", "ROLES", "WEIGHT", "SHARE", "STATE", "EPOCH", "ADDRESS", "DATA DIRECTORY"];
     let mut rows = vec![names.map(str::to_owned)];
@@ -89,20 +99,78 @@ fn table(status: &RingStatus) -> String {
         [node, zone, roles, weight, share, state, epoch, address, other.incarnation.clone()]
     }));
     push_table(&mut out, &rows);
-    let ended: Vec<&SegmentStatus> =
-        status.segments.iter().filter(|segment| segment.ended.is_some()).collect();
-    let gone = ended.iter().filter(|segment| segment.is_lost()).count();
+    let health = &status.health;
     out.push_str(&format!(
-        "\n{} tenants, {} segments not closed: {} take writes, {} ended, {gone} of these gone\n",
+        "\n{} tenants, {} segments not closed: {} take writes, {} ended, {} of these gone\n",
         status.tenants_total,
-        status.segments.len(),
-        status.segments.len() - ended.len(),
-        ended.len(),
+        health.shards + health.ended_segments,
+        health.shards,
+        health.ended_segments,
+        health.ended_segments_gone,
     ));
-    if status.tenants.len() < status.tenants_total {
-        out.push_str(&format!("segments are those of the first {} tenants\n", status.tenants.len()));
-    }
+    push_under_replicated(&mut out, status);
     out
+}
+
+/// A line for each thing that an operator should know.
+fn what_is_wrong(status: &RingStatus) -> Vec<String> {
+    let health = &status.health;
+    let mut wrong: Vec<String> =
+        status.problem.iter().map(|problem| format!("this node does not serve: {problem}")).collect();
+    wrong.extend(status.alarms.iter().map(|alarm| format!("alarm: {alarm}")));
+    for member in &status.members {
+        match &member.gossip {
+            Some(gossip) if gossip.alive && gossip.ready => {}
+            // What the node that answers says of itself stands above.
+            Some(_) if member.node == status.node && status.problem.is_some() => {}
+            gossip => wrong.push(format!("node {} is {}", member.node, heard(gossip.as_ref())[0])),
+        }
+    }
+    if health.shards_under_replicated > 0 {
+        wrong.push(format!(
+            "{} of {} shards are under-replicated",
+            health.shards_under_replicated, health.shards
+        ));
+    }
+    if health.ended_segments_under_replicated > 0 {
+        wrong.push(format!(
+            "{} of {} ended segments lack a replica",
+            health.ended_segments_under_replicated, health.ended_segments
+        ));
+    }
+    if health.missing_batches > 0 {
+        wrong.push(format!(
+            "this node lacks {} batches that others hold; {} of them are in no log that it could get them from",
+            health.missing_batches, health.unobtainable_batches
+        ));
+    }
+    wrong
+}
+
+fn push_under_replicated(out: &mut String, status: &RingStatus) {
+    if status.under_replicated.is_empty() {
+        return;
+    }
+    let mut rows = vec![["UNDER-REPLICATED", "STATE", "REPLICAS"].map(str::to_owned)];
+    rows.extend(status.under_replicated.iter().take(SEGMENTS_PRINTED_MAX).map(|segment| {
+        let ended = segment.ended.map_or_else(|| "takes writes".to_owned(), |epoch| format!("ended {epoch}"));
+        [segment.segment.clone(), ended, holders(segment)]
+    }));
+    out.push('\n');
+    push_table(out, &rows);
+    let total = status.health.shards_under_replicated + status.health.ended_segments_under_replicated;
+    let printed = status.under_replicated.len().min(SEGMENTS_PRINTED_MAX) as u64;
+    if total > printed {
+        out.push_str(&format!("and {} more; --json has them\n", total - printed));
+    }
+}
+
+fn holders(segment: &SegmentStatus) -> String {
+    let holder = |replica: &ReplicaStatus| {
+        let behind = replica.behind.map(|behind| format!(" ({behind})")).unwrap_or_default();
+        format!("{} {}{behind}", replica.node, replica.state.as_str())
+    };
+    segment.replicas.iter().map(holder).collect::<Vec<_>>().join(", ")
 }
 
 /// State, epoch and address as gossip has them.
@@ -111,14 +179,4 @@ fn heard(gossip: Option<&GossipStatus>) -> [String; 3] {
     let Some(gossip) = gossip else { return ["not heard of".to_owned(), none(), none()] };
     let epoch = gossip.epoch.map_or_else(none, |epoch| epoch.to_string());
     [gossip.state().to_owned(), epoch, gossip.address.clone().unwrap_or_else(none)]
-}
-
-fn push_table<const N: usize>(out: &mut String, rows: &[[String; N]]) {
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..N).map(width).collect();
-    for row in rows {
-        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
-        out.push_str(cells.collect::<Vec<_>>().join("  ").trim_end());
-        out.push('\n');
-    }
 }

@@ -13,10 +13,11 @@
 //! - [`run`]: takes the steps of a node among others, for as long as it runs.
 //! - [`state`]: what a member acts upon.
 //! - [`live`]: the running cluster as the rest of the node sees it; `ways`: how it calls others.
-//! - [`status`]: what `/ring` shows.
+//! - [`status`]: what `/ring` shows; [`health`]: whether segments have all their replicas.
 
 pub mod bootstrap;
 pub mod epochs;
+pub mod health;
 pub mod identity;
 pub mod live;
 pub mod local;

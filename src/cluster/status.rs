@@ -1,17 +1,31 @@
 //! What `/ring` and `gyre status` show: the newest epoch, its members and what gossip says of them, and who holds the
-//! segments that are not closed.
+//! segments that are not closed, first of all those that lack a replica.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use gyre_ring::{Epoch, Replica, Role, Span, TenantId};
+use gyre_ring::{Replica, Role, TenantId};
 use serde::{Deserialize, Serialize};
 
 use super::LiveCluster;
 use super::bootstrap::Alarm;
+use super::health::{self, HealthStatus, Insight, SegmentStatus};
 use super::membership::{Peer, View};
 
-/// Tenants that are shown; there may be any number.
-pub const TENANTS_SHOWN_MAX: usize = 200;
+/// How much is shown: there may be any number of tenants and segments.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shown {
+    /// Tenants.
+    pub tenants_max: usize,
+    /// Segments, and beside them as many that are under-replicated.
+    pub segments_max: usize,
+}
+
+impl Shown {
+    /// Unless everything is asked for.
+    pub const FIRST: Shown = Shown { tenants_max: 200, segments_max: 1000 };
+    /// Everything, up to some hundred MiB.
+    pub const ALL: Shown = Shown { tenants_max: 1_000_000, segments_max: 200_000 };
+}
 
 /// Nodes that are no members that are shown: gossip tells of them for a day.
 const OTHERS_SHOWN_MAX: usize = 100;
@@ -43,7 +57,11 @@ pub struct RingStatus {
     pub tenants_total: usize,
     /// The first of them, by name.
     pub tenants: Vec<TenantStatus>,
-    /// The segments of these tenants that are not closed, by tenant, oldest first.
+    /// All their segments that are not closed, counted.
+    pub health: HealthStatus,
+    /// The first of those that are under-replicated, by tenant, oldest first.
+    pub under_replicated: Vec<SegmentStatus>,
+    /// The first of all, in the same order.
     pub segments: Vec<SegmentStatus>,
 }
 
@@ -107,43 +125,14 @@ pub struct TenantStatus {
     pub shards: u32,
 }
 
-/// A segment.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct SegmentStatus {
-    /// Its name.
-    pub segment: String,
-    /// The epoch that ended it; absent: it takes writes.
-    pub ended: Option<u64>,
-    /// Who holds it.
-    pub replicas: Vec<ReplicaStatus>,
-}
-
-/// A holder of a segment.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct ReplicaStatus {
-    /// The node.
-    pub node: String,
-    /// The data directory it was on.
-    pub incarnation: String,
-    /// Whether this node with this data directory is a member of the newest epoch. One that is not has lost its disk or
-    /// left.
-    pub member: bool,
-}
-
-impl SegmentStatus {
-    /// Whether nobody who held it is a member any more.
-    pub fn is_lost(&self) -> bool {
-        self.replicas.iter().all(|replica| !replica.member)
-    }
-}
-
 impl RingStatus {
     /// The status of a member that has met these tenants, and serves or says why not.
     pub fn new(
         live: &LiveCluster,
         tenants: &BTreeSet<TenantId>,
         readiness: Result<(), String>,
-        settled: impl Fn(&Replica) -> Option<Epoch>,
+        insight: &impl Insight,
+        shown: Shown,
     ) -> Self {
         let (state, view, notices) = (live.state(), live.view(), live.notices());
         let newest = state.newest();
@@ -171,11 +160,20 @@ impl RingStatus {
             weight: member.weight.get(),
             share: share(member.node.clone()),
             gossip: gossip(member.replica()),
-            settled: settled(&member.replica()).map(|epoch| epoch.0),
+            settled: insight.settled_up_to(&member.replica()).map(|epoch| epoch.0),
         });
         let replicas: BTreeSet<Replica> = newest.members.iter().map(|member| member.replica()).collect();
-        let shown = || tenants.iter().take(TENANTS_SHOWN_MAX);
-        let segments = shown().flat_map(|tenant| state.spans(tenant).to_vec());
+        let mut health = HealthStatus::default();
+        let (mut under_replicated, mut segments) = (Vec::new(), Vec::new());
+        for segment in health::segments(&state, tenants, insight) {
+            health.count(&segment, &state.own);
+            if segment.under_replicated && under_replicated.len() < shown.segments_max {
+                under_replicated.push(segment.clone());
+            }
+            if segments.len() < shown.segments_max {
+                segments.push(segment);
+            }
+        }
         RingStatus {
             node: state.own.node.to_string(),
             cluster: Some(state.facts.cluster.to_string()),
@@ -187,13 +185,15 @@ impl RingStatus {
             members: members.collect(),
             others: others(&runs, &replicas),
             tenants_total: tenants.len(),
-            tenants: shown()
+            tenants: { tenants.iter().take(shown.tenants_max) }
                 .map(|tenant| TenantStatus {
                     tenant: tenant.to_string(),
                     shards: newest.shard_count(tenant).get(),
                 })
                 .collect(),
-            segments: segments.map(|span| segment(&span, &replicas)).collect(),
+            health,
+            under_replicated,
+            segments,
             problem: readiness.err(),
         }
     }
@@ -213,6 +213,8 @@ impl RingStatus {
             others: others(&newest_runs(view), &BTreeSet::new()),
             tenants_total: 0,
             tenants: Vec::new(),
+            health: HealthStatus::default(),
+            under_replicated: Vec::new(),
             segments: Vec::new(),
         }
     }
@@ -260,17 +262,4 @@ fn others(runs: &BTreeMap<Replica, &Peer>, members: &BTreeSet<Replica>) -> Vec<O
         gossip: GossipStatus::new(peer),
     };
     others.take(OTHERS_SHOWN_MAX).map(other).collect()
-}
-
-fn segment(span: &Span, members: &BTreeSet<Replica>) -> SegmentStatus {
-    let replica = |replica: &Replica| ReplicaStatus {
-        node: replica.node.to_string(),
-        incarnation: replica.incarnation.to_string(),
-        member: members.contains(replica),
-    };
-    SegmentStatus {
-        segment: span.segment.to_string(),
-        ended: span.ended.map(|epoch| epoch.0),
-        replicas: span.replicas.iter().map(replica).collect(),
-    }
 }

@@ -38,7 +38,7 @@ macro_rules! duration_limit {
 }
 
 /// All limits, in the order of `/config`.
-pub(super) static LIMITS: [Limit; 18] = [
+pub(super) static LIMITS: [Limit; 19] = [
     limit!("ingestion_rate", ingestion_rate),
     limit!("ingestion_burst_size", ingestion_burst_size),
     limit!("max_series_per_user", max_series_per_user),
@@ -57,4 +57,5 @@ pub(super) static LIMITS: [Limit; 18] = [
     limit!("max_fetched_series_per_query", max_fetched_series_per_query),
     duration_limit!("max_query_length", max_query_length_ms),
     limit!("query_partial_data", query_partial_data),
+    duration_limit!("compactor_blocks_retention_period", compactor_blocks_retention_period_ms),
 ];

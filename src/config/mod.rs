@@ -70,6 +70,8 @@ pub struct Config {
     pub wal_snapshot_bytes: u64,
     /// Bytes of log files that are kept for other replicas only.
     pub wal_keep_bytes_max: u64,
+    /// Whether a node that stops makes blocks of all that it holds first.
+    pub blocks_flush_on_shutdown: bool,
     /// Bytes of one write request, compressed and decompressed. Cortex's `max_recv_msg_size`.
     pub push_request_bytes_max: u64,
     /// Bytes of all write requests in flight.
@@ -80,6 +82,10 @@ pub struct Config {
     pub query_samples_max: u64,
     /// Bytes that a query may hold at a time.
     pub query_bytes_max: u64,
+    /// Memory that may be taken by what was read of blocks.
+    pub blocks_cache_memory_bytes: u64,
+    /// The same on disk. Not used where the object store is a folder.
+    pub blocks_cache_disk_bytes: u64,
     /// Experimental parts of PromQL that are on.
     pub features: Features,
     /// The limits of tenants without overrides.
@@ -106,11 +112,14 @@ impl Default for Config {
             wal_sync: WalSync::Commit,
             wal_snapshot_bytes: LogOptions::default().snapshot_bytes,
             wal_keep_bytes_max: LogOptions::default().keep_bytes_max,
+            blocks_flush_on_shutdown: false,
             push_request_bytes_max: 100 << 20,
             push_inflight_bytes_max: 512 << 20,
             query_timeout_ms: 120_000,
             query_samples_max: 50_000_000,
             query_bytes_max: 2 << 30,
+            blocks_cache_memory_bytes: 256 << 20,
+            blocks_cache_disk_bytes: 10 << 30,
             features: Features::default(),
             limits: Limits::default(),
             overrides: BTreeMap::new(),

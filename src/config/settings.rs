@@ -57,7 +57,7 @@ macro_rules! setting {
 }
 
 /// All settings, in the order of `--help` and `/config`.
-pub static SETTINGS: [Setting; 21] = [
+pub static SETTINGS: [Setting; 24] = [
     setting!("data-dir", data_dir, "folder that holds all data"),
     setting!(
         "storage.url",
@@ -142,6 +142,21 @@ pub static SETTINGS: [Setting; 21] = [
     },
     setting!("query.max-samples", query_samples_max, "samples that a query may hold at a time"),
     setting!("query.bytes-max", query_bytes_max, "bytes that a query may hold at a time"),
+    setting!(
+        "blocks.flush-on-shutdown",
+        blocks_flush_on_shutdown,
+        "whether all that is in memory becomes blocks before the node stops"
+    ),
+    setting!(
+        "blocks.cache-memory-bytes",
+        blocks_cache_memory_bytes,
+        "bytes of memory for what was read of blocks in the object store"
+    ),
+    setting!(
+        "blocks.cache-disk-bytes",
+        blocks_cache_disk_bytes,
+        "bytes in data-dir for the same; not used if the object store is a folder"
+    ),
     Setting {
         name: "enable-feature",
         help: "experimental parts of PromQL by Prometheus's names, with commas; may be repeated",

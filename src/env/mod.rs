@@ -1,8 +1,12 @@
 //! Where time and randomness come from. Production asks the operating system; a simulation gives its own, so
 //! that a run is a function of its seed. The disk's trait lives with the storage engine: [`gyre_tsdb::disk`].
 
+mod crash_point;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+pub use crash_point::crash_point;
 
 /// Clocks and randomness.
 pub trait Env: Send + Sync {

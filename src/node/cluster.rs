@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use gyre_ring::{Member, NodeId, ShardCount, Weight, Zone};
+use gyre_ring::{HashSeed, Member, NodeId, ShardCount, Weight, Zone};
 use gyre_tsdb::disk::OsDisk;
 use tokio::net::TcpSocket;
 use tokio::sync::watch;
@@ -38,18 +38,23 @@ const GOSSIP_INTERVAL: Duration = Duration::from_millis(250);
 /// How long requests of other nodes may take to finish when the node stops.
 const DRAIN_MAX: Duration = Duration::from_secs(10);
 
+/// Opens the object store, which everything is in.
+pub(super) fn bucket(config: &Config, data_dir: &DataDir) -> Result<Bucket, StartError> {
+    let opened = Bucket::open(&config.storage_url, &data_dir.path).map_err(EpochError::from);
+    opened.map_err(|error| cluster_error(data_dir, error.into()))
+}
+
 /// Finds or founds the cluster of a bucket and a data directory, and becomes a member. For a node among others also the
 /// door through which they will come.
 pub(super) async fn join(
     config: &Config,
     data_dir: &DataDir,
-    env: SharedEnv,
+    (env, bucket): (SharedEnv, Bucket),
     metrics: &RpcMetrics,
     handle: &NodeHandle,
 ) -> Result<(Arc<LiveCluster>, Option<Door>), StartError> {
-    let path = data_dir.path.display().to_string();
-    let failed = |source| StartError::Cluster { path, source: Box::new(source) };
-    let parts = match parts(config, data_dir, env) {
+    let failed = |source| cluster_error(data_dir, source);
+    let parts = match parts(config, data_dir, env, bucket) {
         Ok(parts) => parts,
         Err(error) => return Err(failed(error)),
     };
@@ -66,9 +71,19 @@ pub(super) async fn join(
     Ok((live, door))
 }
 
+/// The seed for series keys of the cluster that a data directory belongs to, if that is known already. What cannot be read
+/// now, [`join`] reports.
+pub(super) fn known_seed(data_dir: &DataDir) -> Option<HashSeed> {
+    let local = LocalCopies::open(Arc::new(OsDisk), &data_dir.path).ok()?;
+    Some(local.cluster().ok()??.seed)
+}
+
+fn cluster_error(data_dir: &DataDir, source: ClusterError) -> StartError {
+    StartError::Cluster { path: data_dir.path.display().to_string(), source: Box::new(source) }
+}
+
 /// What this node is, as one that was told of no others.
-fn parts(config: &Config, data_dir: &DataDir, env: SharedEnv) -> Result<Parts, ClusterError> {
-    let bucket = Bucket::open(&config.storage_url, &data_dir.path).map_err(EpochError::from)?;
+fn parts(config: &Config, data_dir: &DataDir, env: SharedEnv, bucket: Bucket) -> Result<Parts, ClusterError> {
     let local = LocalCopies::open(Arc::new(OsDisk), &data_dir.path)?;
     let node = node_id(config, data_dir, &local)?;
     let facts = &data_dir.facts;

@@ -13,7 +13,7 @@ use super::Node;
 use crate::cluster::LiveCluster;
 use crate::cluster::bootstrap::Waiting;
 use crate::cluster::membership::View;
-use crate::cluster::status::RingStatus;
+use crate::cluster::status::{RingStatus, Shown};
 
 /// The node is not there yet.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -77,9 +77,9 @@ impl NodeHandle {
     }
 
     /// The ring, as far as it is known.
-    pub fn ring(&self) -> Result<RingStatus, Starting> {
+    pub fn ring(&self, shown: Shown) -> Result<RingStatus, Starting> {
         if let Some(node) = self.node.get() {
-            return Ok(node.ring());
+            return Ok(node.ring(shown));
         }
         let doing = self.doing();
         match &*self.stage() {
@@ -88,7 +88,9 @@ impl NodeHandle {
                 let view = outlook.views.borrow();
                 Ok(RingStatus::before_joining(&outlook.node, &outlook.bucket, &view, doing))
             }
-            Stage::Recovering(live) => Ok(RingStatus::new(live, &Default::default(), Err(doing), |_| None)),
+            Stage::Recovering(live) => {
+                Ok(RingStatus::new(live, &Default::default(), Err(doing), live.as_ref(), shown))
+            }
         }
     }
 

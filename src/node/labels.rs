@@ -12,8 +12,10 @@ use gyre_ring::{Replica, TenantId};
 use gyre_tsdb::labels::Labels;
 use tokio::time::Instant;
 
+use super::blocks::{BlockTries, Listed};
 use super::{Answer, Node, QueryError, Selection, cut};
 use crate::actor::Gone;
+use crate::archive::read::failure::warning;
 use crate::replica::read::messages::LabelsQuestion;
 use crate::replica::read::metrics::Retry;
 use crate::replica::read::plan::{ReadPlan, SegmentSource, Wish};
@@ -81,14 +83,60 @@ impl Node {
         range: TimeRange,
         texts: &mut BTreeSet<String>,
     ) -> Result<Vec<String>, QueryError> {
+        // Before it is looked which blocks there are: what is dropped from here on waits for this.
+        let _pin = self.storage.shards.pins.pin();
         let mut avoid = Vec::new();
+        let mut warnings = self.texts_in_blocks(tenant, question, range, texts).await?;
         loop {
             let plan = self.plan(tenant, &avoid).await?;
             match self.texts_of(&plan, question, range, texts).await {
-                Ok(()) => return Ok(plan.warnings),
+                Ok(()) => {
+                    warnings.extend(plan.warnings);
+                    return Ok(warnings);
+                }
                 Err(failed) => self.without(tenant, failed, &plan, &mut avoid)?,
             }
         }
+    }
+
+    /// Adds what blocks have of these; gives warnings. Of a block that overlaps the range all counts, as in Prometheus.
+    async fn texts_in_blocks(
+        &self,
+        tenant: &TenantId,
+        question: &LabelsQuestion,
+        range: TimeRange,
+        texts: &mut BTreeSet<String>,
+    ) -> Result<Vec<String>, QueryError> {
+        let mut tries = BlockTries::default();
+        loop {
+            let Listed { blocks, warning: unlisted } =
+                self.blocks(tenant, Some(range), &tries, later()).await?;
+            let Some(query) = blocks.query else { return Ok(unlisted.into_iter().collect()) };
+            let question = question.clone();
+            let read = move || {
+                let found = match question {
+                    LabelsQuestion::Values(name) => query.label_values(&name, range),
+                    LabelsQuestion::Names | LabelsQuestion::Sets(_) => query.label_names(range),
+                };
+                found.map(|found| (found, warning(&query.lost())))
+            };
+            match self.read_blocks(read).await? {
+                Ok((found, lost)) => {
+                    texts.extend(found);
+                    return Ok(unlisted.into_iter().chain(lost).collect());
+                }
+                Err(failure) => self.again_without(tenant, failure, &mut tries).await?,
+            }
+        }
+    }
+
+    /// Runs what waits for blocks on a thread that may wait.
+    pub(super) async fn read_blocks<T: Send + 'static>(
+        &self,
+        read: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, QueryError> {
+        let read = tokio::task::spawn_blocking(read).await;
+        read.map_err(|_| QueryError::Internal("reading blocks failed unexpectedly; see the log".to_owned()))
     }
 
     /// Calls `each` with the labels of the selected series; gives warnings.

@@ -3,7 +3,7 @@
 //! A shard all of whose data is here is listed by its series' numbers: only these are held from the beginning, and the
 //! labels asked for batch by batch, the next while one is looked at. So a listing of a million series neither fills the
 //! memory nor holds up appends. A shard that has several segments, or one at another node, is listed at once, since its
-//! series may come several times. The series come shard by shard, in no order.
+//! series may come several times; so are all shards where there are blocks. The series come shard by shard, in no order.
 
 use std::collections::BTreeSet;
 use std::pin::Pin;
@@ -13,9 +13,12 @@ use gyre_promql::storage::LabelMatcher;
 use gyre_ring::TenantId;
 use gyre_tsdb::SeriesRef;
 
+use super::blocks::{BlockTries, Listed};
 use super::labels::{SourceFailed, later, next_of, range};
 use super::{Node, QueryError, Selection};
 use crate::actor::{ActorRef, Gone};
+use crate::archive::read::failure::{BlockFailure, warning};
+use crate::archive::read::select::BlockQuery;
 use crate::query::matchers;
 use crate::replica::read::messages::{LabelsQuestion, MatcherOnWire};
 use crate::replica::read::plan::{ReadPlan, SegmentSource};
@@ -59,11 +62,31 @@ impl Node {
             sets.push(Vec::new());
         }
         let range = range(selection);
-        let mut avoid = Vec::new();
+        let (mut avoid, mut tries) = (Vec::new(), BlockTries::default());
         loop {
             let plan = self.plan(tenant, &avoid).await?;
-            match self.list(&plan, &sets, range).await {
-                Ok(listing) => return Ok(SeriesListing { warnings: plan.warnings, ..listing }),
+            let Listed { blocks, warning } = self.blocks_of(tenant, selection, &tries, later()).await?;
+            let in_blocks = match blocks.query {
+                None => InBlocks::default(),
+                Some(query) => {
+                    let sets = sets.clone();
+                    let read = move || in_blocks(&query, &sets, range);
+                    match self.read_blocks(read).await? {
+                        Ok(found) => found,
+                        Err(failure) => {
+                            self.again_without(tenant, failure, &mut tries).await?;
+                            continue;
+                        }
+                    }
+                }
+            };
+            match self.list(&plan, &sets, range, in_blocks.sets).await {
+                Ok(listing) => {
+                    let mut warnings = plan.warnings;
+                    warnings.extend(warning);
+                    warnings.extend(in_blocks.warning);
+                    return Ok(SeriesListing { warnings, ..listing });
+                }
                 Err(failed) => self.without(tenant, failed, &plan, &mut avoid)?,
             }
         }
@@ -74,13 +97,15 @@ impl Node {
         plan: &ReadPlan,
         sets: &[Vec<LabelMatcher>],
         range: TimeRange,
+        in_blocks: BTreeSet<Vec<u8>>,
     ) -> Result<SeriesListing, SourceFailed> {
         let mut questions = Vec::new();
-        let mut several = BTreeSet::new();
+        let is_only_here = in_blocks.is_empty();
+        let mut several = in_blocks;
         for group in &plan.groups {
             match group.as_slice() {
                 // All at once: each shard looks while the others do.
-                [SegmentSource::Local(shard)] => {
+                [SegmentSource::Local(shard)] if is_only_here => {
                     let actor = shard.actor.pinned();
                     let answers: Vec<_> = sets.iter().map(|set| actor.ask(select(set))).collect();
                     questions.push((shard, actor, answers));
@@ -143,6 +168,29 @@ impl Node {
         }
         Ok(())
     }
+}
+
+/// What blocks have of a selection.
+#[derive(Default)]
+struct InBlocks {
+    sets: BTreeSet<Vec<u8>>,
+    warning: Option<String>,
+}
+
+fn in_blocks(
+    query: &BlockQuery,
+    sets: &[Vec<LabelMatcher>],
+    range: TimeRange,
+) -> Result<InBlocks, BlockFailure> {
+    let mut found = BTreeSet::new();
+    for set in sets {
+        let matchers: Vec<_> = set.iter().map(matchers::one).collect();
+        let mut series = query.select(&matchers, range)?;
+        while let Some(some) = series.next_labels()? {
+            found.extend(some.iter().map(|labels| labels.as_bytes().to_vec()));
+        }
+    }
+    Ok(InBlocks { sets: found, warning: warning(&query.lost()) })
 }
 
 fn select(matchers: &[LabelMatcher]) -> Select {

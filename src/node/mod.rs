@@ -5,6 +5,7 @@
 //! [`network`]. Then writes go to the [coordinator](crate::replica), questions about labels to the [shards](labels), and
 //! queries to the [query pool](crate::query). Until then a [`handle`] says how far it is.
 
+mod blocks;
 mod cluster;
 pub mod data_dir;
 pub mod handle;
@@ -15,7 +16,7 @@ pub mod network;
 mod queries;
 pub mod storage_engine;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -29,12 +30,17 @@ use gyre_ring::{BootId, NodeId, TenantId};
 use self::cluster::PeerServer;
 use self::data_dir::DataDir;
 use self::handle::NodeHandle;
-use self::storage_engine::{LogOptions, Recovery, StorageEngine, ThisRun};
+use self::storage_engine::{LogOptions, Recovered, Recovery, StorageEngine, ThisRun};
 use crate::api::push::decode::WriteBatch;
 use crate::api::push::pool::BatchPool;
+use crate::archive::keeper::{Keeper, KeeperParts};
+use crate::archive::read::listed::ListedBlocks;
+use crate::archive::read::{Archive, CacheSizes};
+use crate::archive::ship::{ShipError, Shipper, ShipperParts};
 use crate::cluster::LiveCluster;
+use crate::cluster::health::HealthStatus;
 use crate::cluster::start::ClusterError;
-use crate::cluster::status::RingStatus;
+use crate::cluster::status::{RingStatus, Shown};
 use crate::config::{Config, Feature, WalSync};
 use crate::env::{OsEnv, SharedEnv};
 use crate::query::evaluator::Evaluator;
@@ -122,13 +128,16 @@ pub struct Node {
     coordinator: Coordinator,
     reader: Reader,
     evaluator: Arc<Evaluator>,
+    archive: Arc<Archive>,
     overrides: Arc<Overrides>,
     metadata: Arc<Metadata>,
     replicas: Arc<Replicas>,
     env: SharedEnv,
     stopping: AtomicBool,
+    flushes_on_shutdown: bool,
     cluster: Arc<LiveCluster>,
     peers: Option<PeerServer>,
+    shipper: Arc<Shipper>,
     _data_dir: DataDir,
 }
 
@@ -150,31 +159,69 @@ impl Node {
         let cores = available_parallelism().map_or(1, usize::from);
         let data_dir = DataDir::open(&config.data_dir, env.as_ref(), cores)?;
         let path = data_dir.path.display().to_string();
-        let (cluster, door) = cluster::join(config, &data_dir, env.clone(), &metrics.rpc, handle).await?;
+        let lanes = data_dir.facts.lanes;
+        // Whoever was a member before reads its disk while it waits for the bucket and for the others.
+        let ahead = cluster::known_seed(&data_dir).map(|seed| {
+            let path = data_dir.path.clone();
+            std::thread::spawn(move || Recovered::read(&path, lanes, seed))
+        });
+        let bucket = cluster::bucket(config, &data_dir)?;
+        let joined = cluster::join(config, &data_dir, (env.clone(), bucket.clone()), &metrics.rpc, handle);
+        let (cluster, door) = joined.await?;
+        let seed = cluster.state().facts.seed;
         let boot = BootId(env.random());
         let overrides = Arc::new(config.tenant_limits());
-        let lanes = data_dir.facts.lanes;
         let log = LogOptions {
             sync: config.wal_sync == WalSync::Commit,
             snapshot_bytes: config.wal_snapshot_bytes,
             keep_bytes_max: config.wal_keep_bytes_max,
         };
-        let storage = StorageEngine::start(
-            &data_dir.path,
-            lanes,
-            ThisRun { seed: cluster.state().facts.seed, boot, epoch: cluster.state().epoch() },
-            env.clone(),
-            overrides.clone(),
-            log,
-        )
-        .map_err(|source| StartError::Io { path, source })?;
+        let recovered = match ahead.map(std::thread::JoinHandle::join) {
+            Some(Ok(recovered)) => recovered,
+            Some(Err(panic)) => std::panic::resume_unwind(panic),
+            None => Recovered::read(&data_dir.path, lanes, seed),
+        };
+        let run = ThisRun { boot, epoch: cluster.state().epoch() };
+        let storage = recovered
+            .and_then(|recovered| StorageEngine::start(recovered, run, env.clone(), overrides.clone(), log))
+            .map_err(|source| StartError::Io { path: path.clone(), source })?;
         tell(&storage.recovery);
+        let sizes = CacheSizes {
+            memory_bytes: config.blocks_cache_memory_bytes,
+            disk_bytes: config.blocks_cache_disk_bytes,
+        };
+        let lists = ListedBlocks::new(bucket.clone(), env.clone());
+        let list = Arc::new(lists.clone());
+        let archive = Archive::new(bucket, list, sizes, &data_dir.path, seed, metrics.blocks.clone());
+        let archive = Arc::new(archive.map_err(|source| StartError::Io { path: path.clone(), source })?);
+        let shipper = ShipperParts {
+            shards: storage.shards.clone(),
+            lists: lists.clone(),
+            cluster: cluster.clone(),
+            env: env.clone(),
+            metrics: metrics.ships.clone(),
+        };
+        let keeper = KeeperParts {
+            shards: storage.shards.clone(),
+            lists: lists.clone(),
+            cluster: cluster.clone(),
+            overrides: overrides.clone(),
+            seed,
+            env: env.clone(),
+            metrics: metrics.keeps.clone(),
+        };
+        let keeper = Keeper::new(keeper, &data_dir.path);
+        let keeper = Arc::new(keeper.map_err(|source| StartError::Io { path: path.clone(), source })?);
+        let shipper = Shipper::new(shipper, &data_dir.path);
+        let shipper = Arc::new(shipper.map_err(|source| StartError::Io { path: path.clone(), source })?);
         let replicas = Arc::new(Replicas::new(storage.shards.clone(), cluster.clone()));
-        let coordinator = Coordinator::new(replicas.clone(), cluster.state().facts.seed);
+        let coordinator = Coordinator::new(replicas.clone(), seed);
         let reader = Reader::new(replicas.clone(), metrics.reads.clone());
         tokio::spawn(replicas.clone().seal_what_ends());
         tokio::spawn(replicas.clone().repair());
         tokio::spawn(replicas.clone().settle_with_others());
+        tokio::spawn(shipper.clone().run());
+        tokio::spawn(keeper.run());
         let evaluator = Arc::new(Evaluator::new(
             Engine::new(engine_options(config, cores)),
             QueryPool::new(cores * QUERIES_RUNNING_PER_CORE, QUERIES_WAITING_MAX),
@@ -193,20 +240,33 @@ impl Node {
             coordinator,
             reader,
             evaluator,
+            archive,
             overrides,
             metadata,
             replicas,
             env,
             stopping: AtomicBool::new(false),
+            flushes_on_shutdown: config.blocks_flush_on_shutdown,
             cluster,
             peers,
+            shipper,
             _data_dir: data_dir,
         }))
     }
 
-    /// Writes what is in memory to disk and stops. Writes must have ended before.
+    /// Makes blocks of everything that this node holds, of one tenant or of all; returns when they are listed.
+    pub async fn flush(&self, tenant: Option<&TenantId>) -> Result<(), ShipError> {
+        self.shipper.flush(tenant).await
+    }
+
+    /// Writes what is in memory to disk, and first to the bucket if that is wanted, and stops. Writes must have ended before.
     pub async fn shutdown(self: &Arc<Self>) {
         self.stopping.store(true, Ordering::Release);
+        if self.flushes_on_shutdown
+            && let Err(error) = self.flush(None).await
+        {
+            tracing::warn!(%error, "not everything is in the bucket; what is not stays in the data directory");
+        }
         if let Some(peers) = &self.peers {
             peers.shut_down().await;
         }
@@ -236,12 +296,18 @@ impl Node {
     }
 
     /// The ring, for `/ring`.
-    pub fn ring(&self) -> RingStatus {
-        let tenants = self.storage.shards.tenants();
-        let tenants = tenants.iter().map(|tenant| tenant.state.id.clone()).collect();
-        RingStatus::new(&self.cluster, &tenants, self.readiness(), |replica| {
-            self.replicas.settled_up_to(replica)
-        })
+    pub fn ring(&self, shown: Shown) -> RingStatus {
+        let readiness = self.readiness();
+        RingStatus::new(&self.cluster, &self.tenants(), readiness, self.replicas.as_ref(), shown)
+    }
+
+    /// Whether the segments of all tenants that it has met have all their replicas.
+    pub fn health(&self) -> HealthStatus {
+        HealthStatus::of(&self.cluster.state(), &self.tenants(), self.replicas.as_ref())
+    }
+
+    fn tenants(&self) -> BTreeSet<TenantId> {
+        self.storage.shards.tenants().iter().map(|tenant| tenant.state.id.clone()).collect()
     }
 
     /// Figures of this moment.

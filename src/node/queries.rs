@@ -4,13 +4,15 @@ use std::time::Duration;
 
 use gyre_promql::QueryErrorKind;
 use gyre_promql::syntax::{Expr, parse_expr};
-use gyre_ring::TenantId;
+use gyre_ring::{Replica, TenantId};
 use tokio::time::Instant;
 
+use super::blocks::BlockTries;
 use super::{Answer, Evaluated, Node, QueryError, QueryRequest, QueryTimes};
 use crate::query::evaluator::{Failed, Question};
 use crate::query::limits::QueryLimits;
 use crate::query::pool::PoolError;
+use crate::query::storage::Culprit;
 use crate::replica::read::metrics::Retry;
 use crate::replica::read::plan::ReadPlan;
 
@@ -38,12 +40,15 @@ impl Node {
             limits,
             deadline: Instant::now() + timeout,
         };
+        // Before it is looked which blocks there are: what is dropped from here on waits for this.
+        let _pin = self.storage.shards.pins.pin();
         let mut avoid = Vec::new();
+        let mut blocks = BlockTries::default();
         loop {
             let plan = if self.reads_nothing(&question.expr) {
                 ReadPlan::default()
             } else {
-                self.plan(tenant, &avoid).await?
+                self.plan_with_blocks(tenant, &avoid, &blocks, question.deadline).await?
             };
             let lost = plan.warnings.clone();
             match self.evaluator.evaluate(plan, &question).await {
@@ -53,12 +58,20 @@ impl Node {
                 }
                 Err(failed) => match *failed {
                     // Another replica has the same data.
-                    Failed { replica: Some(replica), .. } if self.may_try_again(tenant, &avoid) => {
+                    Failed { culprit: Some(Culprit::Replica(replica)), .. }
+                        if self.may_try_again(tenant, &avoid) =>
+                    {
                         self.reader.metrics.retry(Retry::Lost);
                         avoid.push(replica);
                     }
-                    Failed { error, replica: Some(_) } => return Err(explain(error).into_unavailable()),
-                    Failed { error, replica: None } => return Err(explain(error)),
+                    Failed { culprit: Some(Culprit::Block(failure)), .. } => {
+                        self.again_without(tenant, failure, &mut blocks).await?;
+                    }
+                    Failed { culprit: Some(Culprit::List(unlisted)), .. } => {
+                        self.again_with_newer_list(tenant, unlisted, &mut blocks).await?;
+                    }
+                    Failed { error, culprit: Some(_) } => return Err(explain(error).into_unavailable()),
+                    Failed { error, culprit: None } => return Err(explain(error)),
                 },
             }
         }
@@ -76,6 +89,21 @@ impl Node {
     /// none either: the engine says what is wrong with it.
     fn reads_nothing(&self, expr: &str) -> bool {
         parse_expr(expr, self.parser_options()).map_or(true, |expr| !has_selector(&expr))
+    }
+
+    /// A plan for a tenant's data, blocks included.
+    async fn plan_with_blocks(
+        &self,
+        tenant: &TenantId,
+        avoid: &[Replica],
+        tries: &BlockTries,
+        until: Instant,
+    ) -> Result<ReadPlan, QueryError> {
+        let listed = self.blocks(tenant, None, tries, until);
+        let (mut plan, listed) = tokio::try_join!(self.plan(tenant, avoid), listed)?;
+        plan.warnings.extend(listed.warning);
+        plan.blocks = listed.blocks;
+        Ok(plan)
     }
 }
 

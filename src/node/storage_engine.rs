@@ -81,8 +81,6 @@ pub struct SnapshotCounters {
 /// What this run of the node is.
 #[derive(Clone, Copy, Debug)]
 pub struct ThisRun {
-    /// The cluster's seed for series keys.
-    pub seed: HashSeed,
     /// Names the batches that are admitted.
     pub boot: BootId,
     /// The newest epoch at its start.
@@ -103,27 +101,41 @@ pub struct StorageEngine {
     arbiters: Vec<Arbiter>,
 }
 
+/// What was on disk, before anything runs.
+pub struct Recovered {
+    layout: Layout,
+    lanes: Vec<RecoveredLane>,
+    duration: Duration,
+}
+
+impl Recovered {
+    /// Reads the snapshots and logs of a data directory, with the cluster's seed for series keys. Blocks.
+    pub fn read(path: &Path, lanes: usize, seed: HashSeed) -> io::Result<Self> {
+        let layout =
+            Layout { disk: Arc::new(OsDisk), wal: path.join(WAL), shards: path.join("shards"), seed };
+        let begin = Instant::now();
+        let lanes = recover(&layout, lanes)?;
+        Ok(Recovered { layout, lanes, duration: begin.elapsed() })
+    }
+}
+
 impl StorageEngine {
-    /// Recovers what is on disk and starts all threads. Blocks.
+    /// Starts all threads over what was recovered. Blocks.
     pub fn start(
-        path: &Path,
-        lanes: usize,
+        recovered: Recovered,
         run: ThisRun,
         env: SharedEnv,
         overrides: Arc<Overrides>,
         log: LogOptions,
     ) -> io::Result<Self> {
-        let disk = Arc::new(OsDisk);
-        let layout =
-            Layout { disk: disk.clone(), wal: path.join(WAL), shards: path.join("shards"), seed: run.seed };
-        let begin = Instant::now();
-        let recovered = recover(&layout, lanes)?;
+        let Recovered { layout, lanes: recovered, duration } = recovered;
+        let disk = layout.disk.clone();
         let options = LaneOptions {
             sync: log.sync,
             file_bytes: (log.snapshot_bytes / 2).clamp(FILE_BYTES_MIN, FILE_BYTES),
-            keep_bytes_max: log.keep_bytes_max / lanes.max(1) as u64,
+            keep_bytes_max: log.keep_bytes_max / recovered.len().max(1) as u64,
         };
-        let mut recovery = Recovery { duration: begin.elapsed(), ..Recovery::default() };
+        let mut recovery = Recovery { duration, ..Recovery::default() };
         let mut lanes = Vec::new();
         let mut committers = Vec::new();
         let mut shards = Vec::new();

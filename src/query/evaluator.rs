@@ -16,12 +16,13 @@ use super::limits::QueryLimits;
 use super::parts::PartsFailed;
 use super::places::Places;
 use super::pool::{PoolError, QueryPool};
-use super::storage::{RemoteAccess, ShardStorage};
+use super::storage::{Culprit, RemoteAccess, ShardStorage};
 use crate::env::SharedEnv;
 use crate::node::{Answer, Evaluated, QueryStats};
 use crate::replica::read::metrics::{ReadMetrics, Retry};
 use crate::replica::read::place::Held;
 use crate::replica::read::plan::ReadPlan;
+use crate::shard::read::TimeRange;
 use crate::shard::supervisor::Shards;
 
 /// Annotations of each kind that are written out; the API shows fewer and counts the rest.
@@ -61,8 +62,8 @@ pub struct Question {
 pub struct Failed {
     /// What to say.
     pub error: PoolError,
-    /// The replica that failed it, if another plan can do without.
-    pub replica: Option<Replica>,
+    /// What failed it, if another plan can do better.
+    pub culprit: Option<Culprit>,
 }
 
 /// What ran on the pool, and how long it took.
@@ -102,14 +103,26 @@ impl Evaluator {
         question: &Question,
     ) -> Result<Answer<Evaluated>, Box<Failed>> {
         // The samples of each step are counted where they are read, and are no part of partial results.
-        if let Some(places) = Places::of(&plan).filter(|_| !question.count_samples) {
-            match self.in_parts(places, question).await {
+        if let Some(places) = Places::of(&plan).filter(|_| !question.count_samples)
+            // Blocks are read here, and merged with the heads of other nodes.
+            && let Some(range) = self.range_of(question)
+            && !plan.blocks.overlaps(range)
+        {
+            match self.in_parts(places, (&plan.blocks, range), question).await {
                 Ok(answer) => return Ok(answer),
                 Err(PartsFailed::Failed(failed)) => return Err(failed),
                 Err(PartsFailed::Unusable) => self.metrics.retry(Retry::Parts),
             }
         }
         self.whole(plan, question).await
+    }
+
+    /// The range of time that a question may look at; `None` if it looks at no samples, or has none.
+    fn range_of(&self, question: &Question) -> Option<TimeRange> {
+        let options = QueryOptions { lookback_delta: question.lookback, ..QueryOptions::default() };
+        let range = self.engine.data_range(&question.expr, question.times, &options);
+        // What is wrong with it shows when it is evaluated.
+        range.ok()?.map(|(min_ms, max_ms)| TimeRange { min_ms, max_ms })
     }
 
     /// Reads everything here.
@@ -129,9 +142,10 @@ impl Evaluator {
         match self.run(question, query).await {
             Ok(Ran { value: mut answer, waiting, running }) => {
                 (answer.value.stats.waiting, answer.value.stats.running) = (waiting, running);
+                answer.warnings.extend(storage.block_warnings());
                 Ok(answer)
             }
-            Err(error) => Err(Box::new(Failed { error, replica: storage.failed_replica() })),
+            Err(error) => Err(Box::new(Failed { error, culprit: storage.culprit() })),
         }
     }
 
@@ -157,7 +171,7 @@ impl Evaluator {
                 self.metrics.fragments(count);
                 Ok((ran.value, storage.fetched()))
             }
-            Err(error) => Err(Failed { error, replica: storage.failed_replica() }),
+            Err(error) => Err(Failed { error, culprit: storage.culprit() }),
         }
     }
 

@@ -1,4 +1,5 @@
-//! Several segments of one shard as one: a series that several of them have is one series to the engine.
+//! Several segments of one shard as one, or all segments and blocks: a series that several of them have is one series to
+//! the engine.
 //!
 //! Each segment gives its series in the order of their keys, so they are merged as they come, some at a time, however
 //! many there are. Of two samples of one time [`gyre_tsdb::winner`] says which counts, as it does within a replica.
@@ -127,6 +128,10 @@ impl SeriesBatch for MergedSeries {
         buffer: &mut SampleBuffer,
     ) -> Result<(), StorageError> {
         let parts = &self.series[series];
+        let range = (mint_ms, maxt_ms);
+        if read_in_order(parts, range, buffer, &mut self.scratch)? {
+            return Ok(());
+        }
         let (times, histograms) = (&mut buffer.histogram_timestamps, &mut buffer.histograms);
         let mut to_buffer = |t_ms: i64, sample: &Histogram| push_histogram(times, histograms, t_ms, sample);
         let mut to = Decoded {
@@ -134,11 +139,6 @@ impl SeriesBatch for MergedSeries {
             values: &mut buffer.floats,
             histogram: &mut to_buffer,
         };
-        let range = (mint_ms, maxt_ms);
-        if let [(batch, place)] = &parts[..] {
-            let decoded = batch.decode(&batch.series()[*place], range, &mut to, &mut self.scratch);
-            return decoded.map_err(|error| read_failed(batch, *place, error));
-        }
         let mut merge = Merge::default();
         for (batch, place) in parts {
             self.times.clear();
@@ -157,4 +157,39 @@ impl SeriesBatch for MergedSeries {
         merge.finish(&mut to);
         Ok(())
     }
+}
+
+/// Appends the samples of parts one after the other, if that is in order of time, as it is for a single part and for those
+/// that follow each other, such as blocks and a head. If not, the buffer is as it was.
+fn read_in_order(
+    parts: &[Part],
+    range: (i64, i64),
+    buffer: &mut SampleBuffer,
+    scratch: &mut Vec<u8>,
+) -> Result<bool, StorageError> {
+    let (floats, histograms) = (buffer.float_timestamps.len(), buffer.histogram_timestamps.len());
+    let mut last_ms = i64::MIN;
+    for (number, (batch, place)) in parts.iter().enumerate() {
+        let (first_float, first_histogram) =
+            (buffer.float_timestamps.len(), buffer.histogram_timestamps.len());
+        let (times, samples) = (&mut buffer.histogram_timestamps, &mut buffer.histograms);
+        let mut to = Decoded {
+            times: &mut buffer.float_timestamps,
+            values: &mut buffer.floats,
+            histogram: &mut |t_ms, sample| push_histogram(times, samples, t_ms, sample),
+        };
+        let decoded = batch.decode(&batch.series()[*place], range, &mut to, scratch);
+        decoded.map_err(|error| read_failed(batch, *place, error))?;
+        let new = [&buffer.float_timestamps[first_float..], &buffer.histogram_timestamps[first_histogram..]];
+        let Some(first_ms) = new.iter().filter_map(|times| times.first()).min() else { continue };
+        if number > 0 && *first_ms <= last_ms {
+            buffer.float_timestamps.truncate(floats);
+            buffer.floats.truncate(floats);
+            buffer.histogram_timestamps.truncate(histograms);
+            buffer.histograms.truncate(histograms);
+            return Ok(false);
+        }
+        last_ms = new.iter().filter_map(|times| times.last()).max().copied().unwrap_or(last_ms);
+    }
+    Ok(true)
 }

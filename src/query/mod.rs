@@ -7,6 +7,7 @@
 //! An [`evaluator`] runs the engine. Where other nodes have whole shards of a query, it has them compute its [parts] at
 //! their [places], and merges what they send.
 
+pub mod blocks;
 pub mod evaluator;
 mod histograms;
 pub mod limits;

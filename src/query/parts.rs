@@ -12,14 +12,18 @@ use futures_util::future::{pending, try_join, try_join_all};
 use gyre_promql::fragment::{Fragment, Merged, PartialResult, Split};
 use gyre_promql::storage::{StorageError, StorageErrorKind};
 use gyre_promql::{Engine, QueryError as EngineError, QueryErrorKind, QueryOptions};
+use gyre_tsdb::block::Ulid;
+use gyre_tsdb::window_of;
 use tokio::sync::oneshot;
 
+use super::blocks::PlanBlocks;
 use super::evaluator::{Evaluator, Failed, Question, Ran, answer, each};
 use super::places::Places;
 use super::pool::PoolError;
-use super::storage::{ShardStorage, over};
+use super::storage::{Culprit, ShardStorage, over};
 use crate::node::{Answer, Evaluated};
 use crate::replica::read::place::{Asked, Held, PlaceFailed, PlaceResults};
+use crate::shard::read::TimeRange;
 
 /// Why there is no answer made of parts.
 #[derive(Debug)]
@@ -35,6 +39,8 @@ struct Computed {
     split: Split,
     /// By fragment, those of all places.
     results: Vec<Vec<PartialResult>>,
+    /// Blocks that have what other nodes' replicas have dropped, and their windows.
+    released: Vec<(Ulid, i64)>,
 }
 
 impl Evaluator {
@@ -42,10 +48,24 @@ impl Evaluator {
     pub(super) async fn in_parts(
         &self,
         places: Places,
+        (blocks, range): (&PlanBlocks, TimeRange),
         question: &Question,
     ) -> Result<Answer<Evaluated>, PartsFailed> {
         let computed = self.compute(places, question).await?;
-        let Computed { split, results } = computed.value;
+        let named = &computed.value.released;
+        let windows = window_of(range.min_ms)..=window_of(range.max_ms);
+        let named = named.iter().filter(|(_, window)| windows.contains(window)).map(|(ulid, _)| *ulid);
+        // Whatever is named of this range is not in the list: no block that is overlaps it.
+        let unknown = blocks.unknown(named);
+        if !unknown.is_empty() {
+            let text = format!("the list of blocks lacks block {}", unknown[0]);
+            let error = PoolError::Query(StorageError::new(StorageErrorKind::Unavailable, text).into());
+            return Err(PartsFailed::Failed(Box::new(Failed {
+                error,
+                culprit: Some(Culprit::List(unknown)),
+            })));
+        }
+        let Computed { split, results, .. } = computed.value;
         let expr = question.expr.clone();
         let merge = move |engine: &Engine, options: &QueryOptions| {
             Ok(match engine.merge(&split, &results, options)? {
@@ -116,8 +136,9 @@ impl Evaluator {
         let series = elsewhere.iter().map(|place| place.series).fold(series, u64::saturating_add);
         let checked = question.limits.check_series(series);
         checked.map_err(|text| PartsFailed::from(EngineError::from(over(text))))?;
+        let released = elsewhere.iter().flat_map(|place| place.released.iter().copied()).collect();
         let results = by_fragment(local.into_iter().chain(elsewhere.into_iter().map(results_of)));
-        Ok(Ran { value: Computed { split, results }, waiting, running })
+        Ok(Ran { value: Computed { split, results, released }, waiting, running })
     }
 }
 
@@ -138,8 +159,8 @@ fn by_fragment(places: impl Iterator<Item = Vec<PartialResult>>) -> Vec<Vec<Part
 impl PartsFailed {
     /// What ran here failed, perhaps because of what it read from.
     fn of(error: PoolError, storage: Option<&ShardStorage>) -> Self {
-        let replica = storage.and_then(ShardStorage::failed_replica);
-        PartsFailed::Failed(Box::new(Failed { error, replica }))
+        let culprit = storage.and_then(ShardStorage::culprit);
+        PartsFailed::Failed(Box::new(Failed { error, culprit }))
     }
 }
 
@@ -156,7 +177,7 @@ impl From<PlaceFailed> for PartsFailed {
             PlaceFailed::Lost(replica, lost) => {
                 let error = StorageError::new(StorageErrorKind::Unavailable, lost.to_string());
                 let error = PoolError::Query(error.into());
-                PartsFailed::Failed(Box::new(Failed { error, replica: Some(replica) }))
+                PartsFailed::Failed(Box::new(Failed { error, culprit: Some(Culprit::Replica(replica)) }))
             }
             PlaceFailed::NotKnown(reason) => {
                 tracing::debug!(reason, "a query is evaluated over chunks");

@@ -1,4 +1,4 @@
-//! One segment's series on their way to the engine, from a shard here or from another node.
+//! Series on their way to the engine: a segment's, from a shard here or from another node, or those of blocks.
 
 use std::sync::Arc;
 
@@ -7,6 +7,7 @@ use gyre_promql::storage::StorageError;
 use gyre_tsdb::{SeriesBatch, SeriesRef};
 
 use super::storage::ShardStorage;
+use crate::archive::read::select::BlockSeries;
 use crate::replica::read::remote::RemoteSeries;
 use crate::shard::read::{Read, SERIES_PER_READ, TimeRange};
 use crate::shard::supervisor::ShardHandle;
@@ -24,6 +25,8 @@ pub enum Source<'a> {
     },
     /// At another node.
     Remote(RemoteSeries),
+    /// In blocks.
+    Blocks(Box<BlockSeries>),
 }
 
 impl Source<'_> {
@@ -43,9 +46,17 @@ impl Source<'_> {
                     block_on(shard.actor.ask(read)).map_err(|gone| storage.gone(shard, gone))?
                 }
                 Source::Remote(remote) => match remote.next_batch() {
+                    Ok(batch) => {
+                        storage.check_released(remote.released())?;
+                        let Some(batch) = batch else { return Ok(None) };
+                        batch
+                    }
+                    Err(lost) => return Err(storage.lost(&remote.segment.replica, &lost)),
+                },
+                Source::Blocks(blocks) => match blocks.next_batch() {
                     Ok(Some(batch)) => batch,
                     Ok(None) => return Ok(None),
-                    Err(lost) => return Err(storage.lost(&remote.segment.replica, &lost)),
+                    Err(failure) => return Err(storage.block_failed(failure)),
                 },
             };
             if !batch.series().is_empty() {

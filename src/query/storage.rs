@@ -9,17 +9,20 @@ use gyre_promql::storage::{
     SampleBuffer, SelectRequest, SeriesBatch, SeriesSet, Storage, StorageError, StorageErrorKind,
 };
 use gyre_ring::{HashSeed, Replica};
+use gyre_tsdb::block::Ulid;
 use gyre_tsdb::histogram::Histogram;
 use gyre_tsdb::{Decoded, ReadError, SeriesBatch as ShardBatch};
 use tokio::runtime::Handle;
 use tokio::time::Instant;
 
+use super::blocks::Unlisted;
 use super::histograms::float_histogram;
 use super::limits::{Fetched, FetchedSeries, QueryLimits};
 use super::matchers;
 use super::merged::MergedSource;
 use super::source::Source;
 use crate::actor::Gone;
+use crate::archive::read::failure::{BlockFailure, warning};
 use crate::replica::read::messages::MatcherOnWire;
 use crate::replica::read::plan::{ReadPlan, SegmentSource};
 use crate::replica::read::remote::Lost;
@@ -35,7 +38,20 @@ pub struct ShardStorage {
     /// For what other nodes are asked.
     remote: RemoteAccess,
     fetched: FetchedSeries,
-    failed: Mutex<Option<Replica>>,
+    /// What cannot be read because blocks are not listed, and is left out.
+    unlisted: Mutex<Option<String>>,
+    failed: Mutex<Option<Culprit>>,
+}
+
+/// What failed its reader.
+#[derive(Clone, Debug)]
+pub enum Culprit {
+    /// A replica.
+    Replica(Replica),
+    /// A block.
+    Block(BlockFailure),
+    /// The list of blocks, which lacks these.
+    List(Vec<Ulid>),
 }
 
 /// What reading at other nodes takes.
@@ -56,14 +72,14 @@ impl ShardStorage {
         limits: QueryLimits,
         remote: RemoteAccess,
     ) -> Self {
-        let (fetched, failed) = (FetchedSeries::default(), Mutex::default());
-        ShardStorage { shards, own, plan, limits, remote, fetched, failed }
+        let (fetched, unlisted, failed) = (FetchedSeries::default(), Mutex::default(), Mutex::default());
+        ShardStorage { shards, own, plan, limits, remote, fetched, unlisted, failed }
     }
 
-    /// The replica that failed its reader, if another plan can do without it.
-    pub fn failed_replica(&self) -> Option<Replica> {
+    /// What failed its reader, if another plan can do better.
+    pub fn culprit(&self) -> Option<Culprit> {
         let failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        failed.filter(|_| self.plan.has_choice)
+        failed.filter(|failed| self.plan.has_choice || !matches!(failed, Culprit::Replica(_)))
     }
 
     /// Different series that were read, if there is a limit.
@@ -71,19 +87,61 @@ impl ShardStorage {
         self.fetched.count()
     }
 
-    fn note_failed(&self, replica: &Replica) {
-        *self.failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(replica.clone());
+    /// What is to be said of blocks that the answer is without.
+    pub fn block_warnings(&self) -> Vec<String> {
+        let unlisted = self.unlisted.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let lost = self.plan.blocks.query.as_ref().and_then(|query| warning(&query.lost()));
+        unlisted.into_iter().chain(lost).collect()
+    }
+
+    /// Another node's replica has dropped what these blocks have.
+    pub(super) fn check_released(&self, released: &[Ulid]) -> Result<(), StorageError> {
+        let unknown = self.plan.blocks.unknown(released.iter().copied());
+        if unknown.is_empty() {
+            return Ok(());
+        }
+        let text = format!("the list of blocks lacks block {}", unknown[0]);
+        self.note_failed(Culprit::List(unknown));
+        Err(StorageError::new(StorageErrorKind::Unavailable, text))
+    }
+
+    /// An error if blocks that are not listed may be needed; a warning where the tenant wants an answer all the same.
+    fn check_listed(&self, range: TimeRange) -> Result<(), StorageError> {
+        let Some(Unlisted { reason, recent_from_ms, is_partial }) = &self.plan.blocks.unlisted else {
+            return Ok(());
+        };
+        if range.min_ms >= *recent_from_ms {
+            return Ok(());
+        }
+        let text = format!("blocks cannot be listed: {reason}");
+        if !is_partial {
+            return Err(StorageError::new(StorageErrorKind::Unavailable, text));
+        }
+        let mut unlisted = self.unlisted.lock().unwrap_or_else(PoisonError::into_inner);
+        *unlisted = Some(format!("partial answer: blocks left out: {text}"));
+        Ok(())
+    }
+
+    fn note_failed(&self, failed: Culprit) {
+        *self.failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(failed);
+    }
+
+    /// A block was not read.
+    pub(super) fn block_failed(&self, failure: BlockFailure) -> StorageError {
+        let text = failure.to_string();
+        self.note_failed(Culprit::Block(failure));
+        StorageError::new(StorageErrorKind::Unavailable, text)
     }
 
     /// A shard here is gone for now.
     pub(super) fn gone(&self, shard: &Arc<ShardHandle>, _: Gone) -> StorageError {
-        self.note_failed(&self.own);
+        self.note_failed(Culprit::Replica(self.own.clone()));
         StorageError::new(StorageErrorKind::Unavailable, self.shards.rebuild(shard).to_string())
     }
 
     /// A segment elsewhere was not read to its end.
     pub(super) fn lost(&self, replica: &Replica, lost: &Lost) -> StorageError {
-        self.note_failed(replica);
+        self.note_failed(Culprit::Replica(replica.clone()));
         StorageError::new(StorageErrorKind::Unavailable, lost.to_string())
     }
 
@@ -120,10 +178,12 @@ impl Storage for ShardStorage {
         let matchers: Vec<_> = request.matchers.iter().map(matchers::one).collect();
         let on_wire = || request.matchers.iter().map(MatcherOnWire::from).collect();
         let range = TimeRange { min_ms: request.mint_ms, max_ms: request.maxt_ms };
+        self.check_listed(range)?;
+        let blocks = self.plan.blocks.query.as_ref().filter(|blocks| blocks.overlaps(range));
         // All shards search at the same time, here and elsewhere.
         let mut searches = Vec::with_capacity(self.plan.groups.len());
         for group in &self.plan.groups {
-            let by_key = group.len() > 1;
+            let by_key = group.len() > 1 || blocks.is_some();
             let search = |source: &'a SegmentSource| match source {
                 SegmentSource::Local(shard) => {
                     Search::Here(shard, shard.actor.ask(Select { matchers: matchers.clone(), by_key }))
@@ -135,9 +195,16 @@ impl Storage for ShardStorage {
             };
             searches.push(group.iter().map(search).collect::<Vec<_>>());
         }
+        let in_blocks = blocks.map(|blocks| blocks.select(&matchers, range)).transpose();
+        let in_blocks = in_blocks.map_err(|failure| self.block_failed(failure))?;
+        let mut with_blocks: Vec<Source<'a>> = in_blocks
+            .filter(|series| !series.is_empty())
+            .map(|series| Source::Blocks(Box::new(series)))
+            .into_iter()
+            .collect();
         let mut parts = Vec::with_capacity(searches.len());
         for (index, group) in searches.into_iter().enumerate() {
-            let is_alone = group.len() == 1;
+            let is_alone = group.len() == 1 && with_blocks.is_empty();
             let mut sources = Vec::with_capacity(group.len());
             for search in group {
                 let source = match search {
@@ -155,6 +222,11 @@ impl Storage for ShardStorage {
                     sources.push(source);
                 }
             }
+            if !with_blocks.is_empty() {
+                // Blocks may hold series of all shards. They come first, since they are older.
+                with_blocks.append(&mut sources);
+                continue;
+            }
             match sources.pop() {
                 Some(source) if is_alone => parts.push(Part::Single(source)),
                 Some(source) => {
@@ -163,6 +235,9 @@ impl Storage for ShardStorage {
                 }
                 None => {}
             }
+        }
+        if !with_blocks.is_empty() {
+            parts.push(Part::Merged(MergedSource::new(with_blocks)));
         }
         Ok(Box::new(ShardSeries { storage: self, parts }))
     }

@@ -39,10 +39,8 @@ pub enum FirstError {
     #[error("{0}")]
     NotHere(String),
     /// Too few replicas have it on disk.
-    #[error("{acked} of the {needed} replicas that must have a write on disk answered ({reasons})")]
+    #[error("{needed} of its replicas must have a write on disk, and too few can ({reasons})")]
     NoQuorum {
-        /// How many have it.
-        acked: usize,
         /// How many must have it.
         needed: usize,
         /// What the others said.
@@ -80,7 +78,7 @@ impl Replicas {
             // Nothing to send, or nobody to send it to. What was there already may not be on disk yet.
             return match durable.await.unwrap_or(Err(LaneError::Closed)) {
                 Ok(()) => Ok(admission),
-                Err(error) => Err(FirstError::NoQuorum { acked: 0, needed: 1, reasons: error.to_string() }),
+                Err(error) => Err(FirstError::NoQuorum { needed: 1, reasons: error.to_string() }),
             };
         };
         let batch = OutgoingBatch {
@@ -147,11 +145,10 @@ impl Replicas {
             let needed = Quorum::of(replicas.len()).write;
             let mut write = QuorumWrite::new(replicas.clone(), Rules::ALL);
             let mut decided = Some(decided);
-            let (mut acked, mut has_ended, mut reasons) = (0, false, Vec::new());
+            let (mut has_ended, mut reasons) = (false, Vec::new());
             while let Some(Answer { from, result }) = answers.next().await {
                 match result {
                     Ok(()) => {
-                        acked += 1;
                         write.acked(&from);
                     }
                     Err(failure) => {
@@ -166,9 +163,8 @@ impl Replicas {
                     WriteState::Pending => continue,
                     WriteState::Durable => Ok(()),
                     WriteState::Failed if has_ended => Err(FirstError::Stale),
-                    WriteState::Failed => {
-                        Err(FirstError::NoQuorum { acked, needed, reasons: reasons.join("; ") })
-                    }
+                    // How many have it is not known yet: this node's own disk may still be busy.
+                    WriteState::Failed => Err(FirstError::NoQuorum { needed, reasons: reasons.join("; ") }),
                 };
                 if let Some(decided) = decided.take() {
                     // A client that went away is no reason not to go on.
@@ -176,8 +172,7 @@ impl Replicas {
                 }
             }
         });
-        let gone =
-            || FirstError::NoQuorum { acked: 0, needed: 1, reasons: "the node is shutting down".into() };
+        let gone = || FirstError::NoQuorum { needed: 1, reasons: "the node is shutting down".into() };
         decision.await.unwrap_or_else(|_| Err(gone()))
     }
 

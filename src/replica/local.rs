@@ -14,6 +14,7 @@ use gyre_ring::{Epoch, Replica, Segment, Span};
 use tokio::time::Instant;
 
 use super::call::{self, head_for};
+use super::health::Comparisons;
 use super::lost::counted_as_sealed;
 use super::messages::{
     self, DOCUMENTS_MAX, Refused, SealReply, SealRequest, documents_from_wire, documents_on_wire,
@@ -45,6 +46,8 @@ pub struct Replicas {
     pub cluster: Arc<LiveCluster>,
     /// Peers that cannot give what is missing here, for now.
     pub(super) hopeless: Hopeless,
+    /// What other replicas hold, as far as it was compared.
+    pub(super) comparisons: Comparisons,
     /// What is being pulled for reads.
     pub(super) fetching: Fetching,
     /// What other nodes have said of segments that have ended.
@@ -67,7 +70,14 @@ impl Replicas {
     pub fn new(shards: Arc<Shards>, cluster: Arc<LiveCluster>) -> Self {
         let layout = shards.layout();
         let settled = Settled::open(layout.disk.clone(), layout.data_dir());
-        Replicas { shards, cluster, hopeless: Hopeless::default(), fetching: Fetching::default(), settled }
+        Replicas {
+            shards,
+            cluster,
+            hopeless: Hopeless::default(),
+            comparisons: Comparisons::default(),
+            fetching: Fetching::default(),
+            settled,
+        }
     }
 
     /// Whether a request is for this incarnation of this node, after looking for documents that the sender has.
@@ -215,9 +225,14 @@ impl Replicas {
     async fn seal(&self, segment: &Segment) -> Result<(), String> {
         let state = self.cluster.state();
         let spans = state.spans(&segment.shard.tenant);
-        let has_ended = find(&spans, segment).is_some_and(|span| span.ended.is_some());
-        if !has_ended {
+        let Some(span) = find(&spans, segment).filter(|span| span.ended.is_some()) else {
             return Err("this node knows of no later segment".to_owned());
+        };
+        let is_replica = span.replicas.contains(self.cluster.own());
+        if is_replica && span.replicas.len() > 1 && self.shards.is_damaged(segment) {
+            // It has acknowledged nothing since its log was found to be damaged, never will, and says to nobody what it
+            // holds. That is written down (ADR 9).
+            return Ok(());
         }
         let shard = self.host(segment).map_err(|refusal| format!("{refusal:?}"))?;
         if shard.state.is_sealed() {

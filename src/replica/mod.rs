@@ -7,7 +7,7 @@
 //! - [`local`]: what this node does as a replica: activate, seal;
 //! - [`lost`]: segments that have lost replicas for good;
 //! - [`settled`]: segments that ended without data;
-//! - [`pull`]: gets what it missed;
+//! - [`pull`]: gets what it missed; [`health`]: who has missed what, for `/ring`;
 //! - [`read`]: which replicas answer a question, and reading what other nodes hold;
 //! - [`metadata`]: what all nodes know of metrics;
 //! - [`service`]: answers other nodes;
@@ -16,6 +16,7 @@
 pub mod call;
 pub mod first;
 pub mod forward;
+pub mod health;
 pub mod local;
 pub mod lost;
 pub mod messages;

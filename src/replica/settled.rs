@@ -4,9 +4,10 @@
 //! may be written to, these must be sealed (protocol rule 9); before it may be read, they must be known to be empty. Asking
 //! for that when a tenant first comes would need nodes that may be down by then, perhaps the only one there was in the
 //! first epoch. So nodes ask each other ahead of time, whenever there is a new epoch: *up to which epoch do you act, and
-//! which segments that ended by then do you host?* Any other segment that has ended is sealed at that node and empty for
-//! ever: it acts upon the document that ended it, durably, and no append gets past that ([`Replicas::activate`] looks at
-//! the documents after the shard is made, the answer at the shards after the documents). `docs/adr/011-settled-nodes.md`.
+//! which segments that ended by then do you host?* Any other segment that has ended is sealed at that node for ever, and was
+//! empty when asked: it acts upon the document that ended it, durably, and no append gets past that
+//! ([`Replicas::activate`] looks at the documents after the shard is made, the answer at the shards after the documents).
+//! `docs/adr/011-settled-nodes.md`.
 //!
 //! What was said is kept in a file, `docs/format/cluster.md`. What may go wrong: it cannot be read or written. Then it is
 //! asked for again; until then a segment's replicas are asked one by one.
@@ -17,6 +18,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use gyre_protocol::{Rules, Said};
 use gyre_ring::{Epoch, Incarnation, NodeId, Replica, Segment, Span};
 use gyre_tsdb::disk::{Disk, replace_file};
 use serde::{Deserialize, Serialize};
@@ -39,20 +41,11 @@ const ROUND: Duration = Duration::from_secs(1);
 /// Segments that one answer may name; a node with more gives none.
 const HOSTED_MAX: usize = 20_000;
 
-/// What one node has said.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Said {
-    /// It acts upon this epoch, durably.
-    epoch: Epoch,
-    /// Of the segments that had ended by then, those that it hosts.
-    hosted: BTreeSet<Segment>,
-}
-
-/// What nodes have said.
+/// What nodes have said, and the file that keeps it.
 pub struct Settled {
     disk: Arc<dyn Disk>,
     path: PathBuf,
-    said: Mutex<BTreeMap<Replica, Said>>,
+    said: Mutex<gyre_protocol::Settled>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -82,30 +75,28 @@ impl Settled {
                 BTreeMap::new()
             }
         };
-        Settled { disk, path, said: Mutex::new(said) }
+        let said = Mutex::new(gyre_protocol::Settled::new(said, Rules::ALL));
+        Settled { disk, path, said }
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<Replica, Said>> {
+    fn lock(&self) -> MutexGuard<'_, gyre_protocol::Settled> {
         self.said.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Up to which epoch a node's answer reaches.
     fn epoch_of(&self, replica: &Replica) -> Option<Epoch> {
-        self.lock().get(replica).map(|said| said.epoch)
+        self.lock().epoch_of(replica)
     }
 
     /// Whether a segment that has ended is sealed at a replica, and empty.
     fn covers(&self, replica: &Replica, span: &Span) -> bool {
-        let Some(ended) = span.ended else { return false };
-        self.lock()
-            .get(replica)
-            .is_some_and(|said| ended <= said.epoch && !said.hosted.contains(&span.segment))
+        self.lock().covers(replica, span)
     }
 
     fn keep(&self, replica: Replica, said: Said) {
         let mut all = self.lock();
-        all.insert(replica, said);
-        let nodes = all.iter().map(|(replica, said)| NodeOnDisk {
+        all.note(replica, said);
+        let nodes = all.said().iter().map(|(replica, said)| NodeOnDisk {
             node: replica.node.clone(),
             incarnation: replica.incarnation,
             epoch: said.epoch.0,
@@ -322,7 +313,7 @@ mod tests {
         disk.create_dir_all(folder).unwrap();
         Settled::open(disk.clone(), folder).keep(replica("a"), said(2, &[&span("old", Some(2))]));
         let again = Settled::open(disk.clone(), folder);
-        assert_eq!(again.lock().get(&replica("a")), Some(&said(2, &[&span("old", Some(2))])));
+        assert_eq!(again.lock().said().get(&replica("a")), Some(&said(2, &[&span("old", Some(2))])));
 
         let path = folder.join(FILE);
         let whole = disk.read(&path).unwrap();

@@ -20,6 +20,7 @@ use super::segment_name;
 use super::segment_state::{Mark, SegmentState};
 use super::spill::{Spill, Spilled};
 use super::tenant_state::TenantState;
+use super::windows::BatchWindows;
 use crate::env::SharedEnv;
 use crate::rpc::samples::PooledBatch;
 
@@ -143,13 +144,15 @@ impl ShardActor {
             now_ms: parts.env.now_ms(),
             scratch: &mut self.scratch,
             seen: Seen::default(),
+            windows: BatchWindows::default(),
         };
         let admission = appender.append(part);
+        let windows = appender.windows;
         if admission.stored + admission.repeated == 0 && encoding.encoder().batch_is_empty() {
             return Ok(Admitted { admission, id: None, durable: encoding.commit() });
         }
         // Samples that were there are part of the batch, too: other replicas may lack them.
-        let id = parts.state.number();
+        let id = parts.state.number(&windows);
         encoding.encoder().finish_batch(parts.stream, &self.stream_name, name_of(id));
         let durable = encoding.commit_mark(&parts.state, Mark::Batch(id));
         parts.last_record = Some(position);
@@ -200,8 +203,8 @@ impl ShardActor {
             tenant: &parts.tenant,
             seed: parts.seed,
         };
-        applier.apply(batch, *histogram_buckets_max)?;
-        parts.state.take(*id, *is_pulled);
+        let windows = applier.apply(batch, *histogram_buckets_max)?;
+        parts.state.take(*id, *is_pulled, &windows);
         encoding.encoder().finish_batch(parts.stream, &self.stream_name, name_of(*id));
         let durable = encoding.commit_mark(&parts.state, Mark::Batch(*id));
         parts.last_record = Some(position);

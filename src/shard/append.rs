@@ -19,6 +19,7 @@ use gyre_tsdb::{Appended, CreateError, Head, SeriesRef, TOUCHED_TOGETHER};
 use super::histogram::{self, Admitted};
 use super::refusal::{Refusal, metric_of};
 use super::tenant_state::{SeriesLimit, TenantState};
+use super::windows::BatchWindows;
 use crate::api::push::decode::{HistogramSlice, Sample, WriteBatch};
 use crate::tenant::canonical::{Canonical, canonicalize};
 
@@ -149,6 +150,8 @@ pub struct Appender<'a> {
     pub scratch: &'a mut Vec<u8>,
     /// Floats and histograms of the batch that were looked at.
     pub seen: Seen,
+    /// Windows of time that the batch has samples in.
+    pub windows: BatchWindows,
 }
 
 /// How far a batch was gone through.
@@ -260,10 +263,12 @@ impl Appender<'_> {
             None => match self.head.append(series, t_ms, v_bits) {
                 Appended::InOrder | Appended::Late => {
                     self.encoder.sample(series, t_ms, v_bits, self.head.wal_base_mut(series));
+                    self.windows.add(t_ms);
                     admission.stored += 1;
                     return;
                 }
                 Appended::Again => {
+                    self.windows.add(t_ms);
                     admission.repeated += 1;
                     return;
                 }
@@ -316,6 +321,7 @@ impl Appender<'_> {
                 if appended == Appended::Conflict {
                     Refusal::Conflict
                 } else {
+                    self.windows.add(t_ms);
                     admission.histograms += 1;
                     if appended == Appended::Again {
                         admission.repeated += 1;

@@ -11,6 +11,7 @@ use gyre_tsdb::{CreateError, Head, IndexFull, SeriesRef, TOUCHED_TOGETHER};
 
 use super::histogram;
 use super::tenant_state::TenantState;
+use super::windows::BatchWindows;
 use crate::rpc::samples::{SampleBatch, Series};
 
 /// Why a batch was not applied. Nothing of it was.
@@ -40,9 +41,14 @@ pub struct Applier<'a> {
 }
 
 impl Applier<'_> {
-    /// Applies a batch to the head and encodes what was new. The caller ends the encoder's batch. `histogram_buckets_max`
-    /// is the limit under which the batch was admitted.
-    pub fn apply(&mut self, batch: &SampleBatch, histogram_buckets_max: usize) -> Result<(), ApplyError> {
+    /// Applies a batch to the head and encodes what was new; gives the windows of time that it has samples in. The caller
+    /// ends the encoder's batch. `histogram_buckets_max` is the limit under which the batch was admitted.
+    pub fn apply(
+        &mut self,
+        batch: &SampleBatch,
+        histogram_buckets_max: usize,
+    ) -> Result<BatchWindows, ApplyError> {
+        let mut windows = BatchWindows::default();
         let mut histograms = Vec::with_capacity(batch.histograms.len());
         for sample in &batch.histograms {
             let admitted = histogram::admit(batch.histogram(sample), histogram_buckets_max, &[]);
@@ -57,6 +63,7 @@ impl Applier<'_> {
             self.head.touch(samples.iter().filter_map(|sample| series.get(sample.series as usize)).copied());
             for sample in samples {
                 let series = of(&series, sample.series)?;
+                windows.add(sample.t_ms);
                 if self.head.apply(series, sample.t_ms, sample.v_bits).is_stored() {
                     let base = self.head.wal_base_mut(series);
                     self.encoder.sample(series, sample.t_ms, sample.v_bits, base);
@@ -65,6 +72,7 @@ impl Applier<'_> {
         }
         for (sample, admitted) in batch.histograms.iter().zip(&histograms) {
             let series = of(&series, sample.series)?;
+            windows.add(admitted.t_ms);
             if self.head.apply_histogram(series, admitted.t_ms, &admitted.histogram).is_stored() {
                 self.encoder.histogram(series, admitted.t_ms, &admitted.histogram);
             }
@@ -72,7 +80,7 @@ impl Applier<'_> {
         if let Some(newest) = self.head.newest_ms() {
             self.tenant.saw(newest);
         }
-        Ok(())
+        Ok(windows)
     }
 
     /// All series of a batch; those that are new are made once it is certain that all can be.
@@ -199,7 +207,7 @@ mod tests {
 
         fn apply(&mut self, batch: &SampleBatch) -> Result<(), ApplyError> {
             let Replica { head, encoder, tenant } = self;
-            Applier { head, encoder, tenant, seed: SEED }.apply(batch, 0)
+            Applier { head, encoder, tenant, seed: SEED }.apply(batch, 0).map(|_| ())
         }
     }
 

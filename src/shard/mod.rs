@@ -15,11 +15,14 @@ pub mod apply;
 pub mod damage;
 mod histogram;
 pub mod lane;
+pub mod pins;
 pub mod read;
 pub mod recover;
 #[cfg(test)]
 mod recover_tests;
 pub mod refusal;
+pub mod release;
+pub mod released;
 pub mod segment_name;
 pub mod segment_state;
 pub mod snapshot;
@@ -28,3 +31,4 @@ pub mod supervisor;
 #[cfg(test)]
 mod supervisor_tests;
 pub mod tenant_state;
+pub mod windows;

@@ -9,7 +9,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use gyre_ring::{BatchId, BatchNumber, BootId, HashSeed, Segment};
+use gyre_ring::{BatchId, BatchNumber, BatchSet, BootId, HashSeed, Segment};
 use gyre_tsdb::disk::Disk;
 use gyre_tsdb::histogram::Histogram;
 use gyre_tsdb::sealed::Flush;
@@ -17,10 +17,12 @@ use gyre_tsdb::snapshot;
 use gyre_tsdb::wal::{
     BatchName, DecodedSample, Replay, ReplayReport, WalPosition, first_free, replay, replay_until,
 };
-use gyre_tsdb::{Head, SeriesRef};
+use gyre_tsdb::{Head, SeriesRef, WINDOW_MS, window_of};
 
+use super::released::Released;
 use super::segment_name;
 use super::segment_state::Vector;
+use super::windows::{Windows, intervals_of, put_batches, take_batches};
 
 /// The folder of a shard's snapshots, below the shard's.
 const SNAPSHOTS: &str = "snapshots";
@@ -68,6 +70,10 @@ pub struct RecoveredShard {
     pub head: Head,
     /// The batches it holds, and whether it takes no more.
     pub vector: Vector,
+    /// The batches of each window of time.
+    pub windows: Windows,
+    /// The blocks that have what it dropped.
+    pub released: Arc<Released>,
     /// The last of its records in the log that is not in the snapshot for sure.
     pub last_record: Option<WalPosition>,
     /// Where its snapshot begins to need the log; `None` if there is no snapshot.
@@ -124,36 +130,37 @@ pub fn recover_shard(
     Ok((lane.shards.remove(0), lane.report))
 }
 
-/// A shard's note in its snapshots: whether it is sealed, and the batches it held (`docs/format/snapshot.md`).
-pub fn encode_note(vector: &Vector) -> Vec<u8> {
-    let mut note = vec![u8::from(vector.is_sealed)];
-    for (boot, first, last) in vector.held.intervals() {
-        note.extend_from_slice(&boot.0.to_le_bytes());
-        note.extend_from_slice(&first.0.to_le_bytes());
-        note.extend_from_slice(&last.0.to_le_bytes());
-    }
+/// Flag of a note: the segment is sealed.
+const SEALED: u8 = 1;
+/// Flag of a note: it has the batches of each window.
+const HAS_WINDOWS: u8 = 2;
+
+/// A shard's note in its snapshots: whether it is sealed, the batches it held, and those of each window
+/// (`docs/format/snapshot.md`).
+pub fn encode_note(vector: &Vector, windows: &Windows) -> Vec<u8> {
+    let mut note = vec![HAS_WINDOWS | if vector.is_sealed { SEALED } else { 0 }];
+    put_batches(&vector.held, &mut note);
+    windows.put(&mut note);
     note
 }
 
-fn decode_note(note: &[u8]) -> Vector {
-    let mut vector = Vector::default();
-    // The first version had no byte for the seal.
-    let intervals = match note.split_first() {
-        Some((flags, intervals)) if note.len() % NOTE_INTERVAL_BYTES == 1 => {
-            vector.is_sealed = flags & 1 == 1;
-            intervals
-        }
-        _ => note,
-    };
-    for interval in intervals.chunks_exact(NOTE_INTERVAL_BYTES) {
-        let boot = u128::from_le_bytes(interval[..16].try_into().expect("sixteen bytes"));
-        let number = |at: usize| u64::from_le_bytes(interval[at..at + 8].try_into().expect("eight bytes"));
-        vector.held.insert_interval(BootId(boot), BatchNumber(number(16)), BatchNumber(number(24)));
+/// What a note says; without windows if it is of an earlier version, and nothing if it makes no sense.
+fn decode_note(note: &[u8]) -> Option<(Vector, Option<Windows>)> {
+    // The first version had intervals only, the second the flags before them.
+    if note.len().is_multiple_of(NOTE_INTERVAL_BYTES) {
+        return Some((Vector { held: intervals_of(note)?, is_sealed: false }, None));
     }
-    vector
+    let (flags, mut rest) = note.split_first()?;
+    let is_sealed = flags & SEALED != 0;
+    if flags & HAS_WINDOWS == 0 {
+        return Some((Vector { held: intervals_of(rest)?, is_sealed }, None));
+    }
+    let held = take_batches(&mut rest)?;
+    let windows = Windows::take(&mut rest)?;
+    Some((Vector { held, is_sealed }, Some(windows)))
 }
 
-/// A run's number, and the first and last batch of an interval.
+/// The length of an interval of batches in a note.
 const NOTE_INTERVAL_BYTES: usize = 32;
 
 struct Recovery<'a> {
@@ -163,6 +170,9 @@ struct Recovery<'a> {
     shards: Vec<RecoveredShard>,
     by_segment: HashMap<Segment, usize>,
     position: WalPosition,
+    /// The batch that is read, and the window of time that was noted last for it.
+    batch: BatchId,
+    noted: std::ops::Range<i64>,
     samples: u64,
     lost_samples: u64,
     failure: Option<io::Error>,
@@ -179,6 +189,8 @@ impl<'a> Recovery<'a> {
             shards: Vec::new(),
             by_segment: HashMap::new(),
             position: WalPosition { file: 0, offset: 0 },
+            batch: BatchId { boot: BootId(0), number: BatchNumber(0) },
+            noted: 0..0,
             samples: 0,
             lost_samples: 0,
             failure: None,
@@ -187,16 +199,31 @@ impl<'a> Recovery<'a> {
 
     fn add(&mut self, segment: Segment) -> io::Result<usize> {
         let disk = self.layout.disk.as_ref();
-        let loaded = snapshot::load(disk, &self.layout.shard(&segment), &self.layout.snapshots(&segment))?;
+        let folder = self.layout.shard(&segment);
+        let loaded = snapshot::load(disk, &folder, &self.layout.snapshots(&segment))?;
         for (path, error) in &loaded.skipped {
             tracing::error!(file = %path.display(), %error, "snapshot not usable; reading more of the log instead");
         }
         let found = loaded.begin.position.file > 0;
+        let malformed =
+            || io::Error::other(format!("the snapshot of {segment} has a note that makes no sense"));
+        let (vector, windows) = decode_note(&loaded.begin.note).ok_or_else(malformed)?;
+        // An earlier version has not noted them: any batch may have samples there. What is not noted otherwise was being
+        // dropped, and blocks cover it.
+        let unnoted = if windows.is_some() { BatchSet::default() } else { vector.held.clone() };
+        let mut windows = windows.unwrap_or_default();
+        for window in loaded.head.windows() {
+            if windows.get(window).is_none() {
+                windows.insert_all(window, &unnoted);
+            }
+        }
         self.by_segment.insert(segment.clone(), self.shards.len());
         self.shards.push(RecoveredShard {
             segment,
             head: loaded.head,
-            vector: decode_note(&loaded.begin.note),
+            vector,
+            windows,
+            released: Arc::new(Released::read(disk, &folder)?),
             last_record: None,
             snapshot: found.then_some(loaded.begin.position),
             // The log may begin where the first of the snapshots did that cannot be read.
@@ -247,6 +274,17 @@ impl<'a> Recovery<'a> {
         }
         let Recovery { shards, samples, lost_samples, .. } = self;
         Ok(RecoveredLane { shards, report, lost_samples, samples })
+    }
+
+    /// The batch that is read has a sample of this time.
+    #[inline]
+    fn note(&mut self, stream: usize, t_ms: i64) {
+        if !self.noted.contains(&t_ms) {
+            let window = window_of(t_ms);
+            let begin = window.saturating_mul(WINDOW_MS);
+            self.noted = begin..begin.saturating_add(WINDOW_MS);
+            self.shards[stream].windows.insert(window, self.batch);
+        }
     }
 
     fn lose_sample(&mut self, stream: usize) {
@@ -301,7 +339,9 @@ impl Replay for Recovery<'_> {
         self.spill(stream);
         let shard = &mut self.shards[stream];
         shard.last_record = Some(self.position);
-        shard.vector.held.insert(BatchId { boot: BootId(name.boot), number: BatchNumber(name.number) });
+        self.batch = BatchId { boot: BootId(name.boot), number: BatchNumber(name.number) };
+        self.noted = 0..0;
+        shard.vector.held.insert(self.batch);
     }
 
     fn series(&mut self, stream: usize, number: u32, canonical_labels: &[u8]) {
@@ -315,6 +355,7 @@ impl Replay for Recovery<'_> {
     }
 
     fn sample(&mut self, stream: usize, sample: DecodedSample) {
+        self.note(stream, sample.t_ms);
         let shard = &mut self.shards[stream];
         let series = SeriesRef(sample.series);
         self.samples += 1;
@@ -327,6 +368,7 @@ impl Replay for Recovery<'_> {
     }
 
     fn histogram(&mut self, stream: usize, series: u32, t_ms: i64, histogram: &Histogram) {
+        self.note(stream, t_ms);
         let shard = &mut self.shards[stream];
         let series = SeriesRef(series);
         self.samples += 1;

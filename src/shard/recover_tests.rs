@@ -13,6 +13,7 @@ use gyre_tsdb::{Head, SeriesRef, WalBase};
 use super::recover::{Layout, RecoveredLane, encode_note, recover_lane};
 use super::segment_name;
 use super::segment_state::Vector;
+use super::windows::Windows;
 
 /// A lane with two shards of one series each.
 struct Scene {
@@ -70,7 +71,10 @@ impl Scene {
     fn snapshot(&self, shard: usize) -> PathBuf {
         let mut vector = Vector::default();
         vector.held.insert(BatchId { boot: BootId(7), number: BatchNumber(1) });
-        let begin = SnapshotBegin { position: self.encoder.position(), note: encode_note(&vector) };
+        let begin = SnapshotBegin {
+            position: self.encoder.position(),
+            note: encode_note(&vector, &Windows::default()),
+        };
         let folder = self.layout.snapshots(&segment(shard));
         let mut head = Head::new(&self.disk, &self.layout.shard(&segment(shard))).unwrap();
         let labels = series_labels();

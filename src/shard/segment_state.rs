@@ -11,6 +11,8 @@ use gyre_protocol::{Append, Refusal, Rules, SegmentReplica};
 use gyre_ring::{BatchId, BatchNumber, BatchSet, BootId};
 use tokio::sync::Notify;
 
+use super::windows::{BatchWindows, Windows};
+
 /// Something that the log has made durable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mark {
@@ -39,6 +41,7 @@ pub struct SegmentState {
 
 struct Inner {
     replica: SegmentReplica,
+    windows: Windows,
     last_number: u64,
 }
 
@@ -46,12 +49,15 @@ impl SegmentState {
     /// A segment nothing is known of. Batches that are admitted here get numbers of this run of the process.
     pub fn new(boot: BootId) -> Self {
         let replica = SegmentReplica::new(Rules::ALL);
-        SegmentState { boot, inner: Mutex::new(Inner { replica, last_number: 0 }), changed: Notify::new() }
+        let inner = Inner { replica, windows: Windows::default(), last_number: 0 };
+        SegmentState { boot, inner: Mutex::new(inner), changed: Notify::new() }
     }
 
     /// The state is what the log has. Numbers go on: those of batches that did not get there are not used again.
-    pub fn recovered(&self, vector: Vector) {
-        self.lock().replica = SegmentReplica::recovered(vector.held, vector.is_sealed, Rules::ALL);
+    pub fn recovered(&self, vector: Vector, windows: Windows) {
+        let mut inner = self.lock();
+        inner.replica = SegmentReplica::recovered(vector.held, vector.is_sealed, Rules::ALL);
+        inner.windows = windows;
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -69,8 +75,9 @@ impl SegmentState {
         }
     }
 
-    /// Numbers a batch that was admitted here. It is in the log, as far as others can see, when this returns.
-    pub fn number(&self) -> BatchId {
+    /// Numbers a batch that was admitted here and has samples in these windows. It is in the log, as far as others can see,
+    /// when this returns.
+    pub fn number(&self, windows: &BatchWindows) -> BatchId {
         let mut inner = self.lock();
         inner.last_number += 1;
         let id = BatchId { boot: self.boot, number: BatchNumber(inner.last_number) };
@@ -80,6 +87,7 @@ impl SegmentState {
             Append::Take,
             "the caller has asked may_admit, and only the shard's actor seals"
         );
+        inner.note(id, windows);
         drop(inner);
         self.changed.notify_waiters();
         id
@@ -96,11 +104,12 @@ impl SegmentState {
         }
     }
 
-    /// A batch that was [checked](Self::check) is in the log now.
-    pub fn take(&self, id: BatchId, is_pulled: bool) {
+    /// A batch that was [checked](Self::check), and has samples in these windows, is in the log now.
+    pub fn take(&self, id: BatchId, is_pulled: bool, windows: &BatchWindows) {
         let mut inner = self.lock();
         let taken = if is_pulled { inner.replica.pulled(id) } else { inner.replica.append(id) };
         debug_assert_eq!(taken, Append::Take, "only the shard's actor takes batches, and it has checked");
+        inner.note(id, windows);
         drop(inner);
         self.changed.notify_waiters();
     }
@@ -144,6 +153,26 @@ impl SegmentState {
         Vector { held: inner.replica.logged(), is_sealed }
     }
 
+    /// The batches of each window whose data is here.
+    pub fn windows(&self) -> Windows {
+        self.lock().windows.clone()
+    }
+
+    /// The batches of a window; `None`: nothing of it is here.
+    pub fn batches_of(&self, window: i64) -> Option<BatchSet> {
+        self.lock().windows.get(window).cloned()
+    }
+
+    /// Forgets the batches of a window, which is about to be dropped, if all of them are in `cover`.
+    pub fn forget_window(&self, window: i64, cover: &BatchSet) -> bool {
+        let mut inner = self.lock();
+        let is_covered = inner.windows.get(window).is_none_or(|batches| cover.contains_all(batches));
+        if is_covered {
+            inner.windows.remove(window);
+        }
+        is_covered
+    }
+
     /// What a peer's vector has and this replica has not.
     pub fn missing(&self, peer: &BatchSet) -> BatchSet {
         self.lock().replica.missing(peer)
@@ -172,6 +201,12 @@ impl SegmentState {
     }
 }
 
+impl Inner {
+    fn note(&mut self, id: BatchId, windows: &BatchWindows) {
+        windows.iter().for_each(|window| self.windows.insert(window, id));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -194,9 +229,9 @@ mod tests {
         assert_eq!(state.may_admit(), Err(Refusal::NotActive));
         assert_eq!(state.check(others(1), false), Err(Refusal::NotActive));
         state.activate();
-        let own = state.number();
+        let own = state.number(&BatchWindows::default());
         assert_eq!(state.check(others(1), false), Ok(false));
-        state.take(others(1), false);
+        state.take(others(1), false, &BatchWindows::default());
         assert_eq!(
             state.check(others(1), false),
             Ok(true),
@@ -227,10 +262,10 @@ mod tests {
     fn numbers_are_not_used_again_by_a_shard_that_was_rebuilt() {
         let state = SegmentState::new(BootId(1));
         state.activate();
-        let lost = state.number();
-        state.recovered(Vector::default());
+        let lost = state.number(&BatchWindows::default());
+        state.recovered(Vector::default(), Windows::default());
         state.activate();
-        assert!(state.number() > lost, "the batch may have reached another replica");
+        assert!(state.number(&BatchWindows::default()) > lost, "the batch may have reached another replica");
         assert_eq!(state.missing(&set(&[lost])), set(&[lost]));
     }
 
@@ -241,7 +276,8 @@ mod tests {
         assert!(!state.wait_until_shown(&set(&[others(1)]), Duration::from_millis(1)).await);
         let wanted = set(&[others(1)]);
         let waiting = state.wait_until_shown(&wanted, Duration::from_secs(60));
-        let (shown, ()) = tokio::join!(waiting, async { state.take(others(1), false) });
+        let (shown, ()) =
+            tokio::join!(waiting, async { state.take(others(1), false, &BatchWindows::default()) });
         assert!(shown);
     }
 }

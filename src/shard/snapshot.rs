@@ -35,8 +35,8 @@ impl Handler<Start> for ShardActor {
 
     fn handle(&mut self, _: Start, _: &mut Self::Context) -> Self::Result {
         let parts = &self.parts;
-        let begin =
-            SnapshotBegin { position: parts.lane.position(), note: encode_note(&parts.state.logged()) };
+        let note = encode_note(&parts.state.logged(), &parts.state.windows());
+        let begin = SnapshotBegin { position: parts.lane.position(), note };
         MessageResult(SnapshotStart { begin, last_record: parts.last_record })
     }
 }
@@ -86,8 +86,21 @@ impl Handler<Stop> for ShardActor {
         MessageResult(SnapshotStop {
             flushes: sealed.in_flight().collect(),
             sealed: sealed.end(),
-            files: sealed.files_since(1).collect(),
+            files: sealed.files().collect(),
         })
+    }
+}
+
+/// Counts a snapshot that was written; gives the files of sealed chunks that are not needed any more.
+#[derive(Message)]
+#[rtype(result = "Vec<std::path::PathBuf>")]
+struct Unneeded;
+
+impl Handler<Unneeded> for ShardActor {
+    type Result = MessageResult<Unneeded>;
+
+    fn handle(&mut self, _: Unneeded, _: &mut Self::Context) -> Self::Result {
+        MessageResult(self.parts.head.unneeded_files())
     }
 }
 
@@ -178,6 +191,12 @@ pub fn snapshot_shard(layout: &Layout, shard: &ShardHandle) -> Result<Option<u64
     // a crash would leave a part of a batch.
     futures_executor::block_on(shard.lane.barrier())?;
     let bytes = writer.finish(SnapshotEnd { series, sealed: stop.sealed })?;
+    for path in futures_executor::block_on(shard.actor.ask(Unneeded))? {
+        match disk.remove(&path) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e.into()),
+            _ => {}
+        }
+    }
     // The folders may be new, too: the tenant's, the shard's, and that of its snapshots.
     for folder in layout.snapshots(&shard.segment).ancestors().skip(1).take(4) {
         disk.sync_dir(folder)?;

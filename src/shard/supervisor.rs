@@ -6,11 +6,11 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use actix::{Actor, Addr};
 use actix_rt::ArbiterHandle;
-use gyre_ring::{BootId, Segment, TenantId};
+use gyre_ring::{BatchSet, BootId, Segment, TenantId};
 use gyre_tsdb::labels::METRIC_NAME;
 use gyre_tsdb::wal::StreamId;
 use gyre_tsdb::{Head, SeriesRef};
@@ -20,7 +20,9 @@ use tokio::sync::oneshot;
 use super::actor::{ShardActor, ShardParts};
 use super::damage::LaneDamage;
 use super::lane::Lane;
+use super::pins::ReadPins;
 use super::recover::{Layout, RecoveredShard, lane_of, recover_shard};
+use super::released::Released;
 use super::segment_state::SegmentState;
 use super::snapshot::SnapshotState;
 use super::spill::{Spill, Spilled};
@@ -54,9 +56,12 @@ pub struct ShardHandle {
     pub lane: Arc<Lane>,
     /// Which batches it holds.
     pub state: Arc<SegmentState>,
+    /// The blocks that have what was dropped here.
+    pub released: Arc<Released>,
     stream: StreamId,
     tenant: Arc<TenantState>,
     snapshots: Mutex<SnapshotState>,
+    not_in_log: Mutex<BatchSet>,
     /// Held by who writes the shard's snapshots or reads its files.
     pub files: Mutex<()>,
     rebuilding: AtomicBool,
@@ -67,6 +72,11 @@ impl ShardHandle {
     /// The tenant's limit on the buckets of a native histogram; 0: none.
     pub fn histogram_buckets_max(&self) -> usize {
         self.tenant.limits.max_native_histogram_buckets
+    }
+
+    /// Batches that it holds and that are known not to be in its log any more.
+    pub fn not_in_log(&self) -> MutexGuard<'_, BatchSet> {
+        self.not_in_log.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Where its snapshots let the log begin.
@@ -103,6 +113,8 @@ impl TenantShards {
 
 /// All shards of the node.
 pub struct Shards {
+    /// Those who read heads.
+    pub pins: ReadPins,
     layout: Layout,
     lanes: Vec<Arc<Lane>>,
     arbiters: Vec<ArbiterHandle>,
@@ -141,6 +153,7 @@ impl Shards {
     /// No shards yet.
     pub fn new(parts: ShardsParts) -> Self {
         Shards {
+            pins: ReadPins::default(),
             streams: parts.lanes.iter().map(|_| AtomicU32::new(0)).collect(),
             layout: parts.layout,
             lanes: parts.lanes,
@@ -240,7 +253,7 @@ impl Shards {
     fn start(
         &self,
         segment: Segment,
-        recovered: Option<RecoveredShard>,
+        mut recovered: Option<RecoveredShard>,
         tenant: &Arc<TenantState>,
     ) -> Arc<ShardHandle> {
         let lane = &self.lanes[lane_of(&segment, self.lanes.len())];
@@ -250,6 +263,8 @@ impl Shards {
             .map(|shard| SnapshotState::recovered(shard.snapshot, shard.last_record))
             .unwrap_or_default();
         let state = Arc::new(SegmentState::new(self.boot));
+        let released = recovered.as_mut().map(|shard| std::mem::take(&mut shard.released));
+        let released = released.unwrap_or_default();
         let parts = self.parts(segment.clone(), recovered, tenant, lane, stream, &state);
         Arc::new(ShardHandle {
             actor: ActorRef::new(self.spawn(parts, lane.number)),
@@ -260,8 +275,10 @@ impl Shards {
             lane: lane.clone(),
             stream,
             state,
+            released,
             tenant: tenant.clone(),
             snapshots: Mutex::new(snapshots),
+            not_in_log: Mutex::default(),
             files: Mutex::new(()),
             rebuilding: AtomicBool::new(false),
             rebuilds: AtomicU32::new(0),
@@ -289,7 +306,7 @@ impl Shards {
                 for flush in shard.unwritten {
                     let _ = self.spills.send(Spill::Write { flush, view: None, done: Spilled::default() });
                 }
-                state.recovered(shard.vector);
+                state.recovered(shard.vector, shard.windows);
                 (shard.head, shard.last_record)
             }
             None => {

@@ -17,7 +17,7 @@ use crate::api::push::pool::BatchPool;
 use crate::cluster::identity::ClusterFacts;
 use crate::cluster::{ClusterState, LiveCluster};
 use crate::env::OsEnv;
-use crate::node::storage_engine::{LogOptions, StorageEngine, ThisRun};
+use crate::node::storage_engine::{LogOptions, Recovered, StorageEngine, ThisRun};
 use crate::replica::Coordinator;
 use crate::replica::local::Replicas;
 use crate::tenant::limits::Overrides;
@@ -77,12 +77,12 @@ fn a_shard_that_panics_comes_back_with_everything_that_was_acknowledged() {
     actix_rt::System::new().block_on(async {
         let (state, views) = (cluster_of_one(), watch::Sender::default().subscribe());
         let seed = state.facts.seed;
-        let run = ThisRun { seed, boot: BootId(9), epoch: state.epoch() };
+        let recovered = Recovered::read(folder.path(), 2, seed).unwrap();
+        let run = ThisRun { boot: BootId(9), epoch: state.epoch() };
         let cluster = Arc::new(LiveCluster::fixed(state, views, None));
         let overrides = Arc::new(Overrides::default());
         let engine =
-            StorageEngine::start(folder.path(), 2, run, OsEnv::shared(), overrides, LogOptions::default())
-                .unwrap();
+            StorageEngine::start(recovered, run, OsEnv::shared(), overrides, LogOptions::default()).unwrap();
         let replicas = Arc::new(Replicas::new(engine.shards.clone(), cluster));
         let coordinator = Coordinator::new(replicas, seed);
         let (pool, tenant) = (BatchPool::new(4, 1 << 20), TenantId::new("acme").unwrap());

@@ -12,6 +12,9 @@ use prometheus_client::encoding::text;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
+use crate::archive::keeper::KeepMetrics;
+use crate::archive::read::metrics::BlockMetrics;
+use crate::archive::ship::ShipMetrics;
 use crate::node::handle::NodeHandle;
 use crate::replica::read::metrics::ReadMetrics;
 use crate::rpc::RpcMetrics;
@@ -44,6 +47,12 @@ pub struct ClusterMetrics {
     pub rpc: RpcMetrics,
     /// Where reads go.
     pub reads: ReadMetrics,
+    /// What becomes of windows of heads.
+    pub ships: ShipMetrics,
+    /// What becomes of blocks.
+    pub keeps: KeepMetrics,
+    /// What reading blocks costs.
+    pub blocks: BlockMetrics,
 }
 
 impl Telemetry {
@@ -57,9 +66,17 @@ impl Telemetry {
         );
         let tenants = tenant::TenantMetrics::register(&mut registry);
         let requests = http::RequestDurations::register(&mut registry);
-        let cluster =
-            ClusterMetrics { rpc: RpcMetrics::register(&mut registry), reads: ReadMetrics::default() };
+        let cluster = ClusterMetrics {
+            rpc: RpcMetrics::register(&mut registry),
+            reads: ReadMetrics::default(),
+            ships: ShipMetrics::default(),
+            keeps: KeepMetrics::default(),
+            blocks: BlockMetrics::default(),
+        };
         cluster.reads.register(&mut registry);
+        cluster.ships.register(&mut registry);
+        cluster.keeps.register(&mut registry);
+        cluster.blocks.register(&mut registry);
         registry.register_collector(Box::new(node::NodeCollector(node)));
         registry.register_collector(Box::new(process::ProcessCollector));
         Self { registry, tenants, requests, cluster }

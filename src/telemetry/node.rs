@@ -18,11 +18,31 @@ impl Collector for NodeCollector {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
         // Before the node is there it has no figures.
         let Ok(node) = self.0.get() else { return Ok(()) };
-        let stats = node.stats();
+        let (stats, health) = (node.stats(), node.health());
         let gauges = [
             ("cortex_ingester_memory_series", "Series in memory", stats.memory_series),
             ("cortex_ingester_memory_users", "Tenants with series in memory", stats.memory_tenants),
             ("prometheus_engine_queries", "Queries that run or wait", stats.queries),
+            (
+                "gyre_under_replicated_shards",
+                "Shards of which a replica is away, lost, damaged or behind, as this node knows",
+                health.shards_under_replicated,
+            ),
+            (
+                "gyre_under_replicated_ended_segments",
+                "Segments with data that take no writes and lack a replica, as this node knows",
+                health.ended_segments_under_replicated,
+            ),
+            (
+                "gyre_missing_batches",
+                "Batches that this node's replicas lack and others hold",
+                health.missing_batches,
+            ),
+            (
+                "gyre_unobtainable_batches",
+                "Missing batches that no other replica has in its log any more",
+                health.unobtainable_batches,
+            ),
         ];
         for (name, help, value) in gauges {
             let gauge = ConstGauge::new(value);

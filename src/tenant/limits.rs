@@ -43,6 +43,8 @@ pub struct Limits {
     /// Whether queries and listings are answered without data that cannot be read completely, with a warning, instead
     /// of failing.
     pub query_partial_data: bool,
+    /// How old the samples of a block become before it is removed, in milliseconds; 0 keeps all.
+    pub compactor_blocks_retention_period_ms: i64,
 }
 
 impl Default for Limits {
@@ -68,6 +70,7 @@ impl Default for Limits {
             max_fetched_series_per_query: 0,
             max_query_length_ms: 0,
             query_partial_data: false,
+            compactor_blocks_retention_period_ms: 0,
         }
     }
 }

@@ -13,7 +13,7 @@ use object_store::memory::InMemory;
 use object_store::{ObjectStoreExt, path::Path};
 use tokio::runtime::Builder;
 
-use crate::faulty::{Fault, Faulty};
+use crate::faulty::{Fault, Faulty, Request};
 use crate::scene::{first, member, proposer};
 
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -98,7 +98,8 @@ fn of_racing_founders_one_wins_and_all_agree() {
 fn a_winner_knows_itself_whatever_the_store_says() {
     run(async {
         for fault in [Fault::None, Fault::After, Fault::Conflict, Fault::Hang] {
-            let store = Faulty::new(move |is_put, _| if is_put { fault } else { Fault::None });
+            let store =
+                Faulty::new(move |request, _| if request == Request::Put { fault } else { Fault::None });
             let epochs = EpochStore::new(store.bucket(SHORT));
             assert_eq!(
                 epochs.create(&first(1, vec![member("a", 1)])).await.unwrap(),
@@ -117,7 +118,8 @@ fn a_winner_knows_itself_whatever_the_store_says() {
 #[test]
 fn a_proposal_that_did_not_arrive_has_not_won_and_can_be_made_again() {
     run(async {
-        let store = Faulty::new(|is_put, _| if is_put { Fault::Before } else { Fault::None });
+        let store =
+            Faulty::new(|request, _| if request == Request::Put { Fault::Before } else { Fault::None });
         let epochs = EpochStore::new(store.bucket(DEADLINE));
         let document = first(1, vec![member("a", 1)]);
         let error = epochs.create(&document).await.unwrap_err();

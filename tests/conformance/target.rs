@@ -17,6 +17,8 @@ use crate::remote_write::{BucketSpan, Count, Histogram, Label, Sample, TimeSerie
 pub struct HttpTarget {
     nodes: Vec<SocketAddr>,
     name: String,
+    /// Whether all that is written becomes blocks before it is asked for.
+    flushes: bool,
     clears: usize,
     writes: Connection,
     /// Of all nodes, the next one first.
@@ -27,14 +29,24 @@ impl HttpTarget {
     /// Tenants of this target are called after `name`.
     pub fn new(nodes: Vec<SocketAddr>, name: &str) -> Self {
         let (writes, questions) = (Connection::new(nodes[0]), VecDeque::new());
-        let mut target = Self { nodes, name: name.to_owned(), clears: 0, writes, questions };
+        let (name, flushes) = (name.to_owned(), false);
+        let mut target = Self { nodes, name, flushes, clears: 0, writes, questions };
         target.next_tenant();
         target
     }
 
+    /// From now on all that is written becomes blocks before it is asked for.
+    pub fn in_blocks(self) -> Self {
+        Self { flushes: true, ..self }
+    }
+
+    fn tenant(&self) -> String {
+        format!("{}-{}", self.name, self.clears)
+    }
+
     fn next_tenant(&mut self) {
         self.clears += 1;
-        let tenant = format!("{}-{}", self.name, self.clears);
+        let tenant = self.tenant();
         let node = |turn: usize| Connection::new(self.nodes[turn % self.nodes.len()]).with_tenant(&tenant);
         self.writes = node(self.clears);
         self.questions = (1..=self.nodes.len()).map(|turn| node(self.clears + turn)).collect();
@@ -65,7 +77,12 @@ impl Target for HttpTarget {
             .compress_vec(&request.encode_to_vec())
             .map_err(|error| error.to_string())?;
         let answer = self.writes.post_remote_write("/api/v1/push", &body);
-        answer.and_then(|answer| answer.into_text()).map(drop).map_err(|error| error.to_string())
+        answer.and_then(|answer| answer.into_text()).map_err(|error| error.to_string())?;
+        if self.flushes {
+            let flushed = self.writes.get("/flush", &[("tenant", &self.tenant())]);
+            flushed.and_then(|answer| answer.into_text()).map_err(|error| error.to_string())?;
+        }
+        Ok(())
     }
 
     fn instant(&mut self, query: &str, time_ms: i64) -> Result<Evaluated, String> {

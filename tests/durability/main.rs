@@ -78,6 +78,12 @@ fn a_log_that_is_damaged_in_the_middle_is_reported_with_its_place_and_the_rest_i
     assert_eq!(node.wrong(&stored), Vec::<String>::new(), "nothing is made up");
     let lost: usize = (0..60).map(|step| node::SERIES - stored.len_at(step)).sum();
     assert!((1..=node::SERIES).contains(&lost), "one batch of one shard is gone, not {lost} samples");
+    let warnings = node.warnings();
+    let is_told = |warning: &String| warning.contains("the log of its only replica was damaged");
+    assert!(!warnings.is_empty() && warnings.iter().all(is_told), "{warnings:?}");
+    node.kill();
+    node.relaunch();
+    assert_eq!(node.warnings(), warnings, "it is not forgotten");
 }
 
 #[test]

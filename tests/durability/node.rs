@@ -141,6 +141,13 @@ impl Node {
         value.unwrap_or_else(|| panic!("no {name} in {text}"))
     }
 
+    /// What it says of an answer about everything.
+    pub fn warnings(&self) -> Vec<String> {
+        let answer = self.get("/prometheus/api/v1/query", &[("query", "count(m)")]);
+        let warnings = answer["warnings"].as_array().into_iter().flatten();
+        warnings.map(|warning| warning.as_str().unwrap().to_owned()).collect()
+    }
+
     /// Reads everything back.
     pub fn stored(&self) -> Stored {
         let at = (self.start_ms / 1000 + 6000).to_string();

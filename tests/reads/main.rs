@@ -8,6 +8,7 @@ mod rig;
 #[path = "../support/series.rs"]
 mod series;
 
+mod health;
 mod merging;
 mod parts;
 mod replicas;

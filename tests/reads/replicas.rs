@@ -14,7 +14,7 @@ use crate::series::series;
 const NAMES: [&str; 3] = ["a", "b", "c"];
 
 /// Series enough that each shard has some.
-fn some_series(t_ms: i64, value: f64) -> Vec<TimeSeries> {
+pub fn some_series(t_ms: i64, value: f64) -> Vec<TimeSeries> {
     let name = |number: usize| format!("s{number}");
     let of = |number| series(&[("__name__", "m"), ("n", &name(number))], &[(t_ms, value + number as f64)]);
     (0..40).map(of).collect()
@@ -260,7 +260,7 @@ fn what_a_peer_has_not_whole_in_its_log_is_not_taken_in_part() {
         // What is sent again is not in the record of the second batch: it was there.
         rig["a"].write([some_series(1_000, 0.0), some_series(2_000, 0.0)].concat()).await;
         rig["c"].gate.open();
-        let (mut whole, mut given_up) = (0, 0);
+        let (mut whole, mut given_up, mut gone) = (0, 0, None);
         for (shard, missing) in rig["c"].missing_from(&rig["a"]) {
             assert_eq!(missing.len(), 2, "{}", shard.name);
             let pulled = rig["c"].pull(&rig["a"], &shard, &missing).await.unwrap();
@@ -271,11 +271,17 @@ fn what_a_peer_has_not_whole_in_its_log_is_not_taken_in_part() {
                     assert_eq!(shard.state.missing(&missing), missing, "nothing is taken for whole");
                     let again = rig["c"].pull(&rig["a"], &shard, &missing).await.unwrap_err();
                     assert!(again.to_string().contains("does not reach back"), "{again}");
+                    gone = Some((shard, missing, pulled.not_in_log));
                 }
                 other => panic!("{}: {other:?}", shard.name),
             }
         }
         assert_eq!((whole, given_up), (3, 1), "a byte of one record was damaged");
+        // Whoever else asks is told the same without a look at the log: by now it would be found there.
+        rig["a"].damage_log();
+        let (shard, missing, not_in_log) = gone.unwrap();
+        let pulled = rig["c"].pull_anew(&rig["a"], &shard, &missing).await.unwrap();
+        assert_eq!((pulled.batches, pulled.not_in_log), (0, not_in_log));
         // The other two know everything.
         assert_eq!(rig["c"].query("m", 2_500).await.unwrap(), all_series(0.0));
     });

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::Write;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use gyre::api::push::decode::WriteBatch;
@@ -13,7 +13,7 @@ use gyre::cluster::membership::scripted::ScriptedMembership;
 use gyre::cluster::membership::{Membership, Peer, View};
 use gyre::cluster::{Calls, ClusterState, LiveCluster};
 use gyre::env::OsEnv;
-use gyre::node::storage_engine::{LogOptions, StorageEngine, ThisRun};
+use gyre::node::storage_engine::{LogOptions, Recovered, StorageEngine, ThisRun};
 use gyre::node::{Answer, Evaluated, QueryTimes};
 use gyre::query::evaluator::{Evaluator, Failed, Question};
 use gyre::query::limits::QueryLimits;
@@ -98,6 +98,7 @@ pub struct TestNode {
     server: Server,
     _storage: StorageEngine,
     folder: TempDir,
+    damaged_at: OnceLock<usize>,
 }
 
 /// What comes to a node from others, and what of it hangs.
@@ -185,9 +186,10 @@ impl TestNode {
         let limits = Limits { creation_grace_period_ms: i64::MAX / 4, ..Limits::default() };
         let limits = Limits { out_of_order_time_window_ms: i64::MAX / 4, ..limits };
         let overrides = Arc::new(Overrides::new(limits, []));
-        let run = ThisRun { seed: SEED, boot, epoch: cluster.state().epoch() };
+        let recovered = Recovered::read(folder.path(), 1, SEED).unwrap();
+        let run = ThisRun { boot, epoch: cluster.state().epoch() };
         let log = LogOptions { sync: false, ..LogOptions::default() };
-        let storage = StorageEngine::start(folder.path(), 1, run, env, overrides, log).unwrap();
+        let storage = StorageEngine::start(recovered, run, env, overrides, log).unwrap();
         let replicas = Arc::new(Replicas::new(storage.shards.clone(), cluster));
         let gate = Gate::default();
         let metrics = ReadMetrics::default();
@@ -218,6 +220,7 @@ impl TestNode {
             server,
             _storage: storage,
             folder,
+            damaged_at: OnceLock::new(),
         }
     }
 
@@ -234,12 +237,12 @@ impl TestNode {
         assert_eq!(outcome.refused, []);
     }
 
-    /// Changes a byte in the middle of what is in the log.
+    /// Changes a byte in the middle of what was in the log when this was first called; the second time back again.
     pub fn damage_log(&self) {
         let lane = self.folder.path().join("wal/0");
         let path = fs::read_dir(lane).unwrap().next().unwrap().unwrap().path();
         let mut bytes = fs::read(&path).unwrap();
-        let middle = bytes.len() / 2;
+        let middle = *self.damaged_at.get_or_init(|| bytes.len() / 2);
         bytes[middle] ^= 0xff;
         // In place: the log goes on in the same file.
         let mut file = fs::File::options().write(true).open(&path).unwrap();
@@ -266,6 +269,19 @@ impl TestNode {
         let replica = member(&from.name).replica();
         let peer = self.replicas.cluster.peer(&replica).unwrap();
         within(self.replicas.pull(shard, &replica, &peer, missing)).await
+    }
+
+    /// The same by somebody who has asked for nothing yet.
+    pub async fn pull_anew(
+        &self,
+        from: &TestNode,
+        shard: &Arc<ShardHandle>,
+        missing: &BatchSet,
+    ) -> Result<Pulled, PullError> {
+        let replica = member(&from.name).replica();
+        let peer = self.replicas.cluster.peer(&replica).unwrap();
+        let anew = Replicas::new(self.replicas.shards.clone(), self.replicas.cluster.clone());
+        within(anew.pull(shard, &replica, &peer, missing)).await
     }
 
     /// Evaluates an expression; series and values as text, by labels. What other nodes compute of it and what comes of

@@ -15,6 +15,8 @@ use bench::server::free_port;
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::network::Network;
+
 /// Nothing takes longer, on any machine that runs tests.
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -28,6 +30,8 @@ const SEEDS: usize = 3;
 pub struct Cluster {
     pub nodes: Vec<Node>,
     folder: TempDir,
+    /// Goes after the nodes that live in it.
+    network: Option<Network>,
 }
 
 /// A node, whether it runs or not.
@@ -41,32 +45,65 @@ pub struct Node {
     pub rpc: SocketAddr,
     gossip: SocketAddr,
     seeds: String,
+    /// The network namespace that it lives in, if it has one of its own.
+    namespace: Option<String>,
     folder: PathBuf,
     process: Option<Child>,
+}
+
+/// Where a node serves whom.
+struct Addresses {
+    http: SocketAddr,
+    rpc: SocketAddr,
+    gossip: SocketAddr,
 }
 
 impl Cluster {
     /// Nodes `a`, `b`, `c` and so on, none of which runs yet.
     pub fn new(nodes: usize) -> Self {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        fs::write(folder.path().join("secret"), "correct horse battery staple\n").expect("it is writable");
         // Held until all have been drawn, so that no two are the same.
         let sockets: Vec<UdpSocket> =
             (0..nodes).map(|_| UdpSocket::bind("127.0.0.1:0").expect("loopback has ports")).collect();
-        let gossip: Vec<SocketAddr> =
-            sockets.iter().map(|socket| socket.local_addr().expect("it is bound")).collect();
-        let seeds: Vec<String> = gossip.iter().take(SEEDS).map(ToString::to_string).collect();
-        let nodes = ('a'..).zip(&gossip).map(|(name, gossip)| Node {
+        let port = || free_port().expect("loopback has ports");
+        let addresses = sockets.iter().map(|socket| {
+            let gossip = socket.local_addr().expect("it is bound");
+            Addresses { http: port(), rpc: port(), gossip }
+        });
+        Self::at(addresses.collect(), None)
+    }
+
+    /// The same, on a network that can be cut; an error if this machine does not allow it.
+    pub fn on_a_network(nodes: usize) -> Result<Self, String> {
+        let network = Network::new(nodes)?;
+        let addresses = (0..nodes).map(|node| {
+            let at = |port| SocketAddr::new(network.address(node).parse().expect("an address"), port);
+            Addresses { http: at(9009), rpc: at(9010), gossip: at(9011) }
+        });
+        Ok(Self::at(addresses.collect(), Some(network)))
+    }
+
+    fn at(addresses: Vec<Addresses>, network: Option<Network>) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        fs::write(folder.path().join("secret"), "correct horse battery staple\n").expect("it is writable");
+        let seeds: Vec<String> =
+            addresses.iter().take(SEEDS).map(|addresses| addresses.gossip.to_string()).collect();
+        let nodes = ('a'..).zip(&addresses).enumerate().map(|(number, (name, addresses))| Node {
             name: name.to_string(),
             data: folder.path().join(name.to_string()),
-            http: free_port().expect("loopback has ports"),
-            rpc: free_port().expect("loopback has ports"),
-            gossip: *gossip,
+            http: addresses.http,
+            rpc: addresses.rpc,
+            gossip: addresses.gossip,
             seeds: seeds.join(","),
+            namespace: network.as_ref().map(|network| network.namespace(number)),
             folder: folder.path().to_owned(),
             process: None,
         });
-        Cluster { nodes: nodes.collect(), folder }
+        Cluster { nodes: nodes.collect(), folder, network }
+    }
+
+    /// The network that the nodes are on.
+    pub fn network(&self) -> &Network {
+        self.network.as_ref().expect("it was made on one")
     }
 
     /// Nodes that run and are members of one cluster.
@@ -88,8 +125,13 @@ impl Cluster {
         running.iter().for_each(|node| node.wait_ready());
         self.wait_for("all show one ring", || {
             let mut rings: Vec<Value> = running.iter().filter_map(|node| node.ring()).collect();
-            // Who answers is the one thing that differs.
-            rings.iter_mut().for_each(|ring| ring["node"] = Value::Null);
+            // Who answers, which tenants it has met, and what it has compared with whom, may differ.
+            for ring in &mut rings {
+                for differs in ["node", "tenants_total", "tenants", "health", "under_replicated", "segments"]
+                {
+                    ring[differs] = Value::Null;
+                }
+            }
             let first = rings.first()?.clone();
             let is_same = rings.len() == running.len() && rings.iter().all(|ring| *ring == first);
             (is_same && list(&first["members"]).len() == members).then_some(first)
@@ -114,7 +156,12 @@ impl Node {
     /// Starts its process with further flags, which win over its own.
     pub fn start_with(&mut self, flags: &[String]) {
         assert!(self.process.is_none(), "{} runs already", self.name);
-        let mut command = Command::new(env!("CARGO_BIN_EXE_gyre"));
+        let program = env!("CARGO_BIN_EXE_gyre");
+        let mut command = Command::new(if self.namespace.is_some() { "ip" } else { program });
+        if let Some(namespace) = &self.namespace {
+            // Becomes the program.
+            command.args(["netns", "exec", namespace, program]);
+        }
         // No setting of whoever runs the tests.
         for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("GYRE_")) {
             command.env_remove(name);

@@ -51,8 +51,12 @@ impl Server {
 
     /// Starts a node on a data directory that outlives it; its log goes where it is told.
     pub fn start_at(data: &Path, flags: &[&str], log: Stdio) -> Self {
-        let mut command = gyre(&["--http.listen=127.0.0.1:0", "--data-dir"]);
-        command.arg(data).args(flags);
+        Self::start_command(gyre(flags), data, log)
+    }
+
+    /// Starts a node by a command to which the data directory is added, and the address.
+    pub fn start_command(mut command: Command, data: &Path, log: Stdio) -> Self {
+        command.arg("--http.listen=127.0.0.1:0").arg("--data-dir").arg(data);
         let mut process = command.stdout(Stdio::piped()).stderr(log).spawn().expect("the program starts");
         let stdout = process.stdout.take().expect("the output is piped");
         let mut first_line = String::new();

@@ -16,6 +16,6 @@ pub mod wal;
 pub use head::winner;
 pub use head::{
     Appended, Applied, CreateError, Decoded, Head, HeadSize, NotABatch, ReadError, SeriesBatch, SeriesData,
-    TOUCHED_TOGETHER, WalBase,
+    TOUCHED_TOGETHER, WINDOW_MS, WalBase, window_of,
 };
 pub use index::{IndexFull, Matcher, SeriesRef};

@@ -87,6 +87,24 @@ impl Engine {
         self.split_as(Fragment::new(query, times, self.options(), options))
     }
 
+    /// The range of time in which a query may look at samples, both ends included, in milliseconds; `None` if it looks at
+    /// none.
+    pub fn data_range(
+        &self,
+        query: &str,
+        times: QueryTimes,
+        options: &QueryOptions,
+    ) -> Result<Option<(i64, i64)>, QueryError> {
+        self.options().parser_accepts(query)?;
+        let request = Fragment::new(query, times, self.options(), options);
+        let split = self.split_as(Fragment { style: Style::Samples, ..request })?;
+        let ranges = split.cuts.iter().filter_map(|cut| match cut.work {
+            Work::Samples { mint_ms, maxt_ms, .. } => Some((mint_ms, maxt_ms)),
+            Work::Rows(_) | Work::Groups(_) => None,
+        });
+        Ok(ranges.reduce(|(min_ms, max_ms), (mint_ms, maxt_ms)| (min_ms.min(mint_ms), max_ms.max(maxt_ms))))
+    }
+
     fn split_as(&self, request: Fragment) -> Result<Split, QueryError> {
         let (mut rest, grid) = request.plan()?;
         let cuts = cut(&mut rest, grid, request.lookback_ms, request.style)?;

@@ -83,7 +83,10 @@ impl Node {
         let all = self.spans.iter().filter(|span| span.overlaps(count, index));
         let newest = all.clone().filter(|span| span.ended.is_none());
         let bits = newest.map(|span| span.segment.shard.count.get().trailing_zeros()).max().unwrap_or(0);
-        let full: Vec<Span> = all.filter(|span| !self.empty.contains(&span.segment)).cloned().collect();
+        let full: Vec<Span> = { all }
+            .filter(|span| !self.empty.contains(&span.segment) && !self.is_settled_empty(span))
+            .cloned()
+            .collect();
         let (mut asked, losses) = self.disks.readable(&full);
         for span in &mut asked {
             let rank = |replica: &Replica| prefer.iter().position(|node| *node == replica.node);

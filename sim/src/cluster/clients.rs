@@ -6,7 +6,7 @@ use gyre_tsdb::histogram::STALE_NAN;
 use super::{Cluster, Event, PATIENCE_US, SECOND_US};
 use crate::checks::{self, Ack, Violation};
 use crate::client::{Finished, same_shard};
-use crate::message::{Points, Written};
+use crate::message::{Answer, Point, Points, Written};
 
 /// Virtual time after the end of all faults from which on every client must be answered.
 const SETTLED_US: u64 = 30 * SECOND_US;
@@ -117,8 +117,7 @@ impl Cluster {
                     broken.map_or(Ok(()), Err)?;
                     self.ledger.no_phantom(&points).map_or(Ok(()), Err)?;
                     if self.healed && began_us > self.healed_at_us + SETTLED_US + 10 * SECOND_US {
-                        let first = self.answers.entry(key).or_insert_with(|| points.clone());
-                        checks::same_answer(first, &points).map_or(Ok(()), Err)?;
+                        self.check_same_answer(key, points)?;
                     }
                 }
                 Finished::WriteFailed => self.check_answered("a write")?,
@@ -145,6 +144,19 @@ impl Cluster {
         let replicas = all.iter().find(|span| span.segment == *segment).map_or(3, |span| span.replicas.len());
         let what = || format!("{:?} of {segment}", batch.id);
         checks::durable_ack(holders.len() + lost, Quorum::of(replicas).write, what).map_or(Ok(holders), Err)
+    }
+
+    /// **I6**.
+    fn check_same_answer(&mut self, key: u128, points: Answer) -> Result<(), Violation> {
+        let spans = self.all_spans();
+        let Some(first) = self.answers.get(&key) else {
+            self.answers.insert(key, points);
+            return Ok(());
+        };
+        let holds = |segment: &Segment, point: &Point, value: u64| {
+            self.nodes.iter().any(|node| node.lane.safe.has_point(segment, point, value))
+        };
+        self.ledger.same_answer(first, &points, &spans, holds).map_or(Ok(()), Err)
     }
 
     fn check_warning(&mut self, segment: &Segment) -> Result<(), Violation> {

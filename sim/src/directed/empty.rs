@@ -11,7 +11,35 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         name: "old replicas have nothing yet, and have not heard that the segment ended",
         play: not_sealed,
     },
+    Scenario { name: "an old replica that said that it has nothing restarts", play: restarted },
+    Scenario { name: "an old replica that said that it has nothing gets a new disk", play: wiped },
 ];
+
+/// The first segment is over, and n3 has been told by n0 and n2 that there is nothing in it. n1 has not heard of it.
+fn known_to_be_empty(rules: Rules) -> (Stage, Option<Violation>) {
+    let mut stage = Stage::new(rules, &[&[(0, 0), (1, 0), (2, 0)], &[(2, 0), (3, 0), (4, 0)]]);
+    for node in [0, 2, 3] {
+        stage.learn(node, 2);
+    }
+    let first = stage.must_read(3, &[3, 2, 0], 0);
+    (stage, first)
+}
+
+fn restarted(rules: Rules) -> Option<Violation> {
+    let (mut stage, first) = known_to_be_empty(rules);
+    stage.restart(0);
+    stage.write_among(0, 1, &[0, 1]);
+    first.or_else(|| stage.must_read(3, &[3, 2, 1, 0], 0))
+}
+
+fn wiped(rules: Rules) -> Option<Violation> {
+    let (mut stage, first) = known_to_be_empty(rules);
+    stage.lose_disk(0, 1, 1);
+    // It compares itself with the others, and has all that they have.
+    stage.deliver_among(&[0, 1, 2]);
+    stage.write_among(1, 1, &[0, 1]);
+    first.or_else(|| stage.must_read(3, &[3, 2, 1, 0], 0))
+}
 
 fn one_is_empty(rules: Rules) -> Option<Violation> {
     let lists: [&[_]; 2] = [&[(0, 0), (1, 0), (2, 0)], &[(1, 0), (2, 0), (3, 0)]];

@@ -14,6 +14,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario { name: "two of three are lost, and with them an acknowledged batch", play: two_of_three },
     Scenario { name: "two of three are lost, one after the other", play: one_after_the_other },
     Scenario { name: "one of two is lost", play: one_of_two },
+    Scenario { name: "the log of one of two is damaged, and a third comes", play: one_of_two_is_damaged },
     Scenario { name: "the only one is lost", play: only_one },
     Scenario { name: "a cluster grows from one to three, and loses its first node", play: grown },
     Scenario { name: "two of three are lost, and leave the cluster afterwards", play: lost_and_left },
@@ -81,6 +82,15 @@ fn one_of_two(rules: Rules) -> Option<Violation> {
     stage.lose_disk(1, 1, 2);
     // The one that is left has all that was acknowledged: there is nothing to warn of.
     acked.or_else(|| goes_on(&mut stage, &[0, 1], 0))
+}
+
+fn one_of_two_is_damaged(rules: Rules) -> Option<Violation> {
+    let mut stage = Stage::new(rules, &[&[(0, 0), (1, 0)], &[(0, 0), (1, 0), (2, 0)]]);
+    stage.write_among(0, 1, &[0, 1]);
+    let acked = stage.must_have_acked(1);
+    stage.damage_log(1);
+    // The other one has all that was acknowledged, and the damaged one does not stand in the way of what comes.
+    acked.or_else(|| goes_on(&mut stage, &[0, 1, 2], 0))
 }
 
 fn only_one(rules: Rules) -> Option<Violation> {

@@ -7,18 +7,20 @@ mod empty;
 mod epochs;
 mod losses;
 mod pulls;
+mod settled;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 use gyre_protocol::Rules;
 use gyre_ring::{
-    BootId, EpochDocument, Incarnation, Member, NodeId, Proposer, Role, ShardCount, TenantId, Weight, Zone,
+    BatchId, BootId, EpochDocument, Incarnation, Member, NodeId, Proposer, Role, Segment, ShardCount,
+    TenantId, Weight, Zone,
 };
 
 use crate::checks::{self, Ledger, Violation};
 use crate::client::Finished;
-use crate::message::{Documents, Message, Points};
+use crate::message::{Answer, Documents, Message, Point, Points};
 use crate::node::{Effect, Node};
 use crate::rng::Rng;
 use crate::series::Catalog;
@@ -34,11 +36,15 @@ pub struct Scenario {
 
 /// All of them.
 pub fn scenarios() -> impl Iterator<Item = Scenario> {
-    [epochs::SCENARIOS, losses::SCENARIOS, empty::SCENARIOS, pulls::SCENARIOS].into_iter().flatten().copied()
+    let all = [epochs::SCENARIOS, losses::SCENARIOS, empty::SCENARIOS, pulls::SCENARIOS, settled::SCENARIOS];
+    all.into_iter().flatten().copied()
 }
 
 /// A node, and which of its disks: its first is 0.
 type Disk = (usize, u128);
+
+/// A node that is read from, and those that it hears, the ones that it asks first in front.
+type Asked<'a> = (usize, &'a [usize]);
 
 /// Some nodes, and the documents that there will be. Nothing happens by itself.
 struct Stage {
@@ -135,6 +141,20 @@ impl Stage {
         self.learn(node, epochs);
     }
 
+    /// A record of each run in a node's log is damaged, and it starts again.
+    fn damage_log(&mut self, node: usize) {
+        let held: Vec<(Segment, BatchId)> = { self.nodes[node].segments.iter() }
+            .flat_map(|(segment, local)| {
+                let held = local.replica.held().intervals().map(|(boot, number, _)| BatchId { boot, number });
+                held.map(|batch| (segment.clone(), batch)).collect::<Vec<_>>()
+            })
+            .collect();
+        for (segment, batch) in held {
+            self.nodes[node].lane.damage(&segment, batch);
+        }
+        self.restart(node);
+    }
+
     fn carry_out(&mut self, node: usize, effects: Vec<Effect>) {
         for effect in effects {
             match effect {
@@ -217,13 +237,27 @@ impl Stage {
     fn must_read(&mut self, node: usize, prefer: &[usize], warnings: usize) -> Option<Violation> {
         match self.answer(node, prefer) {
             Err(broken) => Some(broken),
-            Ok(None) => checks::answered(Some("a read has no answer".to_owned())),
-            Ok(Some(warned)) if warned > warnings => {
+            Ok(None) => no_answer(),
+            Ok(Some((_, warned))) if warned > warnings => {
                 let invariant = "I4";
                 Some(Violation { invariant, what: format!("{warned} warnings, for {warnings} reasons") })
             }
             Ok(_) => None,
         }
+    }
+
+    /// Two nodes must answer, and alike.
+    fn must_answer_alike(&mut self, one: Asked, other: Asked) -> Option<Violation> {
+        let (one, other) = match (self.answer(one.0, one.1), self.answer(other.0, other.1)) {
+            (Ok(Some((one, _))), Ok(Some((other, _)))) => (one, other),
+            (Err(broken), _) | (_, Err(broken)) => return Some(broken),
+            _ => return no_answer(),
+        };
+        let spans = crate::node::spans(&self.documents, &TenantId::fake(), &Rules::ALL);
+        let holds = |segment: &Segment, point: &Point, value: u64| {
+            self.nodes.iter().any(|node| node.lane.safe.has_point(segment, point, value))
+        };
+        self.ledger.same_answer(&one, &other, &spans, holds)
     }
 
     /// An acknowledgement for this point.
@@ -233,8 +267,8 @@ impl Stage {
         checks::answered((!is_there).then(|| "a write is not acknowledged".to_owned()))
     }
 
-    /// The number of warnings of an answer, if there is one.
-    fn answer(&mut self, node: usize, prefer: &[usize]) -> Result<Option<usize>, Violation> {
+    /// An answer and the number of its warnings, if there is one.
+    fn answer(&mut self, node: usize, prefer: &[usize]) -> Result<Option<(Answer, usize)>, Violation> {
         self.tell_clients();
         let names = prefer.iter().map(|number| self.nodes[*number].id.clone()).collect();
         let mut effects = Vec::new();
@@ -249,7 +283,7 @@ impl Stage {
                 let may_miss =
                     |ack: &checks::Ack| warned.contains(&ack.batch.0) && !ack.holders.iter().any(is_left);
                 let broken = self.ledger.read_your_acks(began_us, |_| true, may_miss, &points);
-                return broken.map_or(Ok(Some(warned.len())), Err);
+                return broken.map_or(Ok(Some((points, warned.len()))), Err);
             }
         }
         Ok(None)
@@ -263,4 +297,8 @@ impl Stage {
         self.carry_out(node, effects);
         self.deliver_among(among);
     }
+}
+
+fn no_answer() -> Option<Violation> {
+    checks::answered(Some("a read has no answer".to_owned()))
 }

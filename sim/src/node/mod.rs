@@ -1,17 +1,18 @@
 //! A node: drives the protocol's state machines over its disk and the network, as the real one does.
 //!
 //! [`first`] admits what clients send and takes what other replicas have admitted, [`open`] seals and opens segments,
-//! [`pull`] gets what is missing.
+//! [`pull`] gets what is missing, [`settled`] says once for all what a node does not hold.
 
 mod first;
 mod open;
 mod pull;
+mod settled;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use gyre_protocol::membership::is_meant;
-use gyre_protocol::{Activation, Disks, EmptyCheck, Rules, SegmentReplica};
+use gyre_protocol::{Activation, Disks, EmptyCheck, Rules, SegmentReplica, Settled};
 use gyre_ring::{BatchId, BatchSet, BootId, Chain, Incarnation, NodeId, Replica, Segment, Span, TenantId};
 
 pub use first::FirstOp;
@@ -93,6 +94,10 @@ pub struct Node {
     pub(crate) empty: BTreeSet<Segment>,
     /// The others that it asks about, and since when.
     pub(crate) empty_checks: BTreeMap<Segment, (u64, EmptyCheck)>,
+    /// Up to which epoch its documents are on its disk, as far as others have been told.
+    durable_epochs: usize,
+    /// What other nodes have said of ended segments. It is on its disk.
+    pub(crate) settled: Settled,
     /// Batches pulled so far: for the report.
     pub pulled: u64,
     /// Segments found to be empty so far: likewise.
@@ -132,6 +137,8 @@ impl Node {
             ops: BTreeMap::new(),
             empty: BTreeSet::new(),
             empty_checks: BTreeMap::new(),
+            durable_epochs: 0,
+            settled: Settled::new(BTreeMap::new(), rules),
             pulled: 0,
             found_empty: 0,
             repairs: 0,
@@ -173,6 +180,7 @@ impl Node {
         self.forgotten.extend(found.forgotten);
         // What it has acted upon is on its disk; of later documents it may have heard without writing them down.
         let known = found.segments.keys().map(|segment| segment.epoch.0).max().unwrap_or(1) as usize;
+        let known = known.max(self.durable_epochs);
         if known < self.documents.len() {
             self.documents = Arc::new(self.documents[..known].to_vec());
         }
@@ -190,6 +198,7 @@ impl Node {
         for span in self.spans.clone() {
             self.compare(&span, effects);
         }
+        self.ask_to_settle(effects);
     }
 
     fn follow_documents(&mut self) {
@@ -202,6 +211,8 @@ impl Node {
         self.lane = Lane::new();
         self.incarnation = incarnation;
         self.damaged.clear();
+        self.durable_epochs = 0;
+        self.settled = Settled::new(BTreeMap::new(), self.rules);
         self.documents = Arc::default();
         self.follow_documents();
     }
@@ -217,6 +228,7 @@ impl Node {
         self.documents = Arc::new(all);
         self.follow_documents();
         self.seal_what_has_ended(effects);
+        self.ask_to_settle(effects);
         true
     }
 
@@ -258,13 +270,24 @@ impl Node {
         // A request for a segment that is not known yet brings the documents that made it; a seal brings those that
         // ended it.
         let needed = match message.body {
-            Body::Seal => message.documents.len(),
+            Body::Seal | Body::AskSettled => message.documents.len(),
             _ => message.segment.epoch.0 as usize,
         };
         self.learn(&message.documents.clone(), needed, effects);
         let segment = message.segment.clone();
         let meant = is_meant(&self.replica(), &message.replica, self.has_copied_all(&segment), &self.rules);
-        let member = self.span(&segment).is_some_and(|span| span.replicas.contains(&message.replica));
+        if matches!(message.body, Body::AskSettled) {
+            return self.settle_for(from, message, effects);
+        }
+        let span = self.span(&segment).filter(|span| span.replicas.contains(&message.replica));
+        let has_ended_among_others = span.is_some_and(|span| span.ended.is_some() && span.replicas.len() > 1);
+        let member = span.is_some();
+        if meant && has_ended_among_others && self.is_damaged(&segment) && matches!(message.body, Body::Seal)
+        {
+            // It acknowledges nothing of it any more, which is all that a seal promises.
+            effects.push(answer(&self.documents, from, &message, Body::Sealed));
+            return;
+        }
         if !meant || !member || self.is_damaged(&segment) {
             effects.push(answer(&self.documents, from, &message, Body::NotMember));
             return;
@@ -299,6 +322,7 @@ impl Node {
     fn receive_answer(&mut self, from: NodeId, message: Message, rng: &mut Rng, effects: &mut Vec<Effect>) {
         match &message.body {
             Body::Sealed => self.note_seal(&message.segment, &message.replica),
+            Body::Settled(said) => self.settled.note(message.replica.clone(), said.clone()),
             Body::Pulled(batches) => {
                 // To whom asked: a call does not outlive a restart, which may have lost what was not asked for.
                 if message.op == self.runs {

@@ -34,12 +34,19 @@ impl Node {
     /// Asks for the seals that opening a segment takes, or opens it.
     pub(super) fn ask_to_open(&mut self, segment: &Segment, effects: &mut Vec<Effect>) {
         let Some(span) = self.span(segment).cloned() else { return };
+        if span.ended.is_some() {
+            // Nobody will append to it any more.
+            return self.begin_seal(segment, effects);
+        }
         let fresh = Activation::new(&span, &self.spans, &self.rules);
         let local = local(&mut self.segments, segment, &self.rules);
         let activation = local.activation.get_or_insert(fresh);
         for earlier in &self.spans {
             for replica in self.disks.counted_as_sealed(earlier) {
                 activation.sealed(&earlier.segment, &replica);
+            }
+            for replica in earlier.replicas.iter().filter(|replica| self.settled.covers(replica, earlier)) {
+                activation.sealed(&earlier.segment, replica);
             }
         }
         if activation.is_complete() {

@@ -99,6 +99,7 @@ impl Node {
     /// Compares one of its segments with its peers.
     pub fn repair(&mut self, effects: &mut Vec<Effect>) {
         self.repairs += 1;
+        self.ask_to_settle(effects);
         let own = self.replica();
         let held: Vec<&Span> = self.spans.iter().filter(|span| span.replicas.contains(&own)).collect();
         if !held.is_empty() {

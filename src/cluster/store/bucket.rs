@@ -1,4 +1,5 @@
-//! A bucket: get, and create if absent. Every request has a deadline.
+//! A bucket: how it is opened, get, and create if absent. Every request has a deadline. The rest of its operations are in
+//! `objects.rs` and `files.rs`.
 
 use std::fs::File;
 use std::io;
@@ -13,6 +14,7 @@ use object_store::path::Path as ObjectPath;
 use object_store::{GetOptions, ObjectStore, PutMode, PutOptions};
 
 use super::error::{Meaning, StoreError, meaning};
+use super::objects::ObjectFacts;
 use super::url::StorageUrl;
 
 /// The folder in the data directory that is the bucket of a node without another one.
@@ -24,14 +26,14 @@ const DEADLINE: Duration = Duration::from_secs(10);
 /// An object store, or a part of one.
 #[derive(Clone, Debug)]
 pub struct Bucket {
-    store: Arc<dyn ObjectStore>,
+    pub(super) store: Arc<dyn ObjectStore>,
     /// For messages.
     name: Arc<str>,
     /// Before each path, with a slash at its end; empty: none.
-    prefix: Arc<str>,
+    pub(super) prefix: Arc<str>,
     /// The folder that it is, if it is one.
-    root: Option<Arc<Path>>,
-    deadline: Duration,
+    pub(super) root: Option<Arc<Path>>,
+    pub(super) deadline: Duration,
 }
 
 impl Bucket {
@@ -84,33 +86,31 @@ impl Bucket {
 
     /// An object's content; `None` if there is no such object.
     pub async fn get(&self, path: &str, bytes_max: u64) -> Result<Option<Bytes>, StoreError> {
-        let location = ObjectPath::from(format!("{}{path}", self.prefix));
+        Ok(self.fetch(path, bytes_max).await?.map(|(_, bytes)| bytes))
+    }
+
+    /// An object's facts and content; `None` if there is no such object.
+    pub async fn fetch(
+        &self,
+        path: &str,
+        bytes_max: u64,
+    ) -> Result<Option<(ObjectFacts, Bytes)>, StoreError> {
+        let location = self.location(path)?;
         let read = async {
             let found = self.store.get_opts(&location, GetOptions::default()).await?;
             // Before the content is fetched: it may be anything.
             match found.meta.size {
                 bytes if bytes > bytes_max => Ok(Err(bytes)),
-                _ => found.bytes().await.map(Ok),
+                _ => {
+                    let facts = self.facts(found.meta.clone());
+                    Ok(Ok((facts, found.bytes().await?)))
+                }
             }
         };
-        match tokio::time::timeout(self.deadline, read).await {
-            Err(_) => Err(self.late(path)),
-            Ok(Ok(Ok(bytes))) => Ok(Some(bytes)),
-            Ok(Ok(Err(bytes))) => Err(StoreError::TooLarge { object: self.object(path), bytes, bytes_max }),
-            Ok(Err(error)) => match meaning(self.object(path), error) {
-                // A folder that is not mounted is not an empty one.
-                Meaning::Absent if self.root.as_ref().is_some_and(|root| !root.is_dir()) => {
-                    Err(StoreError::Failed {
-                        object: self.object(path),
-                        problem: "the folder is gone".to_owned(),
-                    })
-                }
-                Meaning::Absent => Ok(None),
-                Meaning::Error(error) => Err(error),
-                Meaning::Exists => {
-                    Err(StoreError::Failed { object: self.object(path), problem: "odd answer".to_owned() })
-                }
-            },
+        match self.within(path, read).await? {
+            None => Ok(None),
+            Some(Ok(found)) => Ok(Some(found)),
+            Some(Err(bytes)) => Err(StoreError::TooLarge { object: self.object(path), bytes, bytes_max }),
         }
     }
 
@@ -121,7 +121,7 @@ impl Bucket {
     /// After one that [may pass](StoreError::is_retryable) the object may have been made, or be made yet. Whoever asks
     /// again with the same content learns which one it is.
     pub async fn create(&self, path: &str, content: Bytes, bytes_max: u64) -> Result<Bytes, StoreError> {
-        let made = self.put(path, content).await;
+        let made = self.put_if_absent(path, content).await;
         // Also after success, and after every error: the store's word is what others will read.
         let stored = self.get(path, bytes_max).await;
         match (made, stored) {
@@ -135,8 +135,8 @@ impl Bucket {
         }
     }
 
-    async fn put(&self, path: &str, content: Bytes) -> Result<(), StoreError> {
-        let location = ObjectPath::from(format!("{}{path}", self.prefix));
+    async fn put_if_absent(&self, path: &str, content: Bytes) -> Result<(), StoreError> {
+        let location = self.location(path)?;
         let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
         let put = self.store.put_opts(&location, content.into(), options);
         match tokio::time::timeout(self.deadline, put).await {
@@ -154,11 +154,30 @@ impl Bucket {
         }
     }
 
-    fn late(&self, path: &str) -> StoreError {
+    /// The library's name of a path. Paths are kept as they are: the library would write a `*` in a tenant's name in
+    /// another way than others do.
+    pub(super) fn location(&self, path: &str) -> Result<ObjectPath, StoreError> {
+        ObjectPath::parse(format!("{}{path}", self.prefix))
+            .map_err(|error| StoreError::Refused { object: self.object(path), problem: error.to_string() })
+    }
+
+    /// A folder that is not mounted is not an empty one.
+    pub(super) fn check_mounted(&self, path: &str) -> Result<(), StoreError> {
+        match &self.root {
+            Some(root) if !root.is_dir() => Err(StoreError::Failed {
+                object: self.object(path),
+                problem: "the folder is gone".to_owned(),
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    pub(super) fn late(&self, path: &str) -> StoreError {
         StoreError::Deadline { object: self.object(path), deadline: self.deadline }
     }
 
-    fn object(&self, path: &str) -> String {
+    /// What a path is called in messages.
+    pub fn object(&self, path: &str) -> String {
         format!("{}/{path}", self.name)
     }
 }

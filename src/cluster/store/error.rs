@@ -41,6 +41,14 @@ pub enum StoreError {
         /// The most that is read.
         bytes_max: u64,
     },
+    /// A file of this machine cannot be read or written.
+    #[error("{path}: {problem}")]
+    File {
+        /// The file.
+        path: String,
+        /// Why.
+        problem: String,
+    },
     /// It cannot be opened.
     #[error("cannot use object store {url}: {problem}")]
     Open {

@@ -2,7 +2,8 @@
 //!
 //! Reading files blocks, so it happens on a thread of its own, at most a few batches ahead of what the connection
 //! takes. If the log does not have some of the batches any more, it gives none, and it ends before one that cannot be
-//! read: a record lacks the samples that were here before it, from batches which may be among those.
+//! read: a record lacks the samples that were here before it, from batches which may be among those. A batch is logged
+//! once. So one that is held and not found is never looked for again.
 
 use std::collections::{HashMap, HashSet};
 use std::io;
@@ -37,12 +38,16 @@ pub async fn give(
     wanted: &BatchSet,
     sink: &mut ReplySink,
 ) -> Result<BatchSet, String> {
-    // Only what is durable here is wanted, so that it lies before this place.
+    // Only what is durable here is wanted, so that it lies before `end`.
+    let wanted = wanted.intersection(&shard.state.vector().held);
     let end = shard.lane.position();
     shard.lane.barrier().await.map_err(|error| error.to_string())?;
-    let wanted = wanted_here(shard, wanted);
     if wanted.len() > WANTED_MAX {
         return Ok(wanted);
+    }
+    let known_to_be_gone = shard.not_in_log().intersection(&wanted);
+    if !known_to_be_gone.is_empty() {
+        return Ok(known_to_be_gone);
     }
     let names = names(&wanted);
     let (batches, mut read) = mpsc::channel(BATCHES_AHEAD_MAX);
@@ -73,17 +78,12 @@ pub async fn give(
         sender.send(batch, sink).await?;
     }
     let missing = reading.await.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
-    Ok(missing.into_iter().map(id_of).fold(BatchSet::default(), |mut set, id| {
+    let missing = missing.into_iter().map(id_of).fold(BatchSet::default(), |mut set, id| {
         set.insert(id);
         set
-    }))
-}
-
-/// What is wanted and durable here.
-fn wanted_here(shard: &ShardHandle, wanted: &BatchSet) -> BatchSet {
-    let held = shard.state.vector().held;
-    let elsewhere = wanted.difference(&held);
-    wanted.difference(&elsewhere)
+    });
+    shard.not_in_log().extend(&missing);
+    Ok(missing)
 }
 
 fn names(wanted: &BatchSet) -> HashSet<BatchName> {

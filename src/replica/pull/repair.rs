@@ -1,19 +1,24 @@
 //! Who notices that a replica lacks batches: a task that compares this node's vectors with one peer's after the other.
 //!
 //! A batch may be on its way here while it is durable there already, so one that is missing is pulled only if it was
-//! missing the last time too. What may go wrong: a peer that is down is passed over, and asked again in its turn.
+//! missing the last time too. What comparisons tell is kept for `/ring` (`health.rs`).
+//!
+//! What may go wrong: a peer that is down is passed over, and asked again in its turn. A peer whose log of a segment was
+//! damaged refuses to say what it holds of it, and with it of all that it was asked about at once; so it is asked about
+//! fewer, until those that it refuses are known, and these are left out for a while.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use gyre_ring::{BatchSet, Replica, Segment};
+use gyre_ring::{BatchSet, Replica};
 
 use super::take::PullError;
 use crate::replica::call::{self, head_for};
 use crate::replica::local::{Replicas, find};
-use crate::replica::messages::{VectorsReply, documents_from_wire};
+use crate::replica::messages::{RefusedBecause, VectorsReply, documents_from_wire};
 use crate::rpc::Peer;
+use crate::shard::segment_state::Vector;
 use crate::shard::supervisor::ShardHandle;
 
 /// Time between comparisons. Each takes one call to one peer for many segments.
@@ -25,21 +30,19 @@ const SEGMENTS_PER_CALL: usize = 500;
 /// How long a peer may take to say what it holds.
 const VECTORS_MAX: Duration = Duration::from_secs(2);
 
-/// What was missing when it was last compared, by peer and segment.
-type Missed = HashMap<(Replica, Segment), BatchSet>;
+/// Calls to one peer in one round, all more than one for what it refuses.
+const CALLS_MAX: usize = 64;
 
 impl Replicas {
     /// Keeps this node's replicas complete. Runs as long as the node.
     pub async fn repair(self: Arc<Self>) {
-        let mut missed = Missed::new();
         loop {
-            for (replica, shards) in self.shards_by_peer() {
-                let Some(peer) = self.cluster.peer(&replica).filter(|_| self.cluster.is_alive(&replica))
-                else {
-                    continue;
-                };
-                for some in shards.chunks(SEGMENTS_PER_CALL) {
-                    self.compare(&replica, &peer, some, &mut missed).await;
+            let by_peer = self.shards_by_peer();
+            self.comparisons.keep(&by_peer);
+            for (replica, shards) in by_peer {
+                let peer = self.cluster.peer(&replica).filter(|_| self.cluster.is_alive(&replica));
+                if let Some(peer) = peer {
+                    self.compare_all(&replica, &peer, &shards).await;
                 }
             }
             tokio::time::sleep(ROUND).await;
@@ -61,39 +64,48 @@ impl Replicas {
         by_peer
     }
 
-    async fn compare(
-        &self,
-        replica: &Replica,
-        peer: &Peer,
-        shards: &[Arc<ShardHandle>],
-        missed: &mut Missed,
-    ) {
+    async fn compare_all(&self, replica: &Replica, peer: &Peer, shards: &[Arc<ShardHandle>]) {
+        let is_due = |shard: &&Arc<ShardHandle>| self.comparisons.is_due(replica, &shard.segment);
+        let due: Vec<Arc<ShardHandle>> = shards.iter().filter(is_due).cloned().collect();
+        let mut rest: Vec<&[Arc<ShardHandle>]> = due.chunks(SEGMENTS_PER_CALL).collect();
+        let calls_max = rest.len() + CALLS_MAX;
+        for _ in 0..calls_max {
+            let Some(some) = rest.pop() else { return };
+            if self.compare(replica, peer, some).await {
+                continue;
+            }
+            if let [one] = some {
+                self.comparisons.refused(replica, &one.segment);
+            } else {
+                let (first, second) = some.split_at(some.len() / 2);
+                rest.extend([second, first]);
+            }
+        }
+    }
+
+    /// Compares some segments with one peer's; false if it says that it is no replica of one of them.
+    async fn compare(&self, replica: &Replica, peer: &Peer, shards: &[Arc<ShardHandle>]) -> bool {
         let head = head_for(&self.cluster.state(), replica);
         let segments = shards.iter().map(|shard| shard.name.to_string()).collect();
+        let held: Vec<BatchSet> = shards.iter().map(|shard| shard.state.vector().held).collect();
         let vectors = match call::vectors(peer, head, segments, VECTORS_MAX).await {
             Ok(VectorsReply::Vectors(vectors)) => vectors,
             Ok(VectorsReply::Refused(refused)) => {
-                return self.cluster.learn(documents_from_wire(&refused.documents)).await;
+                self.cluster.learn(documents_from_wire(&refused.documents)).await;
+                return refused.reason != RefusedBecause::NotMember;
             }
             Err(error) => {
                 tracing::debug!(peer = %replica, %error, "cannot compare replicas");
-                return;
+                return true;
             }
         };
-        for (shard, vector) in shards.iter().zip(vectors) {
-            let missing = shard.state.missing(&(&vector.held).into());
-            let key = (replica.clone(), shard.segment.clone());
-            let before = missed.remove(&key).unwrap_or_default();
-            if missing.is_empty() {
-                continue;
-            }
-            let missing_again = !before.is_empty() && before.difference(&missing) != before;
-            if missing_again {
+        for ((shard, held), vector) in shards.iter().zip(&held).zip(vectors) {
+            let theirs = Vector { held: (&vector.held).into(), is_sealed: vector.is_sealed };
+            if let Some(missing) = self.comparisons.compared(replica, shard, held, &theirs) {
                 self.fill(shard, replica, peer, &missing).await;
-            } else {
-                missed.insert(key, missing);
             }
         }
+        true
     }
 
     async fn fill(&self, shard: &Arc<ShardHandle>, from: &Replica, peer: &Peer, missing: &BatchSet) {

@@ -21,26 +21,54 @@ use crate::shard::supervisor::ShardHandle;
 /// The longest that a pull may take; what has come by then is kept, and the next one goes on from there.
 const PULL_MAX: Duration = Duration::from_secs(60);
 
-/// A peer that could not give all that is missing is asked again after so long: it would look through its whole log.
+/// A peer that could not give all that is missing is asked for it again after so long.
 const HOPELESS_FOR: Duration = Duration::from_secs(60);
 
-/// Peers whose logs do not reach back to what is missing here, and since when that is known.
+/// Each time that it still cannot, it is left alone for twice as long, up to this.
+const HOPELESS_FOR_MAX: Duration = Duration::from_secs(3600);
+
+/// Batches that are missing here and that a peer's log does not have any more, though the peer holds them.
 #[derive(Default)]
-pub struct Hopeless(Mutex<HashMap<(Replica, Segment), Instant>>);
+pub struct Hopeless(Mutex<HashMap<(Replica, Segment), NotInLog>>);
+
+struct NotInLog {
+    batches: BatchSet,
+    asked: Instant,
+    wait: Duration,
+}
 
 impl Hopeless {
-    fn lock(&self) -> MutexGuard<'_, HashMap<(Replica, Segment), Instant>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<(Replica, Segment), NotInLog>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn is(&self, peer: &Replica, segment: &Segment) -> bool {
-        let mut all = self.lock();
-        all.retain(|_, since| since.elapsed() < HOPELESS_FOR);
-        all.contains_key(&(peer.clone(), segment.clone()))
+    /// Those of some batches that a peer's log does not have, as far as is known.
+    pub fn of(&self, peer: &Replica, segment: &Segment, batches: &BatchSet) -> BatchSet {
+        let all = self.lock();
+        let known = all.get(&(peer.clone(), segment.clone()));
+        known.map(|known| batches.intersection(&known.batches)).unwrap_or_default()
     }
 
-    fn note(&self, peer: &Replica, segment: &Segment) {
-        self.lock().insert((peer.clone(), segment.clone()), Instant::now());
+    /// Whether it is too early to ask a peer for these batches. Those that came from elsewhere meanwhile are not waited
+    /// for.
+    fn is(&self, peer: &Replica, segment: &Segment, wanted: &BatchSet) -> bool {
+        let all = self.lock();
+        all.get(&(peer.clone(), segment.clone())).is_some_and(|known| {
+            known.asked.elapsed() < known.wait && !wanted.intersection(&known.batches).is_empty()
+        })
+    }
+
+    /// Notes what a peer said that its log does not have.
+    fn note(&self, peer: &Replica, segment: &Segment, batches: BatchSet) {
+        let (key, asked) = ((peer.clone(), segment.clone()), Instant::now());
+        let mut all = self.lock();
+        if batches.is_empty() {
+            all.remove(&key);
+            return;
+        }
+        let before = all.get(&key).filter(|before| !before.batches.intersection(&batches).is_empty());
+        let wait = before.map_or(HOPELESS_FOR, |before| (before.wait * 2).min(HOPELESS_FOR_MAX));
+        all.insert(key, NotInLog { batches, asked, wait });
     }
 }
 
@@ -91,7 +119,7 @@ impl Replicas {
         peer: &Peer,
         wanted: &BatchSet,
     ) -> Result<Pulled, PullError> {
-        if self.hopeless.is(from, &shard.segment) {
+        if self.hopeless.is(from, &shard.segment, wanted) {
             return Err(PullError::Hopeless);
         }
         let request = PullRequest {
@@ -131,9 +159,7 @@ impl Replicas {
         match codec::decode(&trailer)? {
             PullReply::Gave { not_in_log } => {
                 pulled.not_in_log = (&not_in_log).into();
-                if !pulled.not_in_log.is_empty() {
-                    self.hopeless.note(from, &shard.segment);
-                }
+                self.hopeless.note(from, &shard.segment, pulled.not_in_log.clone());
             }
             PullReply::Refused(refused) => return Err(PullError::Refused(format!("{:?}", refused.reason))),
         }

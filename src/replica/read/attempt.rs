@@ -259,7 +259,8 @@ impl<'a> Attempt<'a> {
         self.reader.metrics.segments(false, remote);
         let reduced = self.reduced.as_ref();
         let warnings = reduced.map(|reduced| reduced.warnings(self.spans.iter().flatten(), &self.reasons));
-        ReadPlan { groups: groups.into_sources(), has_choice: true, warnings: warnings.unwrap_or_default() }
+        let (groups, warnings) = (groups.into_sources(), warnings.unwrap_or_default());
+        ReadPlan { groups, has_choice: true, warnings, ..ReadPlan::default() }
     }
 
     /// Asks what is to be asked, and what follows from answers that are here already.

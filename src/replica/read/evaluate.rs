@@ -34,10 +34,13 @@ pub async fn evaluate(
     let fragments: Result<Vec<Fragment>, _> =
         request.fragments.iter().map(|bytes| Fragment::from_bytes(bytes)).collect();
     let Ok(fragments) = fragments else { return whole(&EvaluateReply::OtherVersion) };
+    // Before it is looked what was dropped: what is dropped from here on waits for this.
+    let _pin = replicas.shards.pins.pin();
     let plan = plan(replicas, boot, &request)?;
+    let released = released(&plan);
     let limits = QueryLimits { series_max: request.series_max, length_ms_max: request.length_ms_max };
     match evaluator.fragments(plan, fragments, limits, request.bytes_max, deadline).await {
-        Ok((results, series)) => send(&results, series, sink).await,
+        Ok((results, series)) => send(&results, series, released, sink).await,
         Err(failed) => explain(failed),
     }
 }
@@ -61,16 +64,31 @@ fn plan(replicas: &Replicas, boot: BootId, request: &EvaluateRequest) -> Result<
             groups.push(sources);
         }
     }
-    Ok(ReadPlan { groups, has_choice: true, warnings: Vec::new() })
+    Ok(ReadPlan { groups, has_choice: true, ..ReadPlan::default() })
+}
+
+/// Blocks that have what was dropped from these shards.
+fn released(plan: &ReadPlan) -> Vec<(u128, i64)> {
+    let of = |source: &SegmentSource| match source {
+        SegmentSource::Local(shard) => shard.released.all(),
+        SegmentSource::Remote(_) => Vec::new(),
+    };
+    let all = plan.groups.iter().flatten().flat_map(of);
+    all.map(|to| (to.ulid.0, to.window)).collect()
 }
 
 fn whole(reply: &EvaluateReply) -> Result<Bytes, Failure> {
     codec::encode(reply).map(Bytes::from).map_err(failed)
 }
 
-async fn send(results: &[PartialResult], series: u64, mut sink: ReplySink) -> Result<Bytes, Failure> {
+async fn send(
+    results: &[PartialResult],
+    series: u64,
+    released: Vec<(u128, i64)>,
+    mut sink: ReplySink,
+) -> Result<Bytes, Failure> {
     let result_bytes = results.iter().map(|result| result.as_bytes().len() as u64).collect();
-    let first = whole(&EvaluateReply::Results { result_bytes, series })?;
+    let first = whole(&EvaluateReply::Results { result_bytes, series, released })?;
     sink.send(first).await.map_err(failed)?;
     for part in results.iter().flat_map(|result| result.as_bytes().chunks(CHUNK_BYTES_MAX)) {
         sink.send(Bytes::copy_from_slice(part)).await.map_err(failed)?;
@@ -78,7 +96,7 @@ async fn send(results: &[PartialResult], series: u64, mut sink: ReplySink) -> Re
     Ok(Bytes::new())
 }
 
-fn explain(Failed { error, replica }: Failed) -> Result<Bytes, Failure> {
+fn explain(Failed { error, culprit }: Failed) -> Result<Bytes, Failure> {
     let error = match error {
         PoolError::Full => return Err(Failure::Overloaded("too many outstanding queries".to_owned())),
         PoolError::Panicked => return Err(failed("the query failed unexpectedly; see its log")),
@@ -89,7 +107,7 @@ fn explain(Failed { error, replica }: Failed) -> Result<Bytes, Failure> {
         PoolError::Query(error) => error,
     };
     let kind = match error.kind {
-        _ if replica.is_some() => return Err(failed(error)),
+        _ if culprit.is_some() => return Err(failed(error)),
         QueryErrorKind::BadData => EvaluateFailure::BadData,
         QueryErrorKind::Execution => EvaluateFailure::Execution,
         QueryErrorKind::Timeout => EvaluateFailure::Timeout,

@@ -77,6 +77,8 @@ pub enum EvaluateReply {
         result_bytes: Vec<u64>,
         /// Different series that were read, if there was a limit.
         series: u64,
+        /// Blocks that have what was dropped there, and the window of each.
+        released: Vec<(u128, i64)>,
     },
     /// Whoever evaluated it would say so: it is not due to this replica.
     Failed {

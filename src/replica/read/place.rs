@@ -11,6 +11,7 @@ use bytes::Bytes;
 use gyre_promql::fragment::PartialResult;
 use gyre_promql::{QueryError, QueryErrorKind};
 use gyre_ring::Replica;
+use gyre_tsdb::block::Ulid;
 use tokio::time::{Instant, timeout};
 
 use super::messages::{EVALUATE, EvaluateFailure, EvaluateReply, EvaluateRequest, Place};
@@ -18,6 +19,9 @@ use super::remote::{Lost, PART_MAX};
 use crate::query::limits::QueryLimits;
 use crate::replica::call;
 use crate::rpc::{Peer, Reply, ReplyStream, RpcError, codec};
+
+/// Segments that an error names; the rest is counted.
+const SEGMENTS_NAMED_MAX: usize = 3;
 
 /// A node that has whole shards of a query, and is not this one.
 #[derive(Clone)]
@@ -48,6 +52,8 @@ pub struct PlaceResults {
     pub results: Vec<PartialResult>,
     /// Different series that were read, if there is a limit.
     pub series: u64,
+    /// Blocks that have what was dropped there, and of which window.
+    pub released: Vec<(Ulid, i64)>,
 }
 
 /// Why a place gives nothing.
@@ -119,12 +125,13 @@ impl RemotePlace {
     }
 
     fn lost(&self, reason: impl ToString) -> PlaceFailed {
-        let segments = self.groups.iter().flatten().map(|place| place.segment.as_str());
-        let lost = Lost {
-            segment: segments.collect::<Vec<_>>().join(", "),
-            node: self.replica.node.to_string(),
-            reason: reason.to_string(),
-        };
+        let mut segments = self.groups.iter().flatten().map(|place| place.segment.as_str());
+        let mut segment = segments.by_ref().take(SEGMENTS_NAMED_MAX).collect::<Vec<_>>().join(", ");
+        match segments.count() {
+            0 => {}
+            more => segment.push_str(&format!(" and {more} more")),
+        }
+        let lost = Lost { segment, node: self.replica.node.to_string(), reason: reason.to_string() };
         PlaceFailed::Lost(self.replica.clone(), lost)
     }
 
@@ -152,11 +159,11 @@ impl RemotePlace {
         held: &Held,
     ) -> Result<PlaceResults, PlaceFailed> {
         let first = self.next(peer, &mut stream, asked).await?.unwrap_or_default();
-        let (lengths, series) = match self.parse(&first)? {
-            EvaluateReply::Results { result_bytes, series }
+        let (lengths, series, released) = match self.parse(&first)? {
+            EvaluateReply::Results { result_bytes, series, released }
                 if result_bytes.len() == asked.fragments.len() =>
             {
-                (result_bytes, series)
+                (result_bytes, series, released)
             }
             _ => return Err(self.lost("it answers something else than was asked")),
         };
@@ -180,7 +187,8 @@ impl RemotePlace {
         if !part.is_empty() || self.next(peer, &mut stream, asked).await?.is_some() {
             return Err(self.lost("more comes than it says"));
         }
-        Ok(PlaceResults { results, series })
+        let released = released.into_iter().map(|(ulid, window)| (Ulid(ulid), window)).collect();
+        Ok(PlaceResults { results, series, released })
     }
 
     async fn next(

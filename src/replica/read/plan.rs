@@ -14,6 +14,7 @@ use super::attempt::{Attempt, Ended};
 use super::empty::EmptySegments;
 use super::metrics::{ReadMetrics, Retry};
 use super::remote::RemoteSegment;
+use crate::query::blocks::PlanBlocks;
 use crate::replica::local::Replicas;
 use crate::replica::lost::readable;
 use crate::shard::supervisor::ShardHandle;
@@ -33,6 +34,8 @@ pub struct ReadPlan {
     pub has_choice: bool,
     /// What may be missing for good.
     pub warnings: Vec<String>,
+    /// What is read beside segments.
+    pub blocks: PlanBlocks,
 }
 
 /// What a reader asks for, beside the data.
@@ -103,7 +106,8 @@ impl Reader {
         let mut state = cluster.state();
         for _ in 0..TRIES_MAX {
             let all = state.spans(tenant);
-            let (spans, warnings) = readable(&state, &self.empty.without(&self.replicas, &all));
+            let (spans, mut warnings) = readable(&state, &self.empty.without(&self.replicas, &all));
+            warnings.extend(self.damaged(&spans));
             if let Some(plan) = self.alone(&spans) {
                 return Ok(ReadPlan { warnings, ..plan });
             }
@@ -131,6 +135,26 @@ impl Reader {
         Err(PlanError::Behind(state.epoch()))
     }
 
+    /// What is to be said of segments that this node holds alone, and not completely.
+    fn damaged(&self, spans: &[Span]) -> Vec<String> {
+        let shards = &self.replicas.shards;
+        if !shards.has_damage() {
+            return Vec::new();
+        }
+        let is_damaged = |span: &&Span| {
+            span.replicas.as_slice() == std::slice::from_ref(self.replicas.cluster.own())
+                && shards.is_damaged(&span.segment)
+        };
+        let warning = |span: &Span| {
+            let (shard, epoch) = (&span.segment.shard, span.segment.epoch.0);
+            format!(
+                "data of shard {shard} written under epoch {epoch} may be missing: the log of its only replica was \
+                 damaged"
+            )
+        };
+        spans.iter().filter(is_damaged).map(warning).collect()
+    }
+
     /// The plan of a node that holds everything and shares nothing: nobody needs to be asked.
     fn alone(&self, spans: &[Span]) -> Option<ReadPlan> {
         let own = self.replicas.cluster.own();
@@ -147,7 +171,7 @@ impl Reader {
         }
         let groups = groups.into_sources();
         self.metrics.segments(true, groups.iter().map(Vec::len).sum::<usize>() as u64);
-        Some(ReadPlan { groups, has_choice: false, warnings: Vec::new() })
+        Some(ReadPlan { groups, ..ReadPlan::default() })
     }
 
     /// All replicas in the order in which to ask them. It is the same for all shards of a read, so that they are asked

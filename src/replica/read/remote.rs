@@ -11,6 +11,7 @@ use bytes::Bytes;
 use futures_executor::block_on;
 use gyre_ring::Replica;
 use gyre_tsdb::SeriesBatch;
+use gyre_tsdb::block::Ulid;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
@@ -97,7 +98,8 @@ impl RemoteSegment {
                 () = sender.closed() => {}
             }
         });
-        RemoteSeries { segment: self.clone(), parts, joiner: Joiner::default(), is_over: false }
+        let (joiner, released) = (Joiner::default(), Vec::new());
+        RemoteSeries { segment: self.clone(), parts, joiner, is_begun: false, released, is_over: false }
     }
 
     async fn hand_on(
@@ -172,14 +174,27 @@ pub struct RemoteSeries {
     pub segment: RemoteSegment,
     parts: mpsc::Receiver<Part>,
     joiner: Joiner,
+    /// The first batch has come.
+    is_begun: bool,
+    released: Vec<Ulid>,
     is_over: bool,
 }
 
 impl RemoteSeries {
+    /// The blocks that have what was dropped there, known with the first series.
+    pub fn released(&self) -> &[Ulid] {
+        &self.released
+    }
+
     /// The next series; `None` at the end. Blocks until they are here or the deadline has passed.
     pub fn next_batch(&mut self) -> Result<Option<SeriesBatch>, Lost> {
         loop {
             if let Some(batch) = self.joiner.next_batch().map_err(|error| self.segment.lost(error))? {
+                if !std::mem::replace(&mut self.is_begun, true) {
+                    let (ulids, _) = batch.as_chunks();
+                    self.released = ulids.iter().map(|ulid| Ulid(u128::from_be_bytes(*ulid))).collect();
+                    continue;
+                }
                 let batch = SeriesBatch::from_shipped(batch).map_err(|error| self.segment.lost(error))?;
                 return Ok(Some(batch));
             }

@@ -54,8 +54,12 @@ pub async fn select(
     let gone = |_| failed(replicas.shards.rebuild(&shard));
     let range = TimeRange::from(request.range);
     let matchers = compile(&request.matchers)?;
+    // Before it is looked what was dropped: what is dropped from here on waits for this.
+    let _pin = replicas.shards.pins.pin();
+    let released = shard.released.blocks(range);
     let series = shard.actor.ask(Select { matchers, by_key: request.by_key }).await.map_err(gone)?;
     let mut sender = PartSender::new(sink);
+    sender.batch(released.iter().flat_map(|ulid| ulid.0.to_be_bytes()).collect()).await?;
     for some in series.chunks(SERIES_PER_READ) {
         let read = Read { series: some.to_vec(), range };
         let batch = Arc::new(shard.actor.ask(read).await.map_err(gone)?);

@@ -1,7 +1,7 @@
 //! The chunks of one series, from one source or several, become chunks of a block: in order, without overlap, within a
 //! range of time, without what was deleted.
 //!
-//! A chunk that needs no change is handed on as it is. Chunks that overlap are decoded and merged, with the
+//! A chunk that needs no change, and has an encoding that heads have, is handed on as it is. Chunks that overlap are decoded and merged, with the
 //! [winner](crate::winner) of each time, and encoded anew, as are chunks of which only a part is wanted.
 //!
 //! Trap: the header of a chunk of histograms says whether a counter reset came between the chunk before and this one. That is
@@ -10,7 +10,7 @@
 use std::ops::Range;
 
 use super::error::BlockError;
-use super::reader::decode;
+use super::reader::{decode, is_of_heads};
 use super::segment::ChunkRef;
 use super::tombstones::DeletedRange;
 use super::writer::NewChunk;
@@ -153,7 +153,8 @@ impl SeriesMerge {
             min_ms <= chunk.min_ms && chunk.max_ms <= max_ms && !self.deleted.iter().any(touches)
         };
         let data = |chunk: &Source| (chunk.encoding, &self.bytes[chunk.data.clone()]);
-        cluster.iter().all(|chunk| is_whole(chunk) && data(chunk) == data(&cluster[0]))
+        let is_same = |chunk: &Source| data(chunk) == data(&cluster[0]);
+        is_of_heads(cluster[0].encoding) && cluster.iter().all(|chunk| is_whole(chunk) && is_same(chunk))
     }
 
     fn copy(&mut self, chunk: &Source, copied: Option<(u32, u32)>) {

@@ -12,7 +12,8 @@
 //!    labels of it.
 //! 4. [`chunk_ranges`] tells where chunks are, [`parse_chunk`] reads them, [`Chunk::decode`] makes samples of them.
 //!
-//! [`coalesce`] joins ranges that lie close together. What may go wrong: every length, offset and checksum is checked
+//! [`BatchAssembler`] makes a batch of series of the chunks of several blocks, as a head gives them to queries. [`coalesce`]
+//! joins ranges that lie close together. What may go wrong: every length, offset and checksum is checked
 //! before it is believed; errors name the file of the block and the place in it; nothing is allocated that the file could
 //! not hold.
 //!
@@ -23,6 +24,7 @@
 //!
 //! **Checking**: [`verify()`] lists what is wrong with a block.
 
+mod assemble;
 mod bits;
 mod compact;
 mod error;
@@ -41,6 +43,7 @@ mod verify;
 mod window;
 mod writer;
 
+pub use assemble::{AssembleError, BatchAssembler};
 pub use compact::{SeriesFilter, compact};
 pub use error::{BlockError, BlockFile};
 pub use from_head::{HeadBlock, HeadBlockError, WindowSeries, WindowSlice};

@@ -14,8 +14,9 @@ use super::meta::Meta;
 use super::segment::{Chunk, ChunkRef, FILE_HEADER, check_segment_header, chunk_bytes, parse_chunk};
 use super::tombstones::Tombstones;
 use super::window::{Window, read_range};
-use crate::chunk::{ChunkError, histogram, xor};
+use crate::chunk::{ChunkError, histogram, xor, xor2};
 use crate::disk::{Disk, ReadAt};
+use crate::histogram::Histogram;
 use crate::winner::Value;
 
 /// How much of a file is read at once where it is read from its front to its end.
@@ -183,6 +184,17 @@ pub(super) fn decode(
     if encoding == xor::ENCODING {
         return Some(xor::decode(data, |t_ms, bits| sample(t_ms, Value::Float(bits))));
     }
-    let kind = histogram::kind_of(encoding)?;
-    Some(histogram::decode(data, kind, |t_ms, histogram| sample(t_ms, Value::Histogram(histogram))))
+    if encoding == xor2::ENCODING {
+        return Some(xor2::decode(data, |t_ms, bits| sample(t_ms, Value::Float(bits))));
+    }
+    let sample = |t_ms: i64, histogram: &Histogram| sample(t_ms, Value::Histogram(histogram));
+    if let Some(kind) = histogram::kind_with_starts(encoding) {
+        return Some(histogram::decode_with_starts(data, kind, sample));
+    }
+    Some(histogram::decode(data, histogram::kind_of(encoding)?, sample))
+}
+
+/// Whether chunks of an encoding are as a head has them; others are decoded and encoded anew.
+pub(super) fn is_of_heads(encoding: u8) -> bool {
+    encoding == xor::ENCODING || histogram::kind_of(encoding).is_some()
 }

@@ -3,8 +3,10 @@
 mod bit_reader;
 pub mod histogram;
 mod sink;
+mod start_times;
 mod varbit;
 pub mod xor;
+pub mod xor2;
 mod xor_decoder;
 
 pub(crate) use bit_reader::BitReader;

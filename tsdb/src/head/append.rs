@@ -21,7 +21,13 @@ const CHUNK_SAMPLES_MAX: u16 = 120;
 const CHUNK_BITS_MAX: u16 = 1000 * 8;
 
 /// A chunk never spans a multiple of this, so that it lies in one block.
-pub(super) const WINDOW_MS: i64 = 2 * 60 * 60 * 1000;
+pub const WINDOW_MS: i64 = 2 * 60 * 60 * 1000;
+
+/// The number of the window that a time lies in; window n begins at n times [`WINDOW_MS`].
+#[inline]
+pub fn window_of(t_ms: i64) -> i64 {
+    t_ms.div_euclid(WINDOW_MS)
+}
 
 /// What became of a sample.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,7 +85,7 @@ impl Head {
         }
         let full = encoder.count >= CHUNK_SAMPLES_MAX
             || state.bits >= CHUNK_BITS_MAX
-            || t_ms.div_euclid(WINDOW_MS) != encoder.t_ms.div_euclid(WINDOW_MS);
+            || window_of(t_ms) != window_of(encoder.t_ms);
         if full && encoder.count > 0 {
             self.seal_open_chunk(series);
         }
@@ -175,14 +181,17 @@ impl Head {
             Value::Histogram(histogram) => late.insert_histogram(t_ms, histogram.clone()),
         }
         if late.buffer.len() >= BUFFER_SAMPLES_MAX {
-            let full = FullChunk {
-                encoding: xor::ENCODING,
-                data: xor::encode(&late.buffer),
-                min_ms: late.buffer[0].0,
-                max_ms: late.buffer[late.buffer.len() - 1].0,
-            };
-            late.buffer.clear();
-            self.seal_late(series, &full);
+            let buffered = std::mem::take(&mut late.buffer);
+            // Like those in order, no late chunk spans windows: a window is dropped whole when a block has it.
+            for samples in buffered.chunk_by(|a, b| window_of(a.0) == window_of(b.0)) {
+                let full = FullChunk {
+                    encoding: xor::ENCODING,
+                    data: xor::encode(samples),
+                    min_ms: samples[0].0,
+                    max_ms: samples[samples.len() - 1].0,
+                };
+                self.seal_late(series, &full);
+            }
         } else if late.histograms_are_full() {
             let buffered = std::mem::take(&mut late.histograms);
             for full in encode_all(&buffered) {

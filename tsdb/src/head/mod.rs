@@ -14,6 +14,7 @@ mod apply;
 mod histograms;
 mod ooo;
 mod read;
+mod release;
 mod sealed_refs;
 mod series;
 mod shipped;
@@ -25,9 +26,10 @@ use std::path::Path;
 
 use hashbrown::HashTable;
 
-pub use append::{Appended, CreateError, TOUCHED_TOGETHER};
+pub use append::{Appended, CreateError, TOUCHED_TOGETHER, WINDOW_MS, window_of};
 pub use apply::Applied;
 pub(crate) use histograms::encode_all as encode_histograms;
+pub(crate) use read::BatchChunk;
 pub use read::{ChunkData, Decoded, ReadError, SeriesBatch, SeriesData};
 pub use shipped::NotABatch;
 pub use state::BadState;

@@ -50,6 +50,16 @@ impl Overlay {
     pub(super) fn entry(&mut self, series: SeriesRef) -> &mut Late {
         self.series.entry(series.0).or_default()
     }
+
+    /// Changes a series' late samples, and forgets the series if none are left.
+    pub(super) fn change(&mut self, series: SeriesRef, change: impl FnOnce(&mut Late)) {
+        if let Some(late) = self.series.get_mut(&series.0) {
+            change(late);
+            if late.is_empty() {
+                self.series.remove(&series.0);
+            }
+        }
+    }
 }
 
 impl Late {

@@ -47,6 +47,14 @@ pub enum ChunkData {
     Sealed(Location),
 }
 
+/// A chunk's place among a batch's bytes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct BatchChunk {
+    pub(crate) begin: u32,
+    pub(crate) end: u32,
+    pub(crate) encoding: u8,
+}
+
 /// Where decoded samples go.
 pub struct Decoded<'a> {
     /// Times of floats.
@@ -158,6 +166,23 @@ impl SeriesBatch {
             let _ = store.copy_frame(at, bytes);
         });
         self.chunks.push(ChunkData::Frame(frame));
+    }
+
+    /// Adds a series by the places that its labels and chunks will have among the batch's bytes. `merge`: chunks overlap.
+    pub(crate) fn push_series(
+        &mut self,
+        labels: Range<u32>,
+        chunks: impl Iterator<Item = BatchChunk>,
+        merge: bool,
+    ) {
+        let first = self.chunks.len() as u32;
+        self.chunks.extend(chunks.map(|chunk| ChunkData::Open(chunk.begin..chunk.end, chunk.encoding)));
+        self.series.push(SeriesData { labels, chunks: first..self.chunks.len() as u32, merge });
+    }
+
+    /// Gives the batch the bytes in which its series are.
+    pub(crate) fn set_bytes(&mut self, bytes: Vec<u8>) {
+        self.bytes = bytes;
     }
 
     /// The series in the batch.

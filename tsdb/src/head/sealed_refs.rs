@@ -29,6 +29,8 @@ struct Block {
 #[derive(Default)]
 pub(super) struct SealedRefs {
     blocks: Paged<Block>,
+    /// Blocks that nobody links to.
+    free: Vec<u32>,
 }
 
 impl SealedRefs {
@@ -42,7 +44,30 @@ impl SealedRefs {
                 return newest;
             }
         }
-        self.blocks.push(Block { refs: [sealed; PER_BLOCK], count: 1, previous: newest }) as u32
+        let block = Block { refs: [sealed; PER_BLOCK], count: 1, previous: newest };
+        match self.free.pop() {
+            Some(free) => {
+                self.blocks[free as usize] = block;
+                free
+            }
+            None => self.blocks.push(block) as u32,
+        }
+    }
+
+    /// Forgets those references of a series, whose newest block is `newest`, that `is_dropped` says; tells which block is
+    /// the newest then. The memory is used for other series.
+    pub(super) fn drop_some(&mut self, newest: u32, mut is_dropped: impl FnMut(&SealedRef) -> bool) -> u32 {
+        let before: Vec<SealedRef> = self.newest_first(newest).collect();
+        let kept: Vec<SealedRef> = before.iter().filter(|sealed| !is_dropped(sealed)).copied().collect();
+        if kept.len() == before.len() {
+            return newest;
+        }
+        let mut at = newest;
+        while at != NO_BLOCK {
+            self.free.push(at);
+            at = self.blocks[at as usize].previous;
+        }
+        kept.into_iter().rev().fold(NO_BLOCK, |newest, sealed| self.push(newest, sealed))
     }
 
     /// A series' references from the newest to the oldest.

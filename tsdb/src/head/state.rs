@@ -120,13 +120,16 @@ impl Head {
         for _ in 0..take_count(from)? {
             let min_ms = varint::take_i64(from).ok_or(BadState)?;
             let at = take_location(from)?;
+            self.sealed.refer(at);
             state.sealed = self.sealed_refs.push(state.sealed, SealedRef { min_ms, at });
         }
         let mut late = Late::default();
         for _ in 0..take_count(from)? {
             let min_ms = varint::take_i64(from).ok_or(BadState)?;
             let max_ms = varint::take_i64(from).ok_or(BadState)?;
-            late.chunks.push(LateChunk { min_ms, max_ms, at: take_location(from)? });
+            let at = take_location(from)?;
+            self.sealed.refer(at);
+            late.chunks.push(LateChunk { min_ms, max_ms, at });
         }
         for _ in 0..take_count(from)? {
             let t_ms = varint::take_i64(from).ok_or(BadState)?;

@@ -43,9 +43,22 @@ pub(crate) enum Stored<'a> {
     File(&'a Arc<dyn FileView>),
 }
 
+/// A file's use.
+#[derive(Clone, Copy, Debug, Default)]
+struct Live {
+    chunks: u32,
+    snapshots_without: u32,
+}
+
+/// A file goes when so many snapshots were written that do not refer to it. The first of them may have been written, in
+/// part, before the last reference went; one more is kept in case that the newest cannot be read.
+const SNAPSHOTS_WITHOUT: u32 = 3;
+
 /// All sealed chunks of a shard.
 pub struct SealedStore {
     folder: PathBuf,
+    /// By file: chunks that are referred to; and for how many snapshots there were none.
+    live: BTreeMap<u32, Live>,
     /// Where the next frame goes.
     end: Location,
     views: BTreeMap<u32, Arc<dyn FileView>>,
@@ -71,7 +84,10 @@ impl SealedStore {
             }
         }
         let folder = folder.to_owned();
-        Ok(SealedStore { folder, end, views, in_flight: VecDeque::new(), tail: Vec::new(), tail_begin: end })
+        // Files that no reference turns up for are found unneeded, too.
+        let live = views.keys().map(|file| (*file, Live::default())).collect();
+        let (in_flight, tail) = (VecDeque::new(), Vec::new());
+        Ok(SealedStore { folder, live, end, views, in_flight, tail, tail_begin: end })
     }
 
     /// Appends a chunk.
@@ -79,7 +95,37 @@ impl SealedStore {
         let at = self.end;
         frame::put(&mut self.tail, chunk, data);
         self.end.offset = self.tail_begin.offset + self.tail.len() as u32;
+        self.refer(at);
         at
+    }
+
+    /// Somebody refers to a chunk.
+    pub(crate) fn refer(&mut self, at: Location) {
+        self.live.entry(at.file).or_default().chunks += 1;
+    }
+
+    /// Nobody refers to a chunk any more.
+    pub(crate) fn forget(&mut self, at: Location) {
+        if let Some(live) = self.live.get_mut(&at.file) {
+            live.chunks = live.chunks.saturating_sub(1);
+        }
+    }
+
+    /// Counts a snapshot. Gives the files that are not needed any more, and forgets them.
+    pub(crate) fn unneeded_files(&mut self) -> Vec<PathBuf> {
+        let mut unneeded = Vec::new();
+        for (file, live) in &mut self.live {
+            let is_unused = live.chunks == 0 && *file < self.tail_begin.file;
+            live.snapshots_without = if is_unused { live.snapshots_without + 1 } else { 0 };
+            if live.snapshots_without >= SNAPSHOTS_WITHOUT {
+                unneeded.push(*file);
+            }
+        }
+        for file in &unneeded {
+            self.live.remove(file);
+            self.views.remove(file);
+        }
+        unneeded.into_iter().map(|file| file_path(&self.folder, file)).collect()
     }
 
     /// Where the next frame will go.
@@ -155,22 +201,26 @@ impl SealedStore {
         }
     }
 
-    /// The folder that holds the files, and those files that got bytes since `from`.
-    pub fn files_since(&self, from: u32) -> impl Iterator<Item = PathBuf> {
-        (from..=self.end.file).map(|file| file_path(&self.folder, file))
+    /// All files that are needed, and the one that is written to.
+    pub fn files(&self) -> impl Iterator<Item = PathBuf> {
+        let older = self.live.keys().filter(|file| **file < self.end.file).copied();
+        older.chain([self.end.file]).map(|file| file_path(&self.folder, file))
     }
 }
 
 impl Flush {
-    /// Writes the bytes. May block. Can be repeated after an error.
+    /// Writes the bytes. May block. Can be repeated after an error, and done by several threads at a time.
     pub fn write(&self, disk: &dyn Disk) -> io::Result<()> {
         let mut file = if self.at.offset as usize == FILE_HEADER.len() {
-            match disk.create(&self.path) {
+            let create = || match disk.create(&self.path) {
+                Err(e) if e.kind() == io::ErrorKind::AlreadyExists => disk.open(&self.path),
+                other => other,
+            };
+            match create() {
                 Err(e) if e.kind() == io::ErrorKind::NotFound => {
                     disk.create_dir_all(self.path.parent().unwrap_or(Path::new("")))?;
-                    disk.create(&self.path)?
+                    create()?
                 }
-                Err(e) if e.kind() == io::ErrorKind::AlreadyExists => disk.open(&self.path)?,
                 other => other?,
             }
         } else {
@@ -244,6 +294,29 @@ mod tests {
             assert_eq!(read(&store, *at), Ok((series as u32, data)));
         }
         assert!(store.memory_bytes() < 4 * FLUSH_BYTES, "the rest is in files");
+    }
+
+    #[test]
+    fn the_first_chunks_may_be_written_by_two_threads_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        for round in 0..200 {
+            let disk = crate::disk::OsDisk;
+            let mut store = SealedStore::open(&disk, &folder.path().join(round.to_string()), None).unwrap();
+            let at = store.push(&chunk(1), b"data");
+            let flush = store.take_flush(true).unwrap();
+            let both = std::sync::Barrier::new(2);
+            let write = || {
+                both.wait();
+                flush.write(&disk)
+            };
+            std::thread::scope(|scope| {
+                let other = scope.spawn(write);
+                write().unwrap();
+                other.join().unwrap().unwrap();
+            });
+            store.flushed(&flush, flush.map(&disk).unwrap());
+            assert_eq!(read(&store, at), Ok((1, b"data".to_vec())));
+        }
     }
 
     #[test]

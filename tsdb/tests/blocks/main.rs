@@ -11,6 +11,7 @@ mod compaction;
 mod damage;
 mod head;
 mod lookup;
+mod peers;
 mod prometheus;
 mod promtool;
 mod round_trip;

@@ -1,10 +1,6 @@
 //! A real Prometheus: blocks it made are read here, native histograms included, and it serves blocks made here.
 
 use std::collections::BTreeMap;
-use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 
 use gyre_tsdb::block::{Block, Meta, Ulid, compact, verify};
@@ -13,66 +9,8 @@ use gyre_tsdb::histogram::{Histogram, Kind, Side, Span};
 use gyre_tsdb::labels;
 use gyre_tsdb::winner::Value;
 
-use super::promtool::is_absent;
+use super::peers::{Prometheus, is_absent};
 use super::scene::{LabelSet, Model, Sample, float_chunks, histogram_chunks, model_of, read, write};
-
-struct Prometheus {
-    process: Child,
-    port: u16,
-}
-
-impl Drop for Prometheus {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
-impl Prometheus {
-    fn start(data: &Path) -> Self {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let config = data.with_extension("yml");
-        std::fs::write(&config, "global: {scrape_interval: 1h}\n").unwrap();
-        let process = Command::new("prometheus")
-            .arg(format!("--config.file={}", config.display()))
-            .arg(format!("--storage.tsdb.path={}", data.display()))
-            .arg(format!("--web.listen-address=127.0.0.1:{port}"))
-            .args(["--web.enable-admin-api", "--web.enable-remote-write-receiver", "--log.level=error"])
-            .args(["--enable-feature=native-histograms", "--storage.tsdb.retention.time=100y"])
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let mut prometheus = Prometheus { process, port };
-        // It answers nothing until it listens, and 503 until it is ready.
-        while prometheus.try_request("GET", "/-/ready", &[]).map_or(true, |(status, _)| status != 200) {
-            assert!(prometheus.process.try_wait().unwrap().is_none(), "Prometheus has ended");
-            std::thread::yield_now();
-        }
-        prometheus
-    }
-
-    fn try_request(&self, method: &str, path: &str, body: &[u8]) -> std::io::Result<(u16, String)> {
-        let mut stream = TcpStream::connect(("127.0.0.1", self.port))?;
-        let head = format!(
-            "{method} {path} HTTP/1.0\r\nContent-Length: {}\r\nContent-Encoding: snappy\r\n\
-             X-Prometheus-Remote-Write-Version: 0.1.0\r\n\r\n",
-            body.len()
-        );
-        stream.write_all(head.as_bytes())?;
-        stream.write_all(body)?;
-        let mut answer = Vec::new();
-        stream.read_to_end(&mut answer)?;
-        let answer = String::from_utf8_lossy(&answer).into_owned();
-        let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_default();
-        Ok((head.get(9..12).and_then(|status| status.parse().ok()).unwrap_or(0), body.to_owned()))
-    }
-
-    fn request(&self, method: &str, path: &str, body: &[u8]) -> serde_json::Value {
-        let (status, answer) = self.try_request(method, path, body).unwrap();
-        assert_eq!(status / 100, 2, "{path}: {answer}");
-        serde_json::from_str(&answer).unwrap_or_default()
-    }
-}
 
 /// Protocol Buffers, as much as remote write takes.
 #[derive(Default)]

@@ -2,109 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 
 use gyre_tsdb::block::{Block, Meta, Ulid, compact, verify};
 use gyre_tsdb::disk::OsDisk;
 
-use super::scene::{LabelSet, Model, OwnChunk, Sample, float_chunks, model_of, read, write};
+use super::peers::{dumped, is_absent, promtool, shown};
+use super::scene::{LabelSet, Model, OwnChunk, float_chunks, model_of, read, write};
 
 const END_MS: i64 = 7_200_000;
-
-/// Whether a program is there. If not, the test says so and passes, unless all must run.
-pub fn is_absent(program: &str) -> bool {
-    if Command::new(program).arg("--version").output().is_ok() {
-        return false;
-    }
-    let why = format!("skipped: {program} is not installed");
-    assert!(std::env::var_os("GYRE_REQUIRE_ALL").is_none(), "{why}");
-    println!("{why}");
-    true
-}
-
-pub fn promtool(arguments: &[&str], folder: &Path) -> String {
-    // It wants a log, if only an empty one.
-    std::fs::create_dir_all(folder.join("wal")).unwrap();
-    let output = Command::new("promtool").arg("tsdb").args(arguments).arg(folder).output().unwrap();
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "promtool {arguments:?}: {errors}");
-    String::from_utf8(output.stdout).unwrap()
-}
-
-/// A text that Go has quoted, from behind the first quotation mark; and what follows it.
-fn unquote(text: &str) -> (String, &str) {
-    let mut bytes = Vec::new();
-    let mut chars = text.char_indices();
-    while let Some((at, c)) = chars.next() {
-        let code = |digits: usize| u32::from_str_radix(&text[at + 2..at + 2 + digits], 16).unwrap();
-        let mut put = |c: char| bytes.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
-        match c {
-            '"' => return (String::from_utf8(bytes).unwrap(), &text[at + 1..]),
-            '\\' => {
-                let (_, escape) = chars.next().unwrap();
-                let digits = match escape {
-                    'x' => 2,
-                    'u' => 4,
-                    'U' => 8,
-                    _ => 0,
-                };
-                match escape {
-                    'x' => bytes.push(code(2) as u8),
-                    'u' | 'U' => put(char::from_u32(code(digits)).unwrap()),
-                    'n' => put('\n'),
-                    't' => put('\t'),
-                    'r' => put('\r'),
-                    'a' => put('\u{7}'),
-                    'b' => put('\u{8}'),
-                    'f' => put('\u{c}'),
-                    'v' => put('\u{b}'),
-                    other => put(other),
-                }
-                for _ in 0..digits {
-                    chars.next();
-                }
-            }
-            other => put(other),
-        }
-    }
-    panic!("not closed: {text}")
-}
-
-/// Everything in `promtool tsdb dump`. It does not tell one NaN from another.
-fn dumped(dump: &str) -> Model {
-    let mut model = Model::new();
-    for line in dump.lines() {
-        let mut rest = line.strip_prefix('{').unwrap();
-        let mut labels = LabelSet::new();
-        while !rest.starts_with('}') {
-            let (name, quoted) = rest.split_once("=\"").unwrap();
-            let (value, after) = unquote(quoted);
-            labels.push((name.to_owned(), value));
-            rest = after.strip_prefix(", ").unwrap_or(after);
-        }
-        labels.sort();
-        let mut fields = rest[1..].split_whitespace();
-        let value: f64 = fields.next().unwrap().parse().unwrap();
-        let t_ms = fields.next().unwrap().parse().unwrap();
-        let sample = Sample::Float(if value.is_nan() { f64::NAN.to_bits() } else { value.to_bits() });
-        assert_eq!(model.entry(labels).or_default().insert(t_ms, sample), None);
-    }
-    model
-}
-
-/// The model as a dump shows it.
-fn shown(mut model: Model) -> Model {
-    for sample in model.values_mut().flat_map(|samples| samples.values_mut()) {
-        if let Sample::Float(bits) = sample
-            && f64::from_bits(*bits).is_nan()
-        {
-            *bits = f64::NAN.to_bits();
-        }
-    }
-    model
-}
 
 /// Series whose labels and values are hard.
 fn hard_series() -> BTreeMap<LabelSet, Vec<OwnChunk>> {

@@ -146,7 +146,7 @@ impl Shard {
         }
         self.flush(true);
         let sealed = self.head.sealed_mut().end();
-        for path in self.head.sealed_mut().files_since(1) {
+        for path in self.head.sealed_mut().files().collect::<Vec<_>>() {
             if let Ok(mut file) = disk.open(&path) {
                 file.sync_data().unwrap();
             }
@@ -154,6 +154,9 @@ impl Shard {
         disk.sync_dir(&Path::new(SHARD).join("sealed")).unwrap();
         self.commit().unwrap();
         writer.finish(SnapshotEnd { series: next.0, sealed }).unwrap();
+        for file in self.head.unneeded_files() {
+            disk.remove(&file).unwrap();
+        }
     }
 
     pub fn flush(&mut self, all: bool) {

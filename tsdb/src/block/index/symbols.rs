@@ -4,11 +4,15 @@ use std::sync::Arc;
 
 use super::series::SeriesEntry;
 use super::toc::{IndexVersion, Toc};
-use super::{CRC_BYTES, SPARSENESS, check_section, take_text, take_u32};
+use super::{CRC_BYTES, check_section, take_text, take_u32};
 use crate::block::error::{BlockError, BlockFile, damaged};
 use crate::block::window::{Window, read_range};
 use crate::disk::ReadAt;
 use crate::{labels, varint};
+
+/// Symbols between two of which the place is remembered. A query looks up some twenty for each series, so few are skipped: it
+/// costs a byte for each.
+const SPARSENESS: usize = 4;
 
 /// Bytes of a section in front of the first symbol.
 const BEFORE_FIRST: u64 = 8;
@@ -21,7 +25,7 @@ pub struct SymbolTable {
     bytes: Vec<u8>,
     /// Where it begins.
     offset: u64,
-    /// Where in `bytes` every 32nd symbol is.
+    /// Where in `bytes` every fourth symbol is.
     sparse: Vec<u32>,
     count: u32,
     /// Where in `bytes` the last symbol ends.

@@ -2,8 +2,12 @@
 
 use super::fields::Fields;
 use super::{FLAGS, HEADER_BYTES, counter_reset_of, layout};
+use crate::chunk::start_times::StartTimes;
 use crate::chunk::{BitReader, ChunkError};
 use crate::histogram::{CUSTOM_BUCKETS_SCHEMA, CounterReset, Histogram, Kind, SCHEMA_MAX, SCHEMA_MIN};
+
+/// The bits of a header's first two bytes that count samples where the others say what the chunk follows.
+const SAMPLES_WITH_STARTS: u16 = 0x3fff;
 
 /// A chunk that is being read.
 pub(super) struct Decoder<'a> {
@@ -21,6 +25,15 @@ impl<'a> Decoder<'a> {
     pub(super) fn new(chunk: &'a [u8], kind: Kind) -> Result<Self, ChunkError> {
         let (header, rest) = chunk.split_first_chunk::<HEADER_BYTES>().ok_or(ChunkError::Truncated)?;
         let samples = u16::from_be_bytes([header[0], header[1]]);
+        Self::behind_header(rest, kind, samples, counter_reset_of(header[FLAGS]))
+    }
+
+    fn behind_header(
+        rest: &'a [u8],
+        kind: Kind,
+        samples: u16,
+        counter_reset: CounterReset,
+    ) -> Result<Self, ChunkError> {
         let mut bits = BitReader::new(rest);
         let mut last = Histogram { kind, ..Histogram::default() };
         if samples > 0 {
@@ -29,7 +42,6 @@ impl<'a> Decoder<'a> {
                 return Err(ChunkError::Malformed);
             }
         }
-        let counter_reset = counter_reset_of(header[FLAGS]);
         let fields = Fields::new(&last);
         Ok(Decoder { bits, counter_reset, samples, read: 0, t_ms: 0, last, fields })
     }
@@ -65,6 +77,27 @@ pub fn decode(chunk: &[u8], kind: Kind, mut sample: impl FnMut(i64, &Histogram))
     let stale = Histogram::stale(kind);
     let mut decoder = Decoder::new(chunk, kind)?;
     while decoder.advance()? {
+        let histogram = if decoder.last.is_stale() { &stale } else { &decoder.last };
+        sample(decoder.t_ms, histogram);
+    }
+    Ok(())
+}
+
+/// As [`decode`], of a chunk with start times (encodings 5 and 6), which are read over. Its header is that of other
+/// chunks, but what is in the third byte there is in the top bits of the first, and the third says which samples have
+/// start times. Facts: Prometheus's `tsdb/chunkenc/histogram_st.go`.
+pub fn decode_with_starts(
+    chunk: &[u8],
+    kind: Kind,
+    mut sample: impl FnMut(i64, &Histogram),
+) -> Result<(), ChunkError> {
+    let stale = Histogram::stale(kind);
+    let (header, rest) = chunk.split_first_chunk::<HEADER_BYTES>().ok_or(ChunkError::Truncated)?;
+    let samples = u16::from_be_bytes([header[0], header[1]]) & SAMPLES_WITH_STARTS;
+    let mut decoder = Decoder::behind_header(rest, kind, samples, counter_reset_of(header[0]))?;
+    let starts = StartTimes::parse(header[2]);
+    while decoder.advance()? {
+        starts.skip(&mut decoder.bits, decoder.read - 1)?;
         let histogram = if decoder.last.is_stale() { &stale } else { &decoder.last };
         sample(decoder.t_ms, histogram);
     }

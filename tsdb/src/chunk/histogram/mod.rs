@@ -20,7 +20,7 @@ mod fields;
 mod fit;
 mod layout;
 
-pub use decoder::decode;
+pub use decoder::{decode, decode_with_starts};
 pub use encoder::Encoder;
 pub(crate) use fit::Fit;
 
@@ -31,6 +31,11 @@ use crate::histogram::{CounterReset, Kind};
 pub const INTEGER_ENCODING: u8 = 2;
 /// The float encoding's number in Prometheus's files.
 pub const FLOAT_ENCODING: u8 = 3;
+
+/// Of integers with start times: read, never written.
+const INTEGER_WITH_STARTS: u8 = 5;
+/// Of floats with start times: read, never written.
+const FLOAT_WITH_STARTS: u8 = 6;
 
 /// No sample takes more in a chunk.
 pub(crate) const SAMPLE_BYTES_MAX: usize = CHUNK_BYTES_MAX - 4096;
@@ -52,6 +57,15 @@ pub fn kind_of(encoding: u8) -> Option<Kind> {
     match encoding {
         INTEGER_ENCODING => Some(Kind::Integer),
         FLOAT_ENCODING => Some(Kind::Float),
+        _ => None,
+    }
+}
+
+/// The kind of an encoding of histograms with start times, for [`decode_with_starts`].
+pub fn kind_with_starts(encoding: u8) -> Option<Kind> {
+    match encoding {
+        INTEGER_WITH_STARTS => Some(Kind::Integer),
+        FLOAT_WITH_STARTS => Some(Kind::Float),
         _ => None,
     }
 }

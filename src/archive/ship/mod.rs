@@ -1,0 +1,395 @@
+//! Windows of heads become blocks in the bucket, and are then dropped from the heads.
+//!
+//! For one window of one segment:
+//!
+//! 1. What is listed may cover all its batches already: another replica was first. Then there is nothing to upload.
+//! 2. [`cut`]: the window becomes a block in a folder. It covers the batches that had come when the cut began.
+//! 3. The block is uploaded, read back and listed.
+//! 4. Its name is announced to readers and written down; readers that began before that are waited for.
+//! 5. The window is dropped, if everything that has come for it is covered. Late samples stay and become another block.
+//!
+//! What may go wrong: the process dies anywhere. Before 3 the bucket has a part of a block, which nobody reads and which is
+//! cleaned up. After 3 head and block both have the window: readers merge them, and this begins again at 1. The bucket does
+//! not answer: windows stay in the heads, and are tried again.
+
+mod cut;
+mod turn;
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use gyre_ring::{BatchSet, Segment, TenantId};
+use gyre_tsdb::block::Ulid;
+use gyre_tsdb::{SeriesRef, WINDOW_MS};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+
+use self::cut::{CutError, cut};
+use self::turn::due_ms;
+use super::cover::{Cover, covers_of, set_covers};
+use super::error::ArchiveError;
+use super::list::TenantBlocks;
+use super::read::listed::ListedBlocks;
+use super::upload::{describe, total_bytes, upload};
+use crate::cluster::LiveCluster;
+use crate::env::{SharedEnv, crash_point};
+use crate::shard::release::{DropWindow, Dropped};
+use crate::shard::released::ReleasedTo;
+use crate::shard::supervisor::{ShardHandle, Shards};
+
+/// The folder of blocks that are being made, in the data directory.
+const FOLDER: &str = "shipping";
+
+/// The label by which Cortex knows a block that has the series of one shard only, as `2_of_4`.
+pub const SHARD_LABEL: &str = "__compactor_shard_id__";
+
+/// How often it is looked whether a window is due.
+const POLL: Duration = Duration::from_secs(15);
+
+/// A window that could not be shipped is tried again after so long.
+const RETRY_MS: i64 = 60 * 1000;
+
+/// A window that samples still come for is shipped when there have been none for so long.
+const QUIET_MS: i64 = 10 * 60 * 1000;
+
+/// It is shipped after so long however many come.
+const UNQUIET_MS: i64 = 60 * 60 * 1000;
+
+/// Why a window was not shipped. It stays in the head.
+#[derive(Debug, thiserror::Error)]
+pub enum ShipError {
+    /// It could not be read, or written to this machine's disk.
+    #[error("cannot write a block of {segment}: {source}")]
+    Cut {
+        /// Whose window it is.
+        segment: Segment,
+        /// Why.
+        source: CutError,
+    },
+    /// The bucket.
+    #[error(transparent)]
+    Archive(#[from] ArchiveError),
+    /// A file of this machine.
+    #[error("{}: {source}", path.display())]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The thread that cut it ended.
+    #[error("the thread that writes a block of {0} ended unexpectedly; see the log")]
+    Panicked(Segment),
+}
+
+impl ShipError {
+    /// Whether trying again may help.
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            ShipError::Archive(error) => error.is_retryable(),
+            ShipError::Cut { source: CutError::Gone(_), .. } => true,
+            _ => false,
+        }
+    }
+}
+
+/// What is counted.
+#[derive(Clone, Debug, Default)]
+pub struct ShipMetrics {
+    blocks: Counter,
+    bytes: Counter,
+    failures: Counter,
+    late_seconds: Gauge,
+}
+
+impl ShipMetrics {
+    /// Registers them.
+    pub fn register(&self, registry: &mut Registry) {
+        for (name, help, counter) in [
+            ("gyre_ship_blocks", "Blocks of heads that were uploaded", &self.blocks),
+            ("gyre_ship_bytes", "Bytes of blocks of heads that were uploaded", &self.bytes),
+            (
+                "gyre_ship_failures",
+                "Windows of heads that could not be shipped when it was tried",
+                &self.failures,
+            ),
+        ] {
+            registry.register(name, help, counter.clone());
+        }
+        let help = "How long the window of a head has been due that has been due longest";
+        registry.register("gyre_ship_late_seconds", help, self.late_seconds.clone());
+    }
+}
+
+/// Ships what this node holds.
+pub struct Shipper {
+    parts: ShipperParts,
+    folder: PathBuf,
+    /// Held while a window is shipped: one at a time, so that memory and disk are bounded.
+    shipping: tokio::sync::Mutex<()>,
+}
+
+/// What a [`Shipper`] is made of.
+pub struct ShipperParts {
+    /// The heads.
+    pub shards: Arc<Shards>,
+    /// The bucket's blocks.
+    pub lists: Arc<ListedBlocks>,
+    /// Whose turn it is follows from the documents.
+    pub cluster: Arc<LiveCluster>,
+    /// Clock and randomness.
+    pub env: SharedEnv,
+    /// What is counted.
+    pub metrics: ShipMetrics,
+}
+
+/// A window that is due, as it was when it was last looked at.
+struct Due {
+    since_ms: i64,
+    changed_ms: i64,
+    batches: u64,
+    not_before_ms: i64,
+}
+
+impl Shipper {
+    /// A shipper that writes blocks below the data directory, where nothing of an earlier run stays.
+    pub fn new(parts: ShipperParts, data_dir: &Path) -> std::io::Result<Self> {
+        let folder = data_dir.join(FOLDER);
+        match std::fs::remove_dir_all(&folder) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        Ok(Shipper { parts, folder, shipping: tokio::sync::Mutex::default() })
+    }
+
+    /// Ships windows when they are due, for ever.
+    pub async fn run(self: Arc<Self>) {
+        let mut due = HashMap::new();
+        let mut failing = false;
+        loop {
+            tokio::time::sleep(POLL).await;
+            let now_ms = self.parts.env.now_ms();
+            let (ready, late_ms) = self.ready(&mut due, now_ms);
+            self.parts.metrics.late_seconds.set(late_ms / 1000);
+            for (shard, window) in ready {
+                match self.ship(&shard, window).await {
+                    Ok(()) => {
+                        due.remove(&(shard.segment.clone(), window));
+                        failing = false;
+                    }
+                    Err(error) => {
+                        self.parts.metrics.failures.inc();
+                        if !failing {
+                            tracing::warn!(segment = %shard.segment, %error, "cannot ship a window; it stays in memory and log");
+                            failing = true;
+                        }
+                        if let Some(due) = due.get_mut(&(shard.segment.clone(), window)) {
+                            due.not_before_ms = now_ms + RETRY_MS;
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Which windows to ship now, and for how long the first of those that are due has been.
+    fn ready(
+        &self,
+        due: &mut HashMap<(Segment, i64), Due>,
+        now_ms: i64,
+    ) -> (Vec<(Arc<ShardHandle>, i64)>, i64) {
+        let state = self.parts.cluster.state();
+        let own = self.parts.cluster.own();
+        let mut ready = Vec::new();
+        let mut seen = HashMap::new();
+        let mut late_ms = 0;
+        for shard in self.parts.shards.all() {
+            let segment = &shard.segment;
+            let spans = state.spans(&segment.shard.tenant);
+            let Some(span) = spans.iter().find(|span| span.segment == *segment) else { continue };
+            for (window, batches) in shard.state.windows().iter() {
+                let due_ms = due_ms(segment, window, &span.replicas, own);
+                if due_ms > now_ms {
+                    continue;
+                }
+                let key = (segment.clone(), window);
+                let batches = batches.len();
+                let mut entry = due.remove(&key).unwrap_or(Due {
+                    since_ms: now_ms,
+                    changed_ms: now_ms,
+                    batches,
+                    not_before_ms: 0,
+                });
+                if entry.batches != batches {
+                    (entry.changed_ms, entry.batches) = (now_ms, batches);
+                }
+                let is_quiet = now_ms - entry.changed_ms >= QUIET_MS || now_ms - entry.since_ms >= UNQUIET_MS;
+                if is_quiet && now_ms >= entry.not_before_ms {
+                    ready.push((shard.clone(), window));
+                }
+                late_ms = late_ms.max(now_ms - due_ms);
+                seen.insert(key, entry);
+            }
+        }
+        *due = seen;
+        (ready, late_ms)
+    }
+
+    /// Ships everything that this node holds, of one tenant or of all, and returns when all of it is listed. Goes on after a
+    /// failure; gives the first.
+    pub async fn flush(&self, tenant: Option<&TenantId>) -> Result<(), ShipError> {
+        let mut first = Ok(());
+        for shard in self.parts.shards.all() {
+            if tenant.is_some_and(|tenant| shard.segment.shard.tenant != *tenant) {
+                continue;
+            }
+            for (window, _) in shard.state.windows().iter() {
+                let shipped = self.ship(&shard, window).await;
+                first = first.and(shipped);
+            }
+        }
+        first
+    }
+
+    /// Ships a window of a shard, and drops it.
+    async fn ship(&self, shard: &Arc<ShardHandle>, window: i64) -> Result<(), ShipError> {
+        let _shipping = self.shipping.lock().await;
+        let tenant = &shard.segment.shard.tenant;
+        let mut listed = self.parts.lists.now(tenant).await?;
+        let Some(batches) = shard.state.batches_of(window) else { return Ok(()) };
+        let mut cover = covering(&listed, &shard.segment, window);
+        if !cover.contains(&batches) {
+            match self.upload(shard, window, batches.clone()).await? {
+                Some(ulid) => {
+                    listed = self.parts.lists.now(tenant).await?;
+                    cover = covering(&listed, &shard.segment, window);
+                    tracing::info!(segment = %shard.segment, window, block = %ulid, "shipped a window of the head");
+                }
+                // There is nothing in it that a block could have.
+                None => cover.add(&batches),
+            }
+        }
+        self.release(shard, window, &cover).await
+    }
+
+    /// Makes a block of a window, and uploads it. Gives its name; `None` if it would be empty.
+    async fn upload(
+        &self,
+        shard: &Arc<ShardHandle>,
+        window: i64,
+        batches: BatchSet,
+    ) -> Result<Option<Ulid>, ShipError> {
+        let ShipperParts { shards, lists, env, metrics, .. } = &self.parts;
+        let segment = &shard.segment;
+        let ulid = Ulid::new(env.now_ms().max(0) as u64, env.random());
+        // A folder for what is not finished, too.
+        let made = MadeFolder(self.folder.join(ulid.to_string()));
+        let folder = made.0.join(ulid.to_string());
+        let failed = |source| ShipError::File { path: made.0.clone(), source };
+        std::fs::create_dir_all(&made.0).map_err(failed)?;
+        let (disk, of, into) = (shards.layout().disk.clone(), shard.clone(), made.0.clone());
+        let cut = tokio::task::spawn_blocking(move || cut(&of, window, ulid, disk, &into)).await;
+        let cut = cut.map_err(|_| ShipError::Panicked(segment.clone()))?;
+        let Some(mut meta) = cut.map_err(|source| ShipError::Cut { segment: segment.clone(), source })?
+        else {
+            return Ok(None);
+        };
+        crash_point("ship-after-cut");
+        set_covers(&mut meta, [Cover { segment: segment.clone(), window, batches }]);
+        let (index, count) = (segment.shard.index.0 + 1, segment.shard.count.get());
+        let labels = &mut meta.thanos.get_or_insert_default().labels;
+        labels.insert(SHARD_LABEL.to_owned(), format!("{index}_of_{count}").into());
+        let meta = describe(&folder, meta, &segment.shard.tenant)?;
+        upload(lists.bucket(), &segment.shard.tenant, &folder, &meta, &|_| {}).await?;
+        crash_point("ship-after-upload");
+        metrics.blocks.inc();
+        metrics.bytes.inc_by(total_bytes(&meta));
+        drop(made);
+        Ok(Some(ulid))
+    }
+
+    /// Drops a window if all of it is covered.
+    async fn release(&self, shard: &ShardHandle, window: i64, cover: &Covering) -> Result<(), ShipError> {
+        let ShipperParts { shards, env, .. } = &self.parts;
+        let layout = shards.layout();
+        let now_ms = env.now_ms();
+        let to: Vec<ReleasedTo> =
+            cover.blocks.iter().map(|ulid| ReleasedTo { ulid: *ulid, window, at_ms: now_ms }).collect();
+        shard.released.announce(&to, now_ms);
+        crash_point("ship-after-announce");
+        // Whoever reads from here on knows the blocks or is told of them.
+        shards.pins.wait_for_earlier().await;
+        let folder = layout.shard(&shard.segment);
+        let failed = |source| ShipError::File { path: folder.clone(), source };
+        shard.released.write(layout.disk.as_ref(), &folder).map_err(failed)?;
+        crash_point("ship-after-note");
+        if !shard.state.forget_window(window, &cover.batches) {
+            // A batch has come since. It will be in another block.
+            return Ok(());
+        }
+        let mut next = SeriesRef(0);
+        loop {
+            let dropped = shard.actor.ask(DropWindow { from: next, window }).await;
+            let segment = || shard.segment.clone();
+            crash_point("ship-while-dropping");
+            match dropped.map_err(|gone| ShipError::Cut { segment: segment(), source: gone.into() })? {
+                Dropped::Until(series) => next = series,
+                Dropped::All | Dropped::Taken => return Ok(()),
+            }
+        }
+    }
+}
+
+/// What listed blocks cover of a window.
+#[derive(Default)]
+struct Covering {
+    batches: BatchSet,
+    blocks: Vec<Ulid>,
+}
+
+impl Covering {
+    fn contains(&self, batches: &BatchSet) -> bool {
+        self.batches.contains_all(batches)
+    }
+
+    fn add(&mut self, batches: &BatchSet) {
+        self.batches.extend(batches);
+    }
+}
+
+/// Only blocks that queries read count.
+fn covering(listed: &TenantBlocks, segment: &Segment, window: i64) -> Covering {
+    let mut covering = Covering::default();
+    let (begin_ms, end_ms) =
+        (window.saturating_mul(WINDOW_MS), window.saturating_add(1).saturating_mul(WINDOW_MS));
+    // One that is marked for removal will not be there for long.
+    for block in listed.to_query(i64::MAX) {
+        if block.meta.min_ms >= end_ms || block.meta.end_ms <= begin_ms {
+            continue;
+        }
+        for cover in covers_of(&block.meta) {
+            if cover.segment == *segment && cover.window == window {
+                covering.add(&cover.batches);
+                covering.blocks.push(block.meta.ulid);
+            }
+        }
+    }
+    covering
+}
+
+/// A folder that is removed when it is not needed any more.
+struct MadeFolder(PathBuf);
+
+impl Drop for MadeFolder {
+    fn drop(&mut self) {
+        match std::fs::remove_dir_all(&self.0) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                tracing::warn!(folder = %self.0.display(), %error, "cannot remove a folder of a block that was shipped");
+            }
+            _ => {}
+        }
+    }
+}

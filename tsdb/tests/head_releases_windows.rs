@@ -1,0 +1,176 @@
+//! What is dropped because a block has it, and what must not be.
+
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+mod common;
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use common::{Content, SHARD, Shard, remember};
+use gyre_tsdb::disk::{Disk, SimDisk};
+use gyre_tsdb::{Appended, SeriesRef, WINDOW_MS, window_of};
+use proptest::prelude::*;
+
+const BEGIN_MS: i64 = 1_700_000_000_000 / WINDOW_MS * WINDOW_MS;
+
+fn release(shard: &mut Shard, window: i64) {
+    let mut next = Some(SeriesRef(0));
+    while let Some(from) = next {
+        next = shard.head.release(from, 3, window);
+    }
+}
+
+/// Samples of some windows; with `apart`, those of the others.
+fn of_windows(content: &Content, windows: &BTreeSet<i64>, apart: bool) -> Content {
+    let mut wanted = content.clone();
+    for samples in wanted.values_mut() {
+        samples.retain(|t_ms, _| windows.contains(&window_of(*t_ms)) != apart);
+    }
+    wanted.retain(|_, samples| !samples.is_empty());
+    wanted
+}
+
+fn floats(series: u64, from: i64, to: i64, step_ms: i64) -> Vec<(String, i64, u64)> {
+    let times = (0..).map(|step| from + step * step_ms).take_while(|t_ms| *t_ms < to);
+    times
+        .flat_map(|t| {
+            (0..series).map(move |s| (format!("m{s}"), t, (t as u64 ^ s).wrapping_mul(0x9e37_79b9_7f4a_7c15)))
+        })
+        .collect()
+}
+
+#[test]
+fn a_released_window_is_gone_and_its_neighbours_are_not() {
+    let disk = SimDisk::default();
+    let mut shard = Shard::start(&disk, 1 << 20);
+    let samples = floats(7, BEGIN_MS, BEGIN_MS + 3 * WINDOW_MS, 15_000);
+    shard.append(&samples);
+    shard.commit().unwrap();
+    let mut model = Content::new();
+    remember(&mut model, &samples);
+    let released = BTreeSet::from([window_of(BEGIN_MS) + 1]);
+    release(&mut shard, window_of(BEGIN_MS) + 1);
+    assert_eq!(shard.content(), of_windows(&model, &released, true));
+}
+
+#[test]
+fn the_newest_sample_is_known_again_after_its_window_was_released() {
+    let disk = SimDisk::default();
+    let mut shard = Shard::start(&disk, 1 << 20);
+    shard.append(&[("m0".into(), BEGIN_MS, 5), ("h0".into(), BEGIN_MS, 5)]);
+    release(&mut shard, window_of(BEGIN_MS));
+    assert!(shard.content().get("m0").is_none_or(|samples| samples.is_empty()));
+    let series = shard.head.find(common::key(&gyre_tsdb::labels::encode([("__name__", "m0")]))).unwrap();
+    assert_eq!(shard.head.append(series, BEGIN_MS, 5), Appended::Again);
+    assert_eq!(shard.head.append(series, BEGIN_MS, 6), Appended::Conflict);
+    assert_eq!(shard.head.append(series, BEGIN_MS + 1, 6), Appended::InOrder);
+    let series = shard.head.find(common::key(&gyre_tsdb::labels::encode([("__name__", "h0")]))).unwrap();
+    let again = shard.head.append_histogram(series, BEGIN_MS, &common::histograms::histogram(5));
+    assert_eq!(again, Appended::Again);
+}
+
+#[test]
+fn files_of_released_chunks_are_removed_when_no_snapshot_can_need_them() {
+    let disk = SimDisk::default();
+    let mut shard = Shard::start(&disk, 1 << 20);
+    // More than one file of sealed chunks, in as few windows as can be.
+    let samples = floats(1500, BEGIN_MS, BEGIN_MS + 2 * WINDOW_MS, 2_500);
+    for part in samples.chunks(50_000) {
+        shard.append(part);
+        shard.commit().unwrap();
+        shard.flush(false);
+    }
+    let files = |disk: &SimDisk| disk.list(&Path::new(SHARD).join("sealed")).unwrap().len();
+    shard.snapshot(|_| {});
+    let before = files(&disk);
+    assert!(before > 1, "{before}");
+    release(&mut shard, window_of(BEGIN_MS));
+    release(&mut shard, window_of(BEGIN_MS) + 1);
+    for _ in 0..2 {
+        shard.snapshot(|_| {});
+        assert_eq!(files(&disk), before, "an older snapshot refers to them");
+    }
+    shard.snapshot(|_| {});
+    assert_eq!(files(&disk), 1, "the one that is written to stays");
+    // A start on what is left.
+    let shard = Shard::start(&disk, 1 << 20);
+    assert_eq!(shard.head.series_count(), 1500);
+    shard.content();
+}
+
+#[derive(Clone, Debug)]
+enum Op {
+    Append(Vec<(String, i64, u64)>),
+    Release(i64),
+    Snapshot,
+    Restart,
+}
+
+fn ops() -> impl Strategy<Value = Vec<Op>> {
+    let sample = (0u8..6, 0i64..400, 0u64..50)
+        .prop_map(|(s, t, v)| (format!("{}{s}", ["m", "h"][usize::from(s % 2)]), BEGIN_MS + t * 60_000, v));
+    let op = prop_oneof![
+        8 => proptest::collection::vec(sample, 1..60).prop_map(Op::Append),
+        3 => (0i64..4).prop_map(|n| Op::Release(window_of(BEGIN_MS) + n)),
+        1 => Just(Op::Snapshot),
+        1 => Just(Op::Restart),
+    ];
+    proptest::collection::vec(op, 1..40)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn only_what_was_released_is_missing(ops in ops()) {
+        let disk = SimDisk::default();
+        let mut shard = Shard::start(&disk, 1 << 16);
+        let mut model = Content::new();
+        // What was there when its window was released: a restart may bring it back.
+        let mut released = Content::new();
+        for op in ops {
+            match op {
+                Op::Append(samples) => {
+                    // A time that was released may be taken again, by another value: the reader decides then.
+                    let fresh = |(name, t, _): &(String, i64, u64)| {
+                        !released.get(name).is_some_and(|samples: &std::collections::BTreeMap<i64, u64>| samples.contains_key(t))
+                    };
+                    let samples: Vec<_> = samples.into_iter().filter(fresh).collect();
+                    shard.append(&samples);
+                    shard.commit().unwrap();
+                    remember(&mut model, &samples);
+                }
+                Op::Release(window) => {
+                    release(&mut shard, window);
+                    for (name, samples) in of_windows(&model, &BTreeSet::from([window]), false) {
+                        model.get_mut(&name).unwrap().retain(|t_ms, _| window_of(*t_ms) != window);
+                        released.entry(name).or_default().extend(samples);
+                    }
+                    for (name, samples) in shard.content() {
+                        let is_float = name.starts_with('m');
+                        prop_assert!(!is_float || samples.keys().all(|t_ms| window_of(*t_ms) != window));
+                    }
+                }
+                Op::Snapshot => shard.snapshot(|_| {}),
+                Op::Restart => {
+                    shard = Shard::start(&disk, 1 << 16);
+                    prop_assert!(shard.report.damage.is_empty() && shard.lost == 0);
+                }
+            }
+            let content = shard.content();
+            for (name, samples) in &model {
+                for (t_ms, value) in samples {
+                    let found = content.get(name).and_then(|samples| samples.get(t_ms));
+                    prop_assert_eq!(found, Some(value), "{} at {}", name, t_ms);
+                }
+            }
+            for (name, samples) in &content {
+                for (t_ms, value) in samples {
+                    let known = |content: &Content| content.get(name).and_then(|s| s.get(t_ms)) == Some(value);
+                    prop_assert!(known(&model) || known(&released), "{} at {}", name, t_ms);
+                }
+            }
+        }
+    }
+}
