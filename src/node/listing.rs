@@ -62,6 +62,8 @@ impl Node {
             sets.push(Vec::new());
         }
         let range = range(selection);
+        // Before it is looked which blocks there are: what is dropped from here on waits for this.
+        let _pin = self.storage.shards.pins.pin();
         let (mut avoid, mut tries) = (Vec::new(), BlockTries::default());
         loop {
             let plan = self.plan(tenant, &avoid).await?;
