@@ -22,6 +22,9 @@ pub struct Said {
     pub epoch: Epoch,
     /// Of the segments that had ended by then, those that it hosts.
     pub hosted: BTreeSet<Segment>,
+    /// Of those, all that had ended by this epoch are sealed, and all that the node ever held of them is in listed
+    /// blocks ([`crate::closing`]).
+    pub clear: Epoch,
 }
 
 /// What nodes have said.
@@ -39,8 +42,10 @@ impl Settled {
 
     /// A node, with the disk that was asked, has said something. A late answer takes nothing back.
     pub fn note(&mut self, replica: Replica, said: Said) {
-        if self.epoch_of(&replica).is_none_or(|epoch| epoch <= said.epoch) {
-            self.said.insert(replica, said);
+        match self.said.get_mut(&replica) {
+            Some(before) if before.epoch > said.epoch => before.clear = before.clear.max(said.clear),
+            Some(before) => *before = Said { clear: before.clear.max(said.clear), ..said },
+            None => drop(self.said.insert(replica, said)),
         }
     }
 
@@ -52,6 +57,11 @@ impl Settled {
     /// Up to which epoch a node's answer reaches.
     pub fn epoch_of(&self, replica: &Replica) -> Option<Epoch> {
         self.said.get(replica).map(|said| said.epoch)
+    }
+
+    /// Through which epoch a node is clear.
+    pub fn clear_of(&self, replica: &Replica) -> Option<Epoch> {
+        self.said.get(replica).map(|said| said.clear)
     }
 
     /// Whether a segment that has ended is sealed at a replica, and empty.

@@ -4,6 +4,8 @@
 //! with the first later document that gives it other replicas (another incarnation of the same node counts) or gives
 //! its tenant another number of shards. Documents that change neither let it go on.
 //!
+//! What a document has closed (`docs/adr/015-closing-by-document.md`) is in no chain of that document or a later one.
+//!
 //! Whoever acts on a shard must know all of its segments that are not closed. So [`Chain`] is made from a gapless run of
 //! documents, and refuses any other.
 
@@ -89,7 +91,12 @@ impl Chain {
         self.epochs.last().map(|(_, placement)| placement)
     }
 
-    /// All segments of a tenant that the documents know of, oldest first; those of one epoch by index.
+    /// Segments that had ended by this epoch are closed, as the newest document has it.
+    pub fn closed_through(&self) -> Epoch {
+        self.newest().map_or(Epoch(0), |document| document.closed_through)
+    }
+
+    /// All segments of a tenant that are not closed, oldest first; those of one epoch by index.
     pub fn segments(&self, tenant: &TenantId) -> Vec<Span> {
         let mut spans: Vec<Span> = Vec::new();
         // Where the segments that have not ended stand in `spans`.
@@ -122,6 +129,8 @@ impl Chain {
                 }
             }
         }
+        let closed = self.closed_through();
+        spans.retain(|span| span.ended.is_none_or(|ended| ended > closed));
         spans
     }
 }

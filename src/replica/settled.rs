@@ -136,7 +136,7 @@ fn read(disk: &dyn Disk, path: &Path) -> Result<BTreeMap<Replica, Said>, String>
     let nodes = on_disk.nodes.into_iter().map(|node| {
         let hosted = segments(&node.hosted)?;
         let replica = Replica { node: node.node, incarnation: node.incarnation };
-        Ok((replica, Said { epoch: Epoch(node.epoch), hosted }))
+        Ok((replica, Said { epoch: Epoch(node.epoch), hosted, clear: Epoch(0) }))
     });
     nodes.collect()
 }
@@ -239,7 +239,7 @@ impl Replicas {
                             // Refused where this node is no replica.
                             let _ = self.host(segment);
                         }
-                        self.settled.keep(replica.clone(), Said { epoch, hosted });
+                        self.settled.keep(replica.clone(), Said { epoch, hosted, clear: Epoch(0) });
                         epoch >= state.epoch()
                     }
                     Err(problem) => {
@@ -290,7 +290,8 @@ mod tests {
     }
 
     fn said(epoch: u64, hosted: &[&Span]) -> Said {
-        Said { epoch: Epoch(epoch), hosted: hosted.iter().map(|span| span.segment.clone()).collect() }
+        let hosted = hosted.iter().map(|span| span.segment.clone()).collect();
+        Said { epoch: Epoch(epoch), hosted, clear: Epoch(0) }
     }
 
     #[test]

@@ -1,0 +1,61 @@
+//! Closing: segments that have ended, and whose data is in blocks, are read no more (rules 14 to 16, ADR 15).
+//!
+//! A node is *clear* through an epoch when each segment that it hosts, and that had ended by then, is sealed there, and
+//! all that it ever held of it is in listed blocks. If in every set of replicas that a shard may have had, as many as a
+//! seal takes are clear, then whatever was acknowledged is in blocks: one of them held it, and none acknowledges
+//! anything any more. The next document says so, and from then on nobody asks replicas for these segments.
+//!
+//! What may go wrong: a node says that it is clear before its seal is on disk, or before a block is listed; one clear
+//! replica is taken for all; a reader leaves the segments out and goes by a list of blocks from before.
+
+use gyre_ring::{Chain, Epoch, Quorum, Replica, Role};
+
+use crate::lost::Disks;
+use crate::rules::Rules;
+
+/// The last epoch through which all segments can be closed, given through which epoch each node is clear. Not before the
+/// one that is closed already.
+pub fn closable(
+    chain: &Chain,
+    disks: &Disks,
+    clear: &dyn Fn(&Replica) -> Option<Epoch>,
+    rules: &Rules,
+) -> Epoch {
+    let mut through = chain.closed_through();
+    let Some(newest) = chain.newest() else { return through };
+    // A segment that is not closed has the replicas that one of these documents gives it, and ended with a later one.
+    let closed = chain.closed_through();
+    let not_closed = chain.documents().filter(move |document| document.epoch >= closed);
+    let mut clear_through = Epoch(u64::MAX);
+    for document in not_closed.take_while(|document| document.epoch < newest.epoch) {
+        let sets = document.placement(Role::Write).sets();
+        let of_sets = sets.iter().map(|set| clear_of(set, disks, clear, rules));
+        clear_through = of_sets.fold(clear_through, Epoch::min);
+        let next = Epoch(document.epoch.0 + 1);
+        if clear_through < next {
+            break;
+        }
+        through = next;
+    }
+    through
+}
+
+/// Through which epoch enough replicas of a set are clear.
+fn clear_of(
+    set: &[Replica],
+    disks: &Disks,
+    clear: &dyn Fn(&Replica) -> Option<Epoch>,
+    rules: &Rules,
+) -> Epoch {
+    let mut left: Vec<Epoch> = { set.iter() }
+        .filter(|replica| !disks.is_lost(replica))
+        .map(|replica| clear(replica).unwrap_or(Epoch(0)))
+        .collect();
+    left.sort_unstable_by(|a, b| b.cmp(a));
+    let need = if rules.closing_by_quorum { Quorum::of(set.len()).seal } else { 1 };
+    match left.get(need.min(left.len()).wrapping_sub(1)) {
+        Some(epoch) => *epoch,
+        // Nobody is left who could hold anything.
+        None => Epoch(u64::MAX),
+    }
+}
