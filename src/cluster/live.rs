@@ -217,6 +217,35 @@ impl LiveCluster {
         }
     }
 
+    /// Proposes a document that closes all segments which had ended by this epoch. That they can be closed, the caller knows
+    /// ([`gyre_protocol::closing`]).
+    pub async fn close_through(&self, epoch: Epoch) {
+        if let Some(asks) = &self.asks {
+            // An error: the cluster has stopped.
+            let _ = asks.send(Ask::Close(epoch)).await;
+        }
+    }
+
+    /// This node leaves the cluster: others take over its shards, and what it holds goes to blocks. When this returns, that is
+    /// noted durably. The error is a text.
+    pub async fn leave(&self) -> Result<(), String> {
+        let Some(asks) = &self.asks else {
+            return Err("this node is the whole cluster".to_owned());
+        };
+        let (done, is_done) = oneshot::channel();
+        let asked = asks.send(Ask::Leave { done }).await;
+        asked.map_err(|_| "this node has stopped being a member".to_owned())?;
+        is_done.await.unwrap_or_else(|_| Err("this node has stopped being a member".to_owned()))
+    }
+
+    /// Notes that this node has left, and holds nothing any more.
+    pub async fn has_left(&self) {
+        if let Some(asks) = &self.asks {
+            // An error: the cluster has stopped.
+            let _ = asks.send(Ask::Left).await;
+        }
+    }
+
     fn ways(&self) -> MutexGuard<'_, Ways> {
         self.ways.lock().unwrap_or_else(PoisonError::into_inner)
     }

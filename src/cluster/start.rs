@@ -11,13 +11,16 @@ use gyre_ring::{
 };
 
 use super::ClusterState;
+use super::absent::Absent;
 use super::bootstrap::{
     Alarm, Bucket, Data, Own, Refusal, Situation, Step, Waiting, claimed, decide, newest_told,
 };
 use super::epochs::{EpochError, EpochStore, Outcome};
 use super::identity::ClusterFacts;
 use super::local::{LocalCopies, LocalError};
+use super::membership::facts::GONE_MAX;
 use super::membership::{Announcement, View};
+use super::state::Closing;
 use crate::env::SharedEnv;
 
 /// A bucket that does not answer is asked again after so long, then after twice as long, and so on.
@@ -78,6 +81,8 @@ pub struct Parts {
     pub replication_factor: u8,
     /// Shards of a tenant, if this node founds the cluster.
     pub shards_per_tenant: ShardCount,
+    /// A member that was not heard of for so long may be replaced; `None`: never.
+    pub replace_dead_after: Option<Duration>,
     /// The bucket.
     pub store: EpochStore,
     /// The copies.
@@ -98,6 +103,12 @@ pub struct Joining {
     is_compared: bool,
     serving: bool,
     recovered: bool,
+    /// Through which epoch segments can be closed, as the rest of the node has found.
+    closable: Epoch,
+    closing: Closing,
+    /// Whether the node is to leave, or is leaving.
+    leaving: bool,
+    absent: Absent,
     /// When a bucket that is down is asked again, and how long to wait the next time.
     retry_at: Duration,
     retry_after: Duration,
@@ -109,6 +120,8 @@ impl Joining {
     pub fn open(parts: Parts) -> Result<Self, ClusterError> {
         Ok(Joining {
             started: parts.env.monotonic(),
+            closable: Epoch(0),
+            closing: Closing { at: parts.env.monotonic(), at_ms: parts.env.now_ms() },
             facts: parts.local.cluster()?,
             chain: Chain::new(parts.local.documents()?)?,
             bucket: Bucket::Unknown,
@@ -117,6 +130,8 @@ impl Joining {
             is_compared: false,
             serving: false,
             recovered: false,
+            leaving: parts.local.is_leaving()?,
+            absent: Absent::new(parts.replace_dead_after),
             retry_at: Duration::ZERO,
             retry_after: RETRY_MIN,
             last_error: None,
@@ -147,7 +162,8 @@ impl Joining {
     /// What a member acts upon; `None` before it is one.
     pub fn state(&self) -> Option<ClusterState> {
         let facts = self.facts.filter(|_| self.serving)?;
-        ClusterState::new(facts, self.own(), self.chain.clone()).ok()
+        let state = ClusterState::new(facts, self.own(), self.chain.clone()).ok()?;
+        Some(state.with_closing(self.closing))
     }
 
     /// The number of the document that can be acted upon next.
@@ -180,15 +196,38 @@ impl Joining {
     /// What others should know of this node. A member that reads its log yet could hold no replicas.
     pub fn announcement(&self) -> Announcement {
         Announcement {
-            ready: self.facts.is_some() && (self.recovered || !self.serving),
+            ready: self.facts.is_some() && (self.recovered || !self.serving) && !self.leaving,
             cluster: self.facts.map(|facts| facts.cluster),
             newest_epoch: self.chain.newest().map(|document| document.epoch),
+            gone: self.absent.gone().iter().take(GONE_MAX).cloned().collect(),
         }
     }
 
     /// From now on the node could hold replicas.
     pub fn set_recovered(&mut self) {
         self.recovered = true;
+    }
+
+    /// Segments that had ended by this epoch can be closed ([`gyre_protocol::closing`]).
+    pub fn set_closable(&mut self, through: Epoch) {
+        self.closable = self.closable.max(through);
+    }
+
+    /// The node is to leave the cluster, durably.
+    pub fn leave(&mut self) -> Result<(), ClusterError> {
+        self.parts.local.set_leaving(true)?;
+        self.leaving = true;
+        Ok(())
+    }
+
+    /// Whether the node is to leave, or is leaving.
+    pub fn is_leaving(&self) -> bool {
+        self.leaving
+    }
+
+    /// The node has left, and holds nothing any more: from now on a start of it is one like any other.
+    pub fn has_left(&mut self) -> Result<(), ClusterError> {
+        Ok(self.parts.local.set_leaving(false)?)
     }
 
     /// Asks the bucket again for documents, at the next step.
@@ -222,6 +261,7 @@ impl Joining {
         if self.bucket == Bucket::Down && now >= self.retry_at {
             self.bucket = Bucket::Unknown;
         }
+        self.absent.look(self.chain.newest(), &self.own(), view, now);
         let step = decide(&Situation {
             alone: self.parts.alone,
             own: &self.parts.own,
@@ -233,6 +273,9 @@ impl Joining {
             checked_for: self.checked_for,
             view,
             since_start: now.saturating_sub(self.started),
+            closable: self.closable,
+            leaving: self.leaving,
+            gone: self.absent.gone(),
             serving: self.serving,
         });
         let taken = match step {
@@ -251,12 +294,13 @@ impl Joining {
             }
             Step::LookAtEpochs => self.look_at_epochs(view).await,
             Step::Propose(members) => self.propose(members).await,
+            Step::Close(through) => self.close(through).await,
         };
         match taken {
             Ok(()) => Ok(Progress::Went),
             // A member needs nothing of the bucket but new epochs. It goes on also without the right to read it, or with
             // a document there that only a later version understands.
-            Err(ClusterError::Epochs(error)) if error.is_retryable() || self.is_member() => {
+            Err(ClusterError::Epochs(error)) if error.is_retryable() || self.serving || self.is_member() => {
                 tracing::warn!(%error, serving = self.serving, "object store does not answer; epochs stand still");
                 self.bucket = Bucket::Down;
                 // What was asked of it may have happened.
@@ -315,16 +359,30 @@ impl Joining {
     }
 
     async fn propose(&mut self, members: Vec<Member>) -> Result<(), ClusterError> {
-        let parts = &self.parts;
-        let node = parts.own.member.node.clone();
-        let proposer = Proposer { node, proposal: BootId(parts.env.random()) };
+        let (parts, proposer) = (&self.parts, self.proposer());
         let document = match self.chain.newest() {
             Some(newest) => newest.next(proposer, members)?,
             None => {
                 EpochDocument::first(proposer, parts.replication_factor, parts.shards_per_tenant, members)?
             }
         };
-        let stored = match parts.store.create(&document).await? {
+        self.create(document).await
+    }
+
+    async fn close(&mut self, through: Epoch) -> Result<(), ClusterError> {
+        let Some(newest) = self.chain.newest() else { return Ok(()) };
+        let document = newest.next_with_closed(self.proposer(), through)?;
+        self.create(document).await
+    }
+
+    fn proposer(&self) -> Proposer {
+        let Parts { own, env, .. } = &self.parts;
+        Proposer { node: own.member.node.clone(), proposal: BootId(env.random()) }
+    }
+
+    /// Creates the next document, or finds that somebody else has.
+    async fn create(&mut self, document: EpochDocument) -> Result<(), ClusterError> {
+        let stored = match self.parts.store.create(&document).await? {
             Outcome::Won => document,
             Outcome::Lost(stored) => {
                 // Whoever won may have gone on.
@@ -349,6 +407,12 @@ impl Joining {
                 ),
                 change => tracing::info!(epoch, "{change}"),
             }
+        }
+        if document.closed_through > self.chain.closed_through() {
+            let through = document.closed_through.0;
+            tracing::info!(epoch, through, "segments that ended are closed: blocks have what they held");
+            let env = &self.parts.env;
+            self.closing = Closing { at: env.monotonic(), at_ms: env.now_ms() };
         }
         self.chain.push(document)?;
         Ok(())

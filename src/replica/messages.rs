@@ -24,7 +24,7 @@ pub const SEAL: Method = Method { number: 5, name: "seal", lane: Lane::Control }
 pub const PULL: Method = Method { number: 6, name: "pull", lane: Lane::Bulk };
 
 /// Up to which epoch the callee acts, and which segments it hosts.
-pub const SETTLED: Method = Method { number: 8, name: "settled", lane: Lane::Control };
+pub const SETTLED: Method = Method { number: 13, name: "settled", lane: Lane::Control };
 
 // Numbers from 10 on: `super::read::messages`.
 
@@ -219,7 +219,7 @@ pub struct SettledRequest {
 /// Reply to [`SETTLED`].
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub enum SettledReply {
-    /// Every segment that had ended by this epoch and is not named is sealed here, and holds nothing.
+    /// Every segment that had ended by this epoch and is not named is sealed here, and holds nothing, unless it is closed.
     Settled {
         /// The epoch that the callee acts upon.
         epoch: u64,
@@ -227,6 +227,10 @@ pub enum SettledReply {
         ended: Vec<String>,
         /// Names of the others: if the caller is a replica of one, it may lack what the callee holds.
         open: Vec<String>,
+        /// All that had ended by this epoch are sealed here, and all that the callee ever held of them is in blocks.
+        clear: u64,
+        /// Those that had ended by this epoch are closed, by the callee's documents.
+        closed: u64,
     },
     /// The callee cannot say: its log was damaged, or it hosts too many.
     CannotSay,

@@ -14,6 +14,7 @@
 //! - [`messages`], [`call`]: what is said.
 
 pub mod call;
+pub mod closed;
 pub mod first;
 pub mod forward;
 pub mod health;

@@ -129,6 +129,12 @@ impl SegmentState {
         self.lock().replica.is_sealed()
     }
 
+    /// Whether it is durably sealed and all that it ever held has been dropped, since blocks have it.
+    pub fn is_clear(&self) -> bool {
+        let inner = self.lock();
+        inner.replica.is_sealed() && inner.windows.is_empty()
+    }
+
     /// The log has made something durable.
     pub fn durable(&self, mark: Mark) {
         let mut inner = self.lock();

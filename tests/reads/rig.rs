@@ -186,7 +186,7 @@ impl TestNode {
         let limits = Limits { creation_grace_period_ms: i64::MAX / 4, ..Limits::default() };
         let limits = Limits { out_of_order_time_window_ms: i64::MAX / 4, ..limits };
         let overrides = Arc::new(Overrides::new(limits, []));
-        let recovered = Recovered::read(folder.path(), 1, SEED).unwrap();
+        let recovered = Recovered::read(folder.path(), 1, SEED, &Chain::default()).unwrap();
         let run = ThisRun { boot, epoch: cluster.state().epoch() };
         let log = LogOptions { sync: false, ..LogOptions::default() };
         let storage = StorageEngine::start(recovered, run, env, overrides, log).unwrap();
@@ -404,6 +404,7 @@ impl Rig {
                 ready: true,
                 cluster: None,
                 newest_epoch: None,
+                gone: Vec::new(),
                 alive: true,
             });
             node.membership.set(View { peers: peers.collect(), ..View::default() });

@@ -28,7 +28,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
 use self::cut::{CutError, cut};
-use self::turn::due_ms;
+use self::turn::{due_ms, due_of_ended_ms};
 use super::cover::{Cover, covers_of, set_covers};
 use super::error::ArchiveError;
 use super::list::TenantBlocks;
@@ -49,8 +49,14 @@ pub const SHARD_LABEL: &str = "__compactor_shard_id__";
 /// How often it is looked whether a window is due.
 const POLL: Duration = Duration::from_secs(15);
 
+/// How often, while there are segments that have ended.
+const POLL_ENDED: Duration = Duration::from_secs(1);
+
 /// A window that could not be shipped is tried again after so long.
 const RETRY_MS: i64 = 60 * 1000;
+
+/// One of a segment that has ended.
+const RETRY_ENDED_MS: i64 = 10 * 1000;
 
 /// A window that samples still come for is shipped when there have been none for so long.
 const QUIET_MS: i64 = 10 * 60 * 1000;
@@ -152,6 +158,8 @@ struct Due {
     changed_ms: i64,
     batches: u64,
     not_before_ms: i64,
+    /// Of a segment that takes nothing any more.
+    has_ended: bool,
 }
 
 impl Shipper {
@@ -170,7 +178,7 @@ impl Shipper {
         let mut due = HashMap::new();
         let mut failing = false;
         loop {
-            tokio::time::sleep(POLL).await;
+            self.rest().await;
             let now_ms = self.parts.env.now_ms();
             let (ready, late_ms) = self.ready(&mut due, now_ms);
             self.parts.metrics.late_seconds.set(late_ms / 1000);
@@ -187,11 +195,24 @@ impl Shipper {
                             failing = true;
                         }
                         if let Some(due) = due.get_mut(&(shard.segment.clone(), window)) {
-                            due.not_before_ms = now_ms + RETRY_MS;
+                            due.not_before_ms =
+                                now_ms + if due.has_ended { RETRY_ENDED_MS } else { RETRY_MS };
                         }
                     }
                 }
             }
+        }
+    }
+
+    /// Waits until it is worth a look.
+    async fn rest(&self) {
+        let mut changes = self.parts.cluster.changes();
+        changes.mark_unchanged();
+        let has_ended = |shard: &Arc<ShardHandle>| shard.state.is_sealed() && !shard.state.is_clear();
+        let poll = if self.parts.shards.all().iter().any(has_ended) { POLL_ENDED } else { POLL };
+        tokio::select! {
+            Ok(()) = changes.changed() => {}
+            () = tokio::time::sleep(poll) => {}
         }
     }
 
@@ -210,9 +231,10 @@ impl Shipper {
             let segment = &shard.segment;
             let spans = state.spans(&segment.shard.tenant);
             let Some(span) = spans.iter().find(|span| span.segment == *segment) else { continue };
+            let has_ended = span.ended.is_some() && shard.state.is_sealed();
             for (window, batches) in shard.state.windows().iter() {
                 let due_ms = due_ms(segment, window, &span.replicas, own);
-                if due_ms > now_ms {
+                if due_ms > now_ms && !has_ended {
                     continue;
                 }
                 let key = (segment.clone(), window);
@@ -222,12 +244,20 @@ impl Shipper {
                     changed_ms: now_ms,
                     batches,
                     not_before_ms: 0,
+                    has_ended,
                 });
+                if has_ended && !entry.has_ended {
+                    (entry.has_ended, entry.since_ms) = (true, now_ms);
+                }
                 if entry.batches != batches {
                     (entry.changed_ms, entry.batches) = (now_ms, batches);
                 }
-                let is_quiet = now_ms - entry.changed_ms >= QUIET_MS || now_ms - entry.since_ms >= UNQUIET_MS;
-                if is_quiet && now_ms >= entry.not_before_ms {
+                let is_ready = if has_ended {
+                    now_ms >= due_of_ended_ms(segment, &span.replicas, own, entry.since_ms)
+                } else {
+                    now_ms - entry.changed_ms >= QUIET_MS || now_ms - entry.since_ms >= UNQUIET_MS
+                };
+                if is_ready && now_ms >= entry.not_before_ms {
                     ready.push((shard.clone(), window));
                 }
                 late_ms = late_ms.max(now_ms - due_ms);

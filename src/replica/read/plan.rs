@@ -14,6 +14,7 @@ use super::attempt::{Attempt, Ended};
 use super::empty::EmptySegments;
 use super::metrics::{ReadMetrics, Retry};
 use super::remote::RemoteSegment;
+use crate::cluster::state::Closing;
 use crate::query::blocks::PlanBlocks;
 use crate::replica::local::Replicas;
 use crate::replica::lost::readable;
@@ -36,6 +37,8 @@ pub struct ReadPlan {
     pub warnings: Vec<String>,
     /// What is read beside segments.
     pub blocks: PlanBlocks,
+    /// The segments that are left out were closed by then; the list of blocks must not be older.
+    pub closing: Closing,
 }
 
 /// What a reader asks for, beside the data.
@@ -108,12 +111,19 @@ impl Reader {
             let all = state.spans(tenant);
             let (spans, mut warnings) = readable(&state, &self.empty.without(&self.replicas, &all));
             warnings.extend(self.damaged(&spans));
-            if let Some(plan) = self.alone(&spans) {
-                return Ok(ReadPlan { warnings, ..plan });
+            let closing = state.closing;
+            // Segments that are closed are dropped here, and then look as if they had never been.
+            let is_closed_meanwhile = || cluster.state().closing != closing;
+            if let Some(plan) = self.alone(&spans)
+                && !is_closed_meanwhile()
+            {
+                return Ok(ReadPlan { warnings, closing, ..plan });
             }
             let order = self.order(&spans, wish.avoid);
             match Attempt::new(self, state.clone(), &spans, &order, wish).run(deadline).await {
+                Ok(_) if is_closed_meanwhile() => {}
                 Ok(mut plan) => {
+                    plan.closing = closing;
                     plan.warnings.splice(..0, warnings);
                     self.empty.look_at(&self.replicas, &state, &spans);
                     return Ok(plan);
