@@ -17,7 +17,7 @@ pub const ADMIT: Method = Method { number: 2, name: "admit", lane: Lane::Append 
 /// Which batches the callee holds.
 pub const VECTORS: Method = Method { number: 3, name: "vectors", lane: Lane::Control };
 /// Whether the callee's data contains some batches.
-pub const SHOWS: Method = Method { number: 4, name: "shows", lane: Lane::Control };
+pub const SHOWS: Method = Method { number: 14, name: "shows", lane: Lane::Control };
 /// Seal segments that have ended.
 pub const SEAL: Method = Method { number: 5, name: "seal", lane: Lane::Control };
 /// Batches that the caller lacks.
@@ -182,6 +182,8 @@ pub enum ShowsReply {
         all: bool,
         /// Whether the segment is durably sealed.
         is_sealed: bool,
+        /// Whether data may be missing: the callee is the only replica, and its log was damaged.
+        is_damaged: bool,
     },
     /// The callee is not who was meant, or does not hold it.
     Refused(Refused),

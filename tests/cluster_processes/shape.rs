@@ -3,8 +3,6 @@
 
 use std::process::Command;
 
-use serde_json::Value;
-
 use crate::cluster::{Cluster, Node, list};
 use crate::load::Load;
 
@@ -94,7 +92,7 @@ fn a_node_is_drained_under_load_and_stops_and_nothing_is_missed() {
     });
     cluster.wait_for("the others act without it", || {
         let ring = cluster.nodes[0].ring()?;
-        list(&ring["members"]).iter().all(|member| member["node"] != Value::from(name.as_str())).then_some(())
+        list(&ring["members"]).iter().all(|member| member["node"] != name.as_str()).then_some(())
     });
     // A load balancer sends nothing to a node that is not ready.
     load.avoid(3);

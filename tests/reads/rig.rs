@@ -29,14 +29,16 @@ use gyre::rpc::{
     self, Failure, Handler, LocalNode, PeerConfig, ReplySink, Request, Response, RpcMetrics, Secret, Server,
     ServerConfig, Versions,
 };
+use gyre::shard::damage::LaneDamage;
 use gyre::shard::supervisor::ShardHandle;
 use gyre::tenant::limits::{Limits, Overrides};
 use gyre_promql::value::{SampleValue, Value};
 use gyre_promql::{Engine, EngineOptions, QueryOptions};
 use gyre_ring::{
-    BatchSet, BootId, Chain, ClusterId, EpochDocument, HashSeed, Incarnation, Member, NodeId, Proposer, Role,
-    ShardCount, TenantId, Weight, Zone,
+    BatchSet, BootId, Chain, ClusterId, Epoch, EpochDocument, HashSeed, Incarnation, Member, NodeId,
+    Proposer, Role, ShardCount, TenantId, Weight, Zone,
 };
+use gyre_tsdb::disk::OsDisk;
 use prost::Message;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
@@ -167,8 +169,14 @@ fn state(name: &str, documents: &[EpochDocument]) -> Arc<ClusterState> {
 }
 
 impl TestNode {
-    async fn start(name: &str, documents: &[EpochDocument]) -> Self {
+    async fn start(name: &str, documents: &[EpochDocument], is_damaged: bool) -> Self {
         let folder = tempfile::tempdir().unwrap();
+        if is_damaged {
+            // As a start leaves it that found damage.
+            let lane = folder.path().join("wal/0");
+            fs::create_dir_all(&lane).unwrap();
+            LaneDamage::default().after(Epoch(1), []).write(&OsDisk, &lane).unwrap();
+        }
         let (states, changes) = watch::channel(state(name, documents));
         let membership = ScriptedMembership::default();
         let local = Arc::new(LocalNode {
@@ -384,9 +392,18 @@ pub struct Rig {
 impl Rig {
     /// Nodes that know these documents and each other.
     pub async fn start(names: &[&'static str], documents: &[EpochDocument]) -> Self {
+        Self::start_damaged(names, documents, &[]).await
+    }
+
+    /// The same; the logs of some were damaged in an earlier run.
+    pub async fn start_damaged(
+        names: &[&'static str],
+        documents: &[EpochDocument],
+        damaged: &[&str],
+    ) -> Self {
         let mut nodes = BTreeMap::new();
         for name in names {
-            nodes.insert(*name, TestNode::start(name, documents).await);
+            nodes.insert(*name, TestNode::start(name, documents, damaged.contains(name)).await);
         }
         let rig = Rig { nodes };
         rig.see_all_but(&[]);

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use gyre_ring::{Epoch, Replica, Span, TenantId};
+use gyre_ring::{Epoch, Replica, Segment, Span, TenantId};
 use tokio::time::Instant;
 
 use super::attempt::{Attempt, Ended};
@@ -155,14 +155,7 @@ impl Reader {
             span.replicas.as_slice() == std::slice::from_ref(self.replicas.cluster.own())
                 && shards.is_damaged(&span.segment)
         };
-        let warning = |span: &Span| {
-            let (shard, epoch) = (&span.segment.shard, span.segment.epoch.0);
-            format!(
-                "data of shard {shard} written under epoch {epoch} may be missing: the log of its only replica was \
-                 damaged"
-            )
-        };
-        spans.iter().filter(is_damaged).map(warning).collect()
+        spans.iter().filter(is_damaged).map(|span| damage_warning(&span.segment)).collect()
     }
 
     /// The plan of a node that holds everything and shares nothing: nobody needs to be asked.
@@ -198,6 +191,14 @@ impl Reader {
         });
         all
     }
+}
+
+/// What is to be said of a segment whose only replica has a damaged log.
+pub(super) fn damage_warning(segment: &Segment) -> String {
+    let (shard, epoch) = (&segment.shard, segment.epoch.0);
+    format!(
+        "data of shard {shard} written under epoch {epoch} may be missing: the log of its only replica was damaged"
+    )
 }
 
 /// Segments by the shard of the smallest count among them: those of one group may have series in common, those of
