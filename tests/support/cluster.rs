@@ -153,8 +153,17 @@ impl Node {
         self.start_with(&[]);
     }
 
+    /// Starts its process; it dies as if killed when it comes to this point.
+    pub fn start_to_crash(&mut self, point: &str) {
+        self.launch(&[], Some(point));
+    }
+
     /// Starts its process with further flags, which win over its own.
     pub fn start_with(&mut self, flags: &[String]) {
+        self.launch(flags, None);
+    }
+
+    fn launch(&mut self, flags: &[String], crash_point: Option<&str>) {
         assert!(self.process.is_none(), "{} runs already", self.name);
         let program = env!("CARGO_BIN_EXE_gyre");
         let mut command = Command::new(if self.namespace.is_some() { "ip" } else { program });
@@ -166,6 +175,7 @@ impl Node {
         for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("GYRE_")) {
             command.env_remove(name);
         }
+        command.envs(crash_point.map(|point| ("GYRE_CRASH_POINT", point)));
         let log =
             File::options().create(true).append(true).open(self.log_path()).expect("the folder is writable");
         command
