@@ -409,6 +409,9 @@ impl Joining {
 
     /// Creates the next document, or finds that somebody else has.
     async fn create(&mut self, document: EpochDocument) -> Result<(), ClusterError> {
+        if let Some(facts) = &self.facts {
+            self.parts.store.check(facts).await?;
+        }
         let stored = match self.parts.store.create(&document).await? {
             Outcome::Won => document,
             Outcome::Lost(stored) => {

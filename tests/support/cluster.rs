@@ -114,6 +114,14 @@ impl Cluster {
         cluster
     }
 
+    /// The same, and all segments that have ended are closed: nothing will change by itself.
+    pub fn wait_at_rest(&self, members: usize) -> Value {
+        self.wait_for("there is nothing to close", || {
+            let ring = self.wait_for_members(members);
+            (ring["closed_through"].as_u64()? + 1 == ring["epoch"].as_u64()?).then_some(ring)
+        })
+    }
+
     /// A file or folder beside the data directories: `bucket`, `secret`, or the test's own.
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
