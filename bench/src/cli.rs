@@ -16,7 +16,7 @@ use crate::server::{
     Gyre, GyreCluster, ManagedFolder, Product, Prometheus, VictoriaMetrics, clean_up_on_signals,
 };
 use crate::stream::recording::Recording;
-use crate::{alloc, query, report, targets};
+use crate::{alloc, query, report, shape, targets};
 
 /// Measures gyre and the installed peers side by side, on the same bytes.
 #[derive(Debug, Parser)]
@@ -36,6 +36,8 @@ enum Run {
     Alloc(Common),
     /// Measure the memory that one aggregation over 100,000 bucket series needs.
     Memory(Common),
+    /// Have a fourth node join a cluster under load, and drain it again.
+    Shape(Shape),
     /// Record a real node_exporter for the node-exporter stream.
     Record(Record),
 }
@@ -102,6 +104,16 @@ struct Query {
 }
 
 #[derive(Debug, Args)]
+struct Shape {
+    /// The gyre binary [default: the one beside this executable].
+    #[arg(long)]
+    gyre: Option<PathBuf>,
+    /// Folder for data folders, removed at the end [default: the system's].
+    #[arg(long)]
+    tmp: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
 struct Record {
     /// File to write.
     #[arg(long)]
@@ -131,6 +143,7 @@ impl Cli {
             Run::Query(query) => query.run(),
             Run::Alloc(common) => common.run_alloc(),
             Run::Memory(common) => common.run_memory(),
+            Run::Shape(shape) => shape.run(),
             Run::Record(record) => {
                 let interval = Duration::from_millis(record.interval_ms.into());
                 let recording = Recording::record(record.scrapes.into(), interval)?;
@@ -222,6 +235,17 @@ impl Ingest {
             // After each scenario: an interrupted run keeps what it has.
             self.common.write_json(&Value::Array(json.clone()))?;
         }
+        Ok(())
+    }
+}
+
+impl Shape {
+    fn run(&self) -> Result<()> {
+        let program = shape::program(self.gyre.clone())?;
+        let folder = ManagedFolder::create_in(&self.tmp.clone().unwrap_or_else(std::env::temp_dir))?;
+        let figures = shape::run(&program, folder.path())?;
+        let targets = shape::report::targets(&figures);
+        print!("{}\n{}{}", machine(), shape::report::head(&figures), report::targets_markdown(&targets));
         Ok(())
     }
 }

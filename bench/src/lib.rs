@@ -20,6 +20,7 @@ pub mod report;
 pub mod rng;
 pub mod sender;
 pub mod server;
+pub mod shape;
 pub mod stream;
 pub mod targets;
 

@@ -8,7 +8,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use gyre_ring::{Epoch, EpochDocument, Replica};
+use gyre_ring::{Epoch, EpochDocument, Replica, ShardCount, TenantId};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
@@ -223,6 +223,14 @@ impl LiveCluster {
         if let Some(asks) = &self.asks {
             // An error: the cluster has stopped.
             let _ = asks.send(Ask::Close(epoch)).await;
+        }
+    }
+
+    /// Proposes a document that gives a tenant another number of shards.
+    pub async fn split(&self, tenant: TenantId, count: ShardCount) {
+        if let Some(asks) = &self.asks {
+            // An error: the cluster has stopped.
+            let _ = asks.send(Ask::Split(tenant, count)).await;
         }
     }
 

@@ -7,7 +7,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use gyre_ring::{Epoch, EpochDocument};
+use gyre_ring::{Epoch, EpochDocument, ShardCount, TenantId};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::bootstrap::{Alarm, Waiting};
@@ -36,6 +36,8 @@ pub(super) enum Ask {
     Recovered,
     /// To propose that segments be closed which had ended by this epoch.
     Close(Epoch),
+    /// To propose another number of shards for a tenant.
+    Split(TenantId, ShardCount),
     /// To leave the cluster.
     Leave {
         /// Told when that is noted durably, or why it cannot be.
@@ -50,7 +52,12 @@ impl Ask {
     fn brings(&self, next: Epoch) -> bool {
         match self {
             Ask::Learn { documents, .. } => documents.iter().any(|document| document.epoch == next),
-            Ask::LookAgain | Ask::Recovered | Ask::Close(_) | Ask::Leave { .. } | Ask::Left => false,
+            Ask::LookAgain
+            | Ask::Recovered
+            | Ask::Close(_)
+            | Ask::Split(..)
+            | Ask::Leave { .. }
+            | Ask::Left => false,
         }
     }
 }
@@ -242,6 +249,7 @@ fn heed(
             Ask::LookAgain => joining.look_again(),
             Ask::Recovered => joining.set_recovered(),
             Ask::Close(through) => joining.set_closable(through),
+            Ask::Split(tenant, count) => joining.set_split(tenant, count),
             // Whoever asked may have gone.
             Ask::Leave { done } => drop(done.send(joining.leave().map_err(|error| error.to_string()))),
             Ask::Left => joining.has_left()?,

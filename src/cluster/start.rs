@@ -3,11 +3,12 @@
 //! What may go wrong is the bucket. While it does not answer, a member serves from its copies and the epochs stand
 //! still; whoever is no member yet waits. When it is back, it is compared with the copies before anything else.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use gyre_ring::diff::{Change, changes};
 use gyre_ring::{
-    BootId, Chain, ClusterId, Epoch, EpochDocument, HashSeed, Member, Proposer, Replica, ShardCount,
+    BootId, Chain, ClusterId, Epoch, EpochDocument, HashSeed, Member, Proposer, Replica, ShardCount, TenantId,
 };
 
 use super::ClusterState;
@@ -21,7 +22,7 @@ use super::local::{LocalCopies, LocalError};
 use super::membership::facts::GONE_MAX;
 use super::membership::{Announcement, View};
 use super::state::Closing;
-use crate::env::SharedEnv;
+use crate::env::{SharedEnv, crash_point};
 
 /// A bucket that does not answer is asked again after so long, then after twice as long, and so on.
 const RETRY_MIN: Duration = Duration::from_secs(1);
@@ -59,6 +60,9 @@ impl ClusterError {
         matches!(self, ClusterError::Epochs(error) if error.is_retryable())
     }
 }
+
+/// Tenants that wait for another number of shards.
+const SPLITS_MAX: usize = 1000;
 
 /// How far a node is.
 #[derive(Clone, Debug, PartialEq)]
@@ -106,6 +110,8 @@ pub struct Joining {
     /// Through which epoch segments can be closed, as the rest of the node has found.
     closable: Epoch,
     closing: Closing,
+    /// Other numbers of shards for tenants.
+    splits: BTreeMap<TenantId, ShardCount>,
     /// Whether the node is to leave, or is leaving.
     leaving: bool,
     absent: Absent,
@@ -130,6 +136,7 @@ impl Joining {
             is_compared: false,
             serving: false,
             recovered: false,
+            splits: BTreeMap::new(),
             leaving: parts.local.is_leaving()?,
             absent: Absent::new(parts.replace_dead_after),
             retry_at: Duration::ZERO,
@@ -213,6 +220,13 @@ impl Joining {
         self.closable = self.closable.max(through);
     }
 
+    /// A tenant should have another number of shards. One that is not proposed is asked for again.
+    pub fn set_split(&mut self, tenant: TenantId, count: ShardCount) {
+        if self.splits.len() < SPLITS_MAX {
+            self.splits.insert(tenant, count);
+        }
+    }
+
     /// The node is to leave the cluster, durably.
     pub fn leave(&mut self) -> Result<(), ClusterError> {
         self.parts.local.set_leaving(true)?;
@@ -261,6 +275,9 @@ impl Joining {
         if self.bucket == Bucket::Down && now >= self.retry_at {
             self.bucket = Bucket::Unknown;
         }
+        if let Some(newest) = self.chain.newest() {
+            self.splits.retain(|tenant, count| newest.shard_count(tenant) != *count);
+        }
         self.absent.look(self.chain.newest(), &self.own(), view, now);
         let step = decide(&Situation {
             alone: self.parts.alone,
@@ -274,6 +291,7 @@ impl Joining {
             view,
             since_start: now.saturating_sub(self.started),
             closable: self.closable,
+            splits: &self.splits,
             leaving: self.leaving,
             gone: self.absent.gone(),
             serving: self.serving,
@@ -295,6 +313,7 @@ impl Joining {
             Step::LookAtEpochs => self.look_at_epochs(view).await,
             Step::Propose(members) => self.propose(members).await,
             Step::Close(through) => self.close(through).await,
+            Step::Split(tenant, count) => self.split(tenant, count).await,
         };
         match taken {
             Ok(()) => Ok(Progress::Went),
@@ -372,6 +391,14 @@ impl Joining {
     async fn close(&mut self, through: Epoch) -> Result<(), ClusterError> {
         let Some(newest) = self.chain.newest() else { return Ok(()) };
         let document = newest.next_with_closed(self.proposer(), through)?;
+        crash_point("close-before-create");
+        self.create(document).await
+    }
+
+    async fn split(&mut self, tenant: TenantId, count: ShardCount) -> Result<(), ClusterError> {
+        self.splits.remove(&tenant);
+        let Some(newest) = self.chain.newest() else { return Ok(()) };
+        let document = newest.next_with_shards(self.proposer(), tenant, count)?;
         self.create(document).await
     }
 
@@ -382,6 +409,9 @@ impl Joining {
 
     /// Creates the next document, or finds that somebody else has.
     async fn create(&mut self, document: EpochDocument) -> Result<(), ClusterError> {
+        if let Some(facts) = &self.facts {
+            self.parts.store.check(facts).await?;
+        }
         let stored = match self.parts.store.create(&document).await? {
             Outcome::Won => document,
             Outcome::Lost(stored) => {
@@ -414,6 +444,7 @@ impl Joining {
             let env = &self.parts.env;
             self.closing = Closing { at: env.monotonic(), at_ms: env.now_ms() };
         }
+        crash_point("epoch-kept");
         self.chain.push(document)?;
         Ok(())
     }

@@ -72,7 +72,11 @@ pub static SETTINGS: [Setting; 25] = [
         node_zone,
         "what may fail together with this node; replicas are in different zones"
     ),
-    setting!("node.roles", node_roles, "write, read and rules: all of them, in this version"),
+    setting!(
+        "node.roles",
+        node_roles,
+        "write: holds heads; read: answers queries and looks after blocks; rules; all of them unless given"
+    ),
     setting!(
         "cluster.secret-file",
         cluster_secret_file,

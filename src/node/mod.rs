@@ -216,13 +216,16 @@ impl Node {
         let keeper = Arc::new(keeper.map_err(|source| StartError::Io { path: path.clone(), source })?);
         let shipper = Shipper::new(shipper, &data_dir.path);
         let shipper = Arc::new(shipper.map_err(|source| StartError::Io { path: path.clone(), source })?);
-        let replicas = Arc::new(Replicas::new(storage.shards.clone(), cluster.clone()));
+        let mut replicas = Replicas::new(storage.shards.clone(), cluster.clone());
+        replicas.pulls = metrics.pulls.clone();
+        let replicas = Arc::new(replicas);
         let coordinator = Coordinator::new(replicas.clone(), seed);
         let reader = Reader::new(replicas.clone(), metrics.reads.clone());
         tokio::spawn(replicas.clone().seal_what_ends());
         tokio::spawn(replicas.clone().repair());
         tokio::spawn(replicas.clone().settle_with_others());
         tokio::spawn(replicas.clone().drop_what_closes());
+        tokio::spawn(replicas.clone().split_tenants());
         tokio::spawn(shipper.clone().run());
         let (drains, drained) = tokio::sync::watch::channel(false);
         tokio::spawn(drain::watch(cluster.clone(), drains));

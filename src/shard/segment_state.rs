@@ -124,6 +124,12 @@ impl SegmentState {
         self.lock().replica.begin_seal()
     }
 
+    /// Whether it takes no more appends, durably or not.
+    pub fn is_ending(&self) -> bool {
+        let inner = self.lock();
+        !inner.replica.is_open() && !inner.replica.is_inactive()
+    }
+
     /// Whether the seal is durable.
     pub fn is_sealed(&self) -> bool {
         self.lock().replica.is_sealed()

@@ -28,7 +28,7 @@ use super::snapshot::SnapshotState;
 use super::spill::{Spill, Spilled};
 use super::tenant_state::TenantState;
 use crate::actor::{ActorRef, Budget, Gone};
-use crate::env::SharedEnv;
+use crate::env::{SharedEnv, crash_point};
 use crate::tenant::limits::{Limits, Overrides};
 
 /// A shard that has been rebuilt so often stays down until the process is restarted.
@@ -372,6 +372,7 @@ impl Shards {
         // Whoever writes the files has finished then, and nobody begins any more.
         let _files = shard.files.lock().unwrap_or_else(PoisonError::into_inner);
         self.wait_for_spills();
+        crash_point("close-before-drop");
         self.layout.disk.remove_dir_all(&self.layout.shard(segment))
     }
 

@@ -1,6 +1,6 @@
 //! What a node decides in each situation, one at a time.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use gyre::cluster::bootstrap::{
@@ -71,6 +71,7 @@ impl Scene {
             since_start: self.since_start,
             serving: self.serving,
             closable: Epoch(0),
+            splits: &BTreeMap::new(),
             leaving: self.leaving,
             gone: &self.gone,
         })

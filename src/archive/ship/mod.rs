@@ -35,6 +35,7 @@ use super::list::TenantBlocks;
 use super::read::listed::ListedBlocks;
 use super::upload::{describe, total_bytes, upload};
 use crate::cluster::LiveCluster;
+use crate::cluster::epochs::{EpochError, EpochStore};
 use crate::env::{SharedEnv, crash_point};
 use crate::shard::release::{DropWindow, Dropped};
 use crate::shard::released::ReleasedTo;
@@ -78,6 +79,9 @@ pub enum ShipError {
     /// The bucket.
     #[error(transparent)]
     Archive(#[from] ArchiveError),
+    /// The bucket is another one.
+    #[error(transparent)]
+    Bucket(EpochError),
     /// A file of this machine.
     #[error("{}: {source}", path.display())]
     File {
@@ -96,6 +100,7 @@ impl ShipError {
     pub fn is_retryable(&self) -> bool {
         match self {
             ShipError::Archive(error) => error.is_retryable(),
+            ShipError::Bucket(error) => error.is_retryable(),
             ShipError::Cut { source: CutError::Gone(_), .. } => true,
             _ => false,
         }
@@ -291,6 +296,7 @@ impl Shipper {
         let mut listed = self.parts.lists.now(tenant).await?;
         let Some(batches) = shard.state.batches_of(window) else { return Ok(()) };
         let mut cover = covering(&listed, &shard.segment, window);
+        self.check_bucket().await?;
         if !cover.contains(&batches) {
             match self.upload(shard, window, batches.clone()).await? {
                 Some(ulid) => {
@@ -302,7 +308,15 @@ impl Shipper {
                 None => cover.add(&batches),
             }
         }
+        self.check_bucket().await?;
         self.release(shard, window, &cover).await
+    }
+
+    /// What is put into another bucket than the cluster's, and dropped here, would be lost.
+    async fn check_bucket(&self) -> Result<(), ShipError> {
+        let facts = self.parts.cluster.state().facts;
+        let store = EpochStore::new(self.parts.lists.bucket().clone());
+        store.check(&facts).await.map_err(ShipError::Bucket)
     }
 
     /// Makes a block of a window, and uploads it. Gives its name; `None` if it would be empty.

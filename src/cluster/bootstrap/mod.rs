@@ -14,10 +14,12 @@
 mod proposal;
 mod refusal;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use gyre_ring::{Chain, ClusterId, Epoch, EpochDocument, HashSeed, Member, NodeId, Replica};
+use gyre_ring::{
+    Chain, ClusterId, Epoch, EpochDocument, HashSeed, Member, NodeId, Replica, Role, ShardCount, TenantId,
+};
 
 use super::identity::ClusterFacts;
 use super::membership::{Peer, View};
@@ -103,6 +105,8 @@ pub struct Situation<'a> {
     pub serving: bool,
     /// Segments that had ended by this epoch can be closed, as far as this node knows.
     pub closable: Epoch,
+    /// Tenants that should have another number of shards.
+    pub splits: &'a BTreeMap<TenantId, ShardCount>,
     /// Whether this node is to leave the cluster.
     pub leaving: bool,
     /// Members that it has not heard of for so long that they may be replaced.
@@ -124,6 +128,8 @@ pub enum Step {
     Propose(Vec<Member>),
     /// Propose the next document, which closes all segments that had ended by this epoch.
     Close(Epoch),
+    /// Propose the next document, with another number of shards for a tenant.
+    Split(TenantId, ShardCount),
     /// Nothing, until the view changes or some time has passed.
     Wait(Waiting),
     /// Serve, and tell an operator of these.
@@ -262,6 +268,12 @@ fn change(s: &Situation<'_>, facts: ClusterFacts, newest: &EpochDocument, mut to
         return Step::Close(s.closable);
     }
     let ready = ready(s, facts);
+    let is_ready = |(tenant, count): &(&TenantId, &ShardCount)| {
+        proposal::shards_are_ready(newest, tenant, **count, &ready)
+    };
+    if let Some((tenant, count)) = s.splits.iter().find(is_ready) {
+        return Step::Split(tenant.clone(), *count);
+    }
     if s.leaving {
         match proposal::members_without(newest, &s.own.member.node, &ready) {
             Ok(members) => return Step::Propose(members),
@@ -320,7 +332,11 @@ fn listen(s: &Situation<'_>) -> Option<Step> {
 /// The first document.
 fn found(s: &Situation<'_>, facts: ClusterFacts) -> Step {
     let members = proposal::founding_members(s, facts);
-    if members.len() < 2 && !s.alone { Step::Wait(Waiting::Others) } else { Step::Propose(members) }
+    let nobody_writes = !members.iter().any(|member| member.roles.contains(&Role::Write));
+    if (members.len() < 2 && !s.alone) || nobody_writes {
+        return Step::Wait(Waiting::Others);
+    }
+    Step::Propose(members)
 }
 
 /// A further document, with this node in it.

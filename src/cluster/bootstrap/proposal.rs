@@ -7,7 +7,9 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use gyre_ring::{Chain, EpochDocument, Member, NodeId, Placement, Quorum, Replica, Role};
+use gyre_ring::{
+    Chain, EpochDocument, Member, NodeId, Placement, Quorum, Replica, Role, ShardCount, ShardIndex, TenantId,
+};
 
 use super::{Own, Situation};
 use crate::cluster::identity::ClusterFacts;
@@ -113,6 +115,21 @@ pub fn next_members(
     let members: Vec<Member> = others.chain([own.clone()]).collect();
     enough_are_ready(newest, &members, ready)?;
     Ok(members)
+}
+
+/// Whether the shards that a tenant would have could take writes at once.
+pub fn shards_are_ready(
+    newest: &EpochDocument,
+    tenant: &TenantId,
+    count: ShardCount,
+    ready: &BTreeSet<Replica>,
+) -> bool {
+    let placement = newest.placement(Role::Write);
+    (0..count.get()).map(ShardIndex).all(|index| {
+        let replicas = placement.of(tenant, count, index);
+        let found = replicas.iter().filter(|member| ready.contains(&member.replica())).count();
+        found >= Quorum::of(replicas.len()).write
+    })
 }
 
 /// Whether the shards that change would have enough replicas that are ready.
