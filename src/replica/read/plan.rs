@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use gyre_ring::{Epoch, Replica, Span, TenantId};
+use gyre_tsdb::block::Ulid;
 use tokio::time::Instant;
 
 use super::attempt::{Attempt, Ended};
@@ -17,6 +18,7 @@ use super::remote::RemoteSegment;
 use crate::query::blocks::PlanBlocks;
 use crate::replica::local::Replicas;
 use crate::replica::lost::readable;
+use crate::shard::read::TimeRange;
 use crate::shard::supervisor::ShardHandle;
 
 /// A plan that is not made after so long is not made.
@@ -36,6 +38,21 @@ pub struct ReadPlan {
     pub warnings: Vec<String>,
     /// What is read beside segments.
     pub blocks: PlanBlocks,
+}
+
+impl ReadPlan {
+    /// Blocks that have what was dropped here of a range of time, if there is no list that would have them: whoever drops
+    /// something has a list that has its block, but a restart forgets the list.
+    pub fn named_here(&self, blocks: &PlanBlocks, range: TimeRange) -> Vec<Ulid> {
+        if blocks.unlisted.is_none() {
+            return Vec::new();
+        }
+        let of = |source: &SegmentSource| match source {
+            SegmentSource::Local(shard) => shard.released.blocks(range),
+            SegmentSource::Remote(_) => Vec::new(),
+        };
+        self.groups.iter().flatten().flat_map(of).collect()
+    }
 }
 
 /// What a reader asks for, beside the data.
