@@ -27,3 +27,4 @@ mod served;
 #[path = "../support/server.rs"]
 #[expect(dead_code, reason = "more than is needed here")]
 mod server;
+mod shipping;
