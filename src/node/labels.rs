@@ -97,7 +97,8 @@ impl Node {
         let (mut avoid, mut tries) = (Vec::new(), BlockTries::default());
         loop {
             let plan = self.plan(tenant, &avoid).await?;
-            let Listed { blocks, warning } = self.blocks(tenant, Some(range), &tries, later()).await?;
+            // After the plan, which leaves out what was closed before.
+            let Listed { blocks, warning, .. } = self.blocks(tenant, Some(range), &tries, later()).await?;
             let lost = match self.texts_in_blocks(&blocks, question, range, texts).await? {
                 Ok(lost) => lost,
                 Err(failure) => {

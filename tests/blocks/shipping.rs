@@ -11,6 +11,7 @@ use gyre::archive::read::listed::ListedBlocks;
 use gyre::archive::read::metrics::BlockMetrics;
 use gyre::archive::read::{Archive, BlockList};
 use gyre::archive::ship::{Shipper, ShipperParts};
+use gyre::cluster::epochs::EpochStore;
 use gyre::cluster::identity::ClusterFacts;
 use gyre::cluster::membership::Membership;
 use gyre::cluster::membership::scripted::ScriptedMembership;
@@ -69,7 +70,7 @@ struct Node {
 }
 
 impl Node {
-    fn start(data: &Path, store: Arc<Faulty>) -> Self {
+    async fn start(data: &Path, store: Arc<Faulty>) -> Self {
         let node = NodeId::new("a").unwrap();
         let member = Member {
             zone: Zone::of_node(&node),
@@ -82,6 +83,7 @@ impl Node {
         let proposer = Proposer { node, proposal: BootId(9) };
         let document = EpochDocument::first(proposer, 1, ShardCount::new(2).unwrap(), vec![member]).unwrap();
         let facts = ClusterFacts { cluster: ClusterId(1), seed: SEED };
+        EpochStore::new(store.bucket(DEADLINE)).create_cluster(&facts).await.unwrap();
         let chain = Chain::new([document]).unwrap();
         let state = Arc::new(ClusterState::new(facts, own, chain).unwrap());
         let (states, changes) = watch::channel(state);
@@ -92,7 +94,7 @@ impl Node {
         let limits = Limits { creation_grace_period_ms: far, ..Limits::default() };
         let limits = Limits { out_of_order_time_window_ms: far, ..limits };
         let overrides = Arc::new(Overrides::new(limits, []));
-        let recovered = Recovered::read(data, 1, SEED).unwrap();
+        let recovered = Recovered::read(data, 1, SEED, &Chain::default()).unwrap();
         let run = ThisRun { boot: BootId(env.random()), epoch: cluster.state().epoch() };
         let log = LogOptions { sync: false, ..LogOptions::default() };
         let storage = StorageEngine::start(recovered, run, env.clone(), overrides, log).unwrap();
@@ -140,7 +142,7 @@ impl Node {
     async fn shown(&self) -> Result<Samples, String> {
         let _pin = self.storage.shards.pins.pin();
         let mut plan = self.reader.plan(&tenant(), Wish::default()).await.unwrap();
-        match self.lists.blocks(&tenant(), i64::MIN, i64::MAX).await {
+        match self.lists.blocks(&tenant(), (i64::MIN, i64::MAX), Duration::ZERO).await {
             Ok(blocks) if blocks.is_empty() => {}
             Ok(blocks) => {
                 plan.blocks.query = Some(Arc::new(self.archive.query(blocks, Instant::now() + LONG)));
@@ -274,7 +276,8 @@ async fn a_store_that_fails_at_random_loses_nothing_and_doubles_nothing() {
     for seed in 0..2 {
         println!("seed {seed}");
         let folder = tempfile::tempdir().unwrap();
-        let node = Node::start(folder.path(), Faulty::around(Arc::new(InMemory::new()), |_, _| Fault::None));
+        let node =
+            Node::start(folder.path(), Faulty::around(Arc::new(InMemory::new()), |_, _| Fault::None)).await;
         let mut model = Samples::new();
         for round in 0..8 {
             let written = half_hour(round);
@@ -300,7 +303,8 @@ async fn what_is_written_while_a_store_fails_at_random_is_shown_once() {
     for seed in 0..2 {
         println!("seed {seed}");
         let folder = tempfile::tempdir().unwrap();
-        let node = Node::start(folder.path(), Faulty::around(Arc::new(InMemory::new()), |_, _| Fault::None));
+        let node =
+            Node::start(folder.path(), Faulty::around(Arc::new(InMemory::new()), |_, _| Fault::None)).await;
         let mut model = Samples::new();
         for round in 0..12 {
             let written = half_hour(round);
@@ -320,7 +324,8 @@ async fn what_is_written_while_a_store_fails_at_random_is_shown_once() {
 #[actix_rt::test]
 async fn a_window_whose_block_is_listed_late_stays_until_then_and_is_not_uploaded_again() {
     let folder = tempfile::tempdir().unwrap();
-    let node = Node::start(folder.path(), Faulty::around(Arc::new(InMemory::new()), |_, _| Fault::None));
+    let node =
+        Node::start(folder.path(), Faulty::around(Arc::new(InMemory::new()), |_, _| Fault::None)).await;
     let mut model = Samples::new();
     for round in 0..6 {
         let written = half_hour(round);
@@ -355,7 +360,8 @@ async fn a_window_whose_block_is_listed_late_stays_until_then_and_is_not_uploade
 async fn what_a_store_says_it_has_and_has_not_stays_in_memory() {
     for name in ["chunks/000001", "index", "meta.json"] {
         let folder = tempfile::tempdir().unwrap();
-        let node = Node::start(folder.path(), Faulty::around(Arc::new(InMemory::new()), |_, _| Fault::None));
+        let node =
+            Node::start(folder.path(), Faulty::around(Arc::new(InMemory::new()), |_, _| Fault::None)).await;
         let mut model = Samples::new();
         let written = half_hour(0);
         remember(&mut model, &written);
@@ -380,7 +386,7 @@ async fn what_a_store_says_it_has_and_has_not_stays_in_memory() {
 async fn a_node_that_starts_while_the_store_is_away_does_not_hide_what_it_has_dropped() {
     let folder = tempfile::tempdir().unwrap();
     let store = Faulty::around(Arc::new(InMemory::new()), |_, _| Fault::None);
-    let node = Node::start(folder.path(), store.clone());
+    let node = Node::start(folder.path(), store.clone()).await;
     let mut model = Samples::new();
     let written = half_hour(0);
     remember(&mut model, &written);
@@ -389,7 +395,7 @@ async fn a_node_that_starts_while_the_store_is_away_does_not_hide_what_it_has_dr
     node.storage.stop();
     drop(node);
     store.set_plan(|request, _| if request == Request::List { Fault::Before } else { Fault::None });
-    let node = Node::start(folder.path(), store);
+    let node = Node::start(folder.path(), store).await;
     let error = node.shown().await.unwrap_err();
     assert!(error.contains("lacks block"), "{error}");
     node.store.set_plan(|_, _| Fault::None);

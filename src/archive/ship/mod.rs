@@ -15,6 +15,7 @@
 
 mod covering;
 mod cut;
+mod error;
 mod metrics;
 mod turn;
 
@@ -28,15 +29,17 @@ use gyre_tsdb::SeriesRef;
 use gyre_tsdb::block::Ulid;
 
 use self::covering::{Covering, covering};
-use self::cut::{CutError, cut};
+use self::cut::cut;
+pub use self::error::ShipError;
 pub use self::metrics::ShipMetrics;
-use self::turn::due_ms;
+use self::turn::{due_ms, due_of_ended_ms};
 use super::cover::{Cover, set_covers};
 use super::error::ArchiveError;
 use super::layout;
 use super::read::listed::ListedBlocks;
 use super::upload::{describe, total_bytes, upload};
 use crate::cluster::LiveCluster;
+use crate::cluster::epochs::EpochStore;
 use crate::env::{SharedEnv, crash_point};
 use crate::shard::release::{DropWindow, Dropped};
 use crate::shard::released::ReleasedTo;
@@ -51,8 +54,14 @@ pub const SHARD_LABEL: &str = "__compactor_shard_id__";
 /// How often it is looked whether a window is due.
 const POLL: Duration = Duration::from_secs(15);
 
+/// How often, while there are segments that have ended.
+const POLL_ENDED: Duration = Duration::from_secs(1);
+
 /// A window that could not be shipped is tried again after so long.
 const RETRY_MS: i64 = 60 * 1000;
+
+/// One of a segment that has ended.
+const RETRY_ENDED_MS: i64 = 10 * 1000;
 
 /// A window that samples still come for is shipped when there have been none for so long.
 const QUIET_MS: i64 = 10 * 60 * 1000;
@@ -62,52 +71,6 @@ const LAG_MAX_MS: i64 = 15 * 60 * 1000;
 
 /// It is shipped after so long however many come.
 const UNQUIET_MS: i64 = 60 * 60 * 1000;
-
-/// Why a window was not shipped. It stays in the head.
-#[derive(Debug, thiserror::Error)]
-pub enum ShipError {
-    /// It could not be read, or written to this machine's disk.
-    #[error("cannot write a block of {segment}: {source}")]
-    Cut {
-        /// Whose window it is.
-        segment: Segment,
-        /// Why.
-        source: CutError,
-    },
-    /// The bucket.
-    #[error(transparent)]
-    Archive(#[from] ArchiveError),
-    /// A file of this machine.
-    #[error("{}: {source}", path.display())]
-    File {
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// The bucket's listing does not show its block yet.
-    #[error("block {ulid} of {segment} is in the object store, but not listed yet")]
-    NotListed {
-        /// Whose window it is.
-        segment: Segment,
-        /// The block.
-        ulid: Ulid,
-    },
-    /// The thread that cut it ended.
-    #[error("the thread that writes a block of {0} ended unexpectedly; see the log")]
-    Panicked(Segment),
-}
-
-impl ShipError {
-    /// Whether trying again may help.
-    pub fn is_retryable(&self) -> bool {
-        match self {
-            ShipError::Archive(error) => error.is_retryable(),
-            ShipError::Cut { source: CutError::Gone(_), .. } | ShipError::NotListed { .. } => true,
-            _ => false,
-        }
-    }
-}
 
 /// Ships what this node holds.
 pub struct Shipper {
@@ -146,6 +109,8 @@ struct Due {
     changed_ms: i64,
     batches: u64,
     not_before_ms: i64,
+    /// Of a segment that takes nothing any more.
+    has_ended: bool,
 }
 
 impl Shipper {
@@ -164,7 +129,7 @@ impl Shipper {
         let mut due = HashMap::new();
         let mut failing = false;
         loop {
-            tokio::time::sleep(POLL).await;
+            self.rest().await;
             let now_ms = self.parts.env.now_ms();
             let (ready, late_ms) = self.ready(&mut due, now_ms);
             self.parts.metrics.late_seconds.set(late_ms / 1000);
@@ -181,11 +146,24 @@ impl Shipper {
                             failing = true;
                         }
                         if let Some(due) = due.get_mut(&(shard.segment.clone(), window)) {
-                            due.not_before_ms = now_ms + RETRY_MS;
+                            due.not_before_ms =
+                                now_ms + if due.has_ended { RETRY_ENDED_MS } else { RETRY_MS };
                         }
                     }
                 }
             }
+        }
+    }
+
+    /// Waits until it is worth a look.
+    async fn rest(&self) {
+        let mut changes = self.parts.cluster.changes();
+        changes.mark_unchanged();
+        let has_ended = |shard: &Arc<ShardHandle>| shard.state.is_sealed() && !shard.state.is_clear();
+        let poll = if self.parts.shards.all().iter().any(has_ended) { POLL_ENDED } else { POLL };
+        tokio::select! {
+            Ok(()) = changes.changed() => {}
+            () = tokio::time::sleep(poll) => {}
         }
     }
 
@@ -204,9 +182,10 @@ impl Shipper {
             let segment = &shard.segment;
             let spans = state.spans(&segment.shard.tenant);
             let Some(span) = spans.iter().find(|span| span.segment == *segment) else { continue };
+            let has_ended = span.ended.is_some() && shard.state.is_sealed();
             for (window, batches) in shard.state.windows().iter() {
                 let due_ms = due_ms(segment, window, &span.replicas, own);
-                if due_ms > now_ms {
+                if due_ms > now_ms && !has_ended {
                     continue;
                 }
                 let key = (segment.clone(), window);
@@ -216,12 +195,20 @@ impl Shipper {
                     changed_ms: now_ms,
                     batches,
                     not_before_ms: 0,
+                    has_ended,
                 });
+                if has_ended && !entry.has_ended {
+                    (entry.has_ended, entry.since_ms) = (true, now_ms);
+                }
                 if entry.batches != batches {
                     (entry.changed_ms, entry.batches) = (now_ms, batches);
                 }
-                let is_quiet = now_ms - entry.changed_ms >= QUIET_MS || now_ms - entry.since_ms >= UNQUIET_MS;
-                if is_quiet && now_ms >= entry.not_before_ms {
+                let is_ready = if has_ended {
+                    now_ms >= due_of_ended_ms(segment, &span.replicas, own, entry.since_ms)
+                } else {
+                    now_ms - entry.changed_ms >= QUIET_MS || now_ms - entry.since_ms >= UNQUIET_MS
+                };
+                if is_ready && now_ms >= entry.not_before_ms {
                     ready.push((shard.clone(), window));
                 }
                 late_ms = late_ms.max(now_ms - due_ms);
@@ -258,6 +245,7 @@ impl Shipper {
             return Ok(());
         };
         let mut cover = covering(&listed, &shard.segment, window);
+        self.check_bucket().await?;
         if !cover.contains(&batches) {
             match self.upload_once(shard, window, &batches, &mut unlisted).await? {
                 Some(ulid) => {
@@ -273,7 +261,15 @@ impl Shipper {
             }
         }
         unlisted.remove(&(shard.segment.clone(), window));
+        self.check_bucket().await?;
         self.release(shard, window, &cover).await
+    }
+
+    /// What is put into another bucket than the cluster's, and dropped here, would be lost.
+    async fn check_bucket(&self) -> Result<(), ShipError> {
+        let facts = self.parts.cluster.state().facts;
+        let store = EpochStore::new(self.parts.lists.bucket().clone());
+        store.check(&facts).await.map_err(ShipError::Bucket)
     }
 
     /// Uploads a block of a window unless that of an earlier attempt is there, which no listing has shown yet. Gives its name;
