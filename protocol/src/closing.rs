@@ -8,10 +8,24 @@
 //! What may go wrong: a node says that it is clear before its seal is on disk, or before a block is listed; one clear
 //! replica is taken for all; a reader leaves the segments out and goes by a list of blocks from before.
 
-use gyre_ring::{Chain, Epoch, Quorum, Replica, Role};
+use gyre_ring::diff::changes;
+use gyre_ring::{Chain, Epoch, EpochDocument, Quorum, Replica, Role};
 
 use crate::lost::Disks;
 use crate::rules::Rules;
+
+/// The last document that ended segments which are not closed; `None`: all are.
+pub fn to_close(chain: &Chain) -> Option<Epoch> {
+    last_end(chain, Epoch(u64::MAX))
+}
+
+/// The last document up to an epoch that ended segments which are not closed.
+fn last_end(chain: &Chain, through: Epoch) -> Option<Epoch> {
+    let closed = chain.closed_through();
+    let documents: Vec<&EpochDocument> = chain.documents().collect();
+    let ended = documents.windows(2).filter(|pair| !changes(pair[0], pair[1]).is_empty());
+    ended.map(|pair| pair[1].epoch).filter(|epoch| *epoch > closed && *epoch <= through).last()
+}
 
 /// The last epoch through which all segments can be closed, given through which epoch each node is clear. Not before the
 /// one that is closed already.
@@ -21,10 +35,10 @@ pub fn closable(
     clear: &dyn Fn(&Replica) -> Option<Epoch>,
     rules: &Rules,
 ) -> Epoch {
-    let mut through = chain.closed_through();
-    let Some(newest) = chain.newest() else { return through };
-    // A segment that is not closed has the replicas that one of these documents gives it, and ended with a later one.
     let closed = chain.closed_through();
+    let Some(newest) = chain.newest() else { return closed };
+    let mut through = closed;
+    // A segment that is not closed has the replicas that one of these documents gives it, and ended with a later one.
     let not_closed = chain.documents().filter(move |document| document.epoch >= closed);
     let mut clear_through = Epoch(u64::MAX);
     for document in not_closed.take_while(|document| document.epoch < newest.epoch) {
@@ -37,7 +51,7 @@ pub fn closable(
         }
         through = next;
     }
-    through
+    last_end(chain, through).unwrap_or(closed)
 }
 
 /// Through which epoch enough replicas of a set are clear.

@@ -39,7 +39,7 @@ pub mod settled;
 pub mod write;
 
 pub use activation::Activation;
-pub use closing::closable;
+pub use closing::{closable, to_close};
 pub use empty::EmptyCheck;
 pub use lost::{Disks, Loss};
 pub use read::{DataReply, ReadOutcome, ReadRequest, ShardRead, VectorReply};

@@ -25,6 +25,9 @@ pub struct Said {
     /// Of those, all that had ended by this epoch are sealed, and all that the node ever held of them is in listed
     /// blocks ([`crate::closing`]).
     pub clear: Epoch,
+    /// Segments that had ended by this epoch it had dropped, or was about to, since they were closed: of these nothing is
+    /// said.
+    pub closed: Epoch,
 }
 
 /// What nodes have said.
@@ -67,7 +70,8 @@ impl Settled {
     /// Whether a segment that has ended is sealed at a replica, and empty.
     pub fn covers(&self, replica: &Replica, span: &Span) -> bool {
         let Some(ended) = span.ended else { return false };
-        let covers = |said: &Said| ended <= said.epoch && !said.hosted.contains(&span.segment);
+        let covers =
+            |said: &Said| ended <= said.epoch && ended > said.closed && !said.hosted.contains(&span.segment);
         if self.rules.settled_by_disk {
             return self.said.get(replica).is_some_and(covers);
         }

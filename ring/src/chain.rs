@@ -49,7 +49,7 @@ pub struct Gap {
 }
 
 /// Documents, and the placements they mean.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Chain {
     epochs: Vec<(EpochDocument, Placement)>,
 }
@@ -98,6 +98,21 @@ impl Chain {
 
     /// All segments of a tenant that are not closed, oldest first; those of one epoch by index.
     pub fn segments(&self, tenant: &TenantId) -> Vec<Span> {
+        let closed = self.closed_through();
+        let mut spans = self.all_segments(tenant);
+        spans.retain(|span| span.ended.is_none_or(|ended| ended > closed));
+        spans
+    }
+
+    /// Whether a segment is closed.
+    pub fn is_closed(&self, segment: &Segment) -> bool {
+        let closed = self.closed_through();
+        let is_it = |span: &Span| span.segment == *segment && span.ended.is_some_and(|ended| ended <= closed);
+        // Nothing is closed in most clusters' lives.
+        closed.0 > 0 && self.all_segments(&segment.shard.tenant).iter().any(is_it)
+    }
+
+    fn all_segments(&self, tenant: &TenantId) -> Vec<Span> {
         let mut spans: Vec<Span> = Vec::new();
         // Where the segments that have not ended stand in `spans`.
         let mut open: Vec<usize> = Vec::new();
@@ -129,8 +144,6 @@ impl Chain {
                 }
             }
         }
-        let closed = self.closed_through();
-        spans.retain(|span| span.ended.is_none_or(|ended| ended > closed));
         spans
     }
 }
