@@ -66,7 +66,12 @@ fn clear_of(
         .map(|replica| clear(replica).unwrap_or(Epoch(0)))
         .collect();
     left.sort_unstable_by(|a, b| b.cmp(a));
-    let need = if rules.closing_by_quorum { Quorum::of(set.len()).seal } else { 1 };
+    let quorum = Quorum::of(set.len());
+    let need = match (rules.closing_by_quorum, rules.closing_by_seals) {
+        (true, true) => quorum.seal,
+        (true, false) => quorum.read,
+        (false, _) => 1,
+    };
     match left.get(need.min(left.len()).wrapping_sub(1)) {
         Some(epoch) => *epoch,
         // Nobody is left who could hold anything.

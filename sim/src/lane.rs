@@ -5,7 +5,7 @@
 //!
 //! Beside the bytes this keeps what a correct log must still have, [`Safe`]: for the checks, never for the node.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -19,7 +19,9 @@ use gyre_tsdb::wal::{
 
 use crate::message::{Batch, Point, Written};
 use crate::recover::{Recovered, recover};
-use crate::series::{Catalog, wins};
+use crate::series::{Catalog, window_of_time, wins};
+use crate::shelf::{Dropped, Shelf};
+use crate::store::Store;
 
 /// Files are short, so that logs have many.
 const FILE_BYTES: u64 = 8 << 10;
@@ -53,13 +55,25 @@ pub struct Safe {
     batches: BTreeMap<(Segment, BatchId), Option<Place>>,
     points: BTreeMap<Segment, HashMap<Point, u64>>,
     last: Option<(Segment, BatchId)>,
+    /// What was dropped to blocks, and may be gone after the next restart.
+    dropped: Dropped,
+    /// Segments that were dropped as a whole.
+    closed: BTreeSet<Segment>,
 }
 
 impl Safe {
     fn insert(&mut self, segment: &Segment, batch: &Batch, place: Option<Place>) {
+        if self.closed.contains(segment) {
+            return;
+        }
         self.batches.insert((segment.clone(), batch.id), place);
         let points = self.points.entry(segment.clone()).or_default();
-        for (point, value) in &batch.points {
+        let dropped = self.dropped.get(segment);
+        let is_dropped = |time: u64| {
+            let batches = dropped.and_then(|windows| windows.get(&window_of_time(time)));
+            batches.is_some_and(|batches| batches.contains(batch.id))
+        };
+        for (point, value) in batch.points.iter().filter(|(point, _)| !is_dropped(point.1)) {
             let best = points.entry(*point).or_insert(*value);
             *best = if wins(*value, *best) { *value } else { *best };
         }
@@ -71,11 +85,29 @@ impl Safe {
         self.batches.contains_key(&(segment.clone(), batch))
     }
 
-    /// Whether a batch is there, and for all of its points a value that counts as its own.
-    pub fn has_all(&self, written: &Written) -> bool {
+    /// Whether a batch is there, and for all of its points a value that counts as its own, here or in a block.
+    pub fn has_all(&self, written: &Written, store: &Store) -> bool {
         let Written { segment, batch } = written;
         let mut points = batch.points.iter();
-        self.has(segment, batch.id) && points.all(|(point, value)| self.has_point(segment, point, *value))
+        self.has(segment, batch.id)
+            && points.all(|(point, value)| {
+                self.has_point(segment, point, *value) || store.has_point(point, *value)
+            })
+    }
+
+    /// A window was dropped, with what these batches had in it.
+    pub fn release(&mut self, segment: &Segment, window: i64, batches: &BatchSet) {
+        if let Some(points) = self.points.get_mut(segment) {
+            points.retain(|point, _| window_of_time(point.1) != window);
+        }
+        let dropped = self.dropped.entry(segment.clone()).or_default();
+        dropped.entry(window).or_default().extend(batches);
+    }
+
+    /// A segment was dropped.
+    pub fn close(&mut self, segment: &Segment) {
+        self.forget(segment);
+        self.closed.insert(segment.clone());
     }
 
     /// Whether a segment has a value for a point that counts as this one.
@@ -102,6 +134,18 @@ impl Safe {
         self.last = None;
         forgotten
     }
+}
+
+/// Something that was synced, and that a restart did not find.
+#[derive(Clone, Debug)]
+pub struct Missing {
+    /// Of which segment.
+    pub segment: Segment,
+    /// What, in words.
+    pub what: String,
+    /// If it is a point, it may be in a block: a head that has dropped a window still knows each series' newest sample, and logs
+    /// it no second time.
+    pub point: Option<(Point, u64)>,
 }
 
 /// A node's log.
@@ -233,9 +277,16 @@ impl Lane {
         self.marks.clear();
     }
 
-    /// A restart: what the log has, by segment. `lost` is what it should have had, in words.
-    pub fn recover(&mut self, catalog: &Arc<Catalog>, rules: &Rules, lost: &mut Option<String>) -> Recovered {
-        let mut recovered = recover(&self.disk, &self.folder, &self.names, catalog, rules);
+    /// A restart: what the log has, by segment. `lost` is what it should have had.
+    pub fn recover(
+        &mut self,
+        catalog: &Arc<Catalog>,
+        rules: &Rules,
+        shelf: &Shelf,
+        is_closed: &dyn Fn(&Segment) -> bool,
+        lost: &mut Vec<Missing>,
+    ) -> Recovered {
+        let mut recovered = recover(&self.disk, &self.folder, &self.names, catalog, rules, shelf, is_closed);
         self.encoder = LaneEncoder::new(recovered.next_file, FILE_BYTES);
         self.writer = WalWriter::new(Arc::new(self.disk.clone()), &self.folder, true);
         self.streams.clear();
@@ -247,23 +298,21 @@ impl Lane {
         }
         for (segment, batch) in self.safe.batches.keys() {
             if !recovered.segments.get(segment).is_some_and(|found| found.held.contains(*batch)) {
-                lost.get_or_insert_with(|| {
-                    format!("{batch:?} of {segment} was synced, and is not in the log")
-                });
+                lost.push(Missing { segment: segment.clone(), what: format!("{batch:?}"), point: None });
             }
         }
         for (segment, points) in &self.safe.points {
             let Some(found) = recovered.segments.get_mut(segment) else { continue };
             let shown = found.samples.shown();
-            let missing = points.iter().find(|(point, value)| {
+            let missing = points.iter().filter(|(point, value)| {
                 let at = shown.binary_search_by_key(*point, |(point, _)| *point);
                 !at.is_ok_and(|at| wins(shown[at].1, **value))
             });
-            if let Some(missing) = missing {
-                lost.get_or_insert_with(|| {
-                    format!("{missing:?} of {segment} was synced, and is not in the log")
-                });
-            }
+            lost.extend(missing.map(|(point, value)| Missing {
+                segment: segment.clone(),
+                what: format!("{point:?}"),
+                point: Some((*point, *value)),
+            }));
         }
         self.keep(&mut recovered);
         recovered

@@ -16,9 +16,11 @@
 //! histograms, limits and time windows, labels on their way between nodes, full disks and failing syncs, flushing to
 //! blocks.
 
+mod blocks;
 pub mod checks;
 mod client;
 pub mod cluster;
+pub mod conduct;
 pub mod directed;
 mod lane;
 mod message;
@@ -28,9 +30,11 @@ pub mod planted;
 mod recover;
 mod rng;
 mod series;
+mod shelf;
 mod store;
 pub mod swarm;
 
 pub use checks::Violation;
 pub use cluster::{Cluster, Report, run};
+pub use conduct::Conduct;
 pub use swarm::Swarm;

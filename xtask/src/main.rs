@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use gyre_protocol::Rules;
+use gyre_sim::Conduct;
 
 const USAGE: &str = "usage: cargo xtask sim [--seeds N] [--from SEED]   (SEED=n runs one seed)";
 
@@ -41,7 +41,7 @@ fn seeds(arguments: &[String]) -> Result<(u64, u64), String> {
 fn simulate(from: u64, count: u64) -> ExitCode {
     let (mut writes, mut reads, mut warned, mut faults, mut losses, mut pulled) = (0, 0, 0, 0, 0, 0);
     for seed in from..from + count {
-        match gyre_sim::run(seed, Rules::ALL) {
+        match gyre_sim::run(seed, Conduct::ALL) {
             Ok(report) => {
                 writes += report.acked;
                 reads += report.complete_reads;

@@ -1,5 +1,6 @@
 //! The world: virtual time, nodes, network, store, clients and faults, all from one seed.
 
+mod bucket;
 mod clients;
 mod faults;
 mod rest;
@@ -8,7 +9,6 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 use std::sync::Arc;
 
-use gyre_protocol::Rules;
 use gyre_ring::{
     BatchId, BootId, EpochDocument, Incarnation, Member, NodeId, Proposer, Role, Segment, ShardCount, Span,
     TenantId, Weight, Zone,
@@ -16,9 +16,10 @@ use gyre_ring::{
 
 use crate::checks::{Ledger, Violation};
 use crate::client::Finished;
+use crate::conduct::Conduct;
 use crate::message::{Answer, Body, Message};
 use crate::network::Network;
-use crate::node::{Effect, Node};
+use crate::node::{Answered, Effect, Node, Purpose, Request};
 use crate::rng::Rng;
 use crate::series::Catalog;
 use crate::store::Store;
@@ -40,6 +41,16 @@ enum Event {
     Fetch { node: usize, run: u64 },
     Repair { node: usize },
     Gossip { node: usize },
+    Seal { node: usize, run: u64 },
+    Ship { node: usize },
+    GoOn { node: usize, run: u64, number: u64 },
+    AtStore { node: usize, run: u64, request: Request },
+    StoreAnswered { node: usize, run: u64, request: Request, answered: Answered },
+    Snapshot { node: usize },
+    Compact,
+    Clean,
+    Close { node: usize },
+    SwitchOff,
     Restart { node: usize },
     Write,
     Read,
@@ -74,6 +85,16 @@ pub struct Report {
     pub pulled: u64,
     /// How often a node has found that a segment is empty.
     pub found_empty: u64,
+    /// Windows that replicas dropped to blocks.
+    pub dropped_windows: u64,
+    /// Segments that replicas dropped since they were closed.
+    pub dropped_segments: u64,
+    /// Blocks that were listed at the end.
+    pub blocks: u64,
+    /// Documents that closed segments.
+    pub closings: u64,
+    /// Nodes that had left, and were switched off for good.
+    pub switched_off: u64,
     /// Crashes, pauses, partitions, lost disks.
     pub faults: u64,
     /// Epochs at the end.
@@ -92,8 +113,12 @@ pub struct Cluster {
     next_event: u64,
     rng: Rng,
     swarm: Swarm,
-    rules: Rules,
+    conduct: Conduct,
     nodes: Vec<Node>,
+    /// Those that are switched off for good.
+    off: Vec<bool>,
+    /// Something was dropped, and it has not been looked whether anything is missing.
+    has_dropped: bool,
     deaf: Vec<bool>,
     network: Network,
     store: Store,
@@ -119,23 +144,26 @@ pub struct Cluster {
     report: Report,
 }
 
-/// Runs a seed under some rules; the report, or what was broken.
-pub fn run(seed: u64, rules: Rules) -> Result<Report, Violation> {
+/// Runs a seed with nodes that follow some rules; the report, or what was broken.
+pub fn run(seed: u64, conduct: Conduct) -> Result<Report, Violation> {
     let mut rng = Rng::new(seed);
     let swarm = Swarm::of(&mut rng);
-    Cluster::new(seed, swarm, rules).run()
+    Cluster::new(seed, swarm, conduct).run()
 }
 
 impl Cluster {
     /// A cluster of a shape, at its beginning.
-    pub fn new(seed: u64, swarm: Swarm, rules: Rules) -> Self {
+    pub fn new(seed: u64, swarm: Swarm, conduct: Conduct) -> Self {
         let mut rng = Rng::new(seed ^ 0x5157_a12b);
         let tenant = TenantId::fake();
         let catalog = Arc::new(Catalog::new(SERIES, seed));
         let nodes = (0..swarm.members + swarm.spares)
             .map(|number| {
                 let id = NodeId::new(&format!("n{number}")).expect("a letter and digits");
-                Node::new(id, Incarnation(number as u128 + 1), tenant.clone(), catalog.clone(), rules)
+                let incarnation = Incarnation(number as u128 + 1);
+                let mut node = Node::new(id, incarnation, tenant.clone(), catalog.clone(), conduct);
+                node.list_fresh_us = swarm.list_fresh_us;
+                node
             })
             .collect::<Vec<_>>();
         let deaf = nodes.iter().map(|_| rng.chance(swarm.deaf)).collect();
@@ -146,7 +174,9 @@ impl Cluster {
             next_event: 0,
             rng,
             swarm,
-            rules,
+            conduct,
+            off: vec![false; nodes.len()],
+            has_dropped: false,
             nodes,
             deaf,
             network: Network::default(),
@@ -176,7 +206,7 @@ impl Cluster {
         let count = ShardCount::new(self.swarm.shards).expect("a power of two");
         let first = EpochDocument::first(self.proposer(0), 3, count, members).expect("valid members");
         let never_fails = Swarm { store_fails: 0, ..self.swarm.clone() };
-        self.store.create(Arc::new(first), &never_fails, &self.rules, &mut self.rng);
+        self.store.create(Arc::new(first), &never_fails, &self.conduct.rules, &mut self.rng);
         self.proposed = 1;
         for number in 0..self.nodes.len() {
             self.fetch(number);
@@ -186,7 +216,13 @@ impl Cluster {
             let first_repair = self.rng.below(3 * SECOND_US);
             self.schedule(first_repair, Event::Repair { node: number });
             self.schedule(SECOND_US, Event::Gossip { node: number });
+            self.schedule(10 * SECOND_US, Event::Ship { node: number });
+            self.schedule(20 * SECOND_US, Event::Snapshot { node: number });
+            self.schedule(30 * SECOND_US, Event::Close { node: number });
         }
+        self.schedule(20 * SECOND_US, Event::Compact);
+        self.schedule(25 * SECOND_US, Event::Clean);
+        self.schedule(30 * SECOND_US, Event::SwitchOff);
         self.schedule(0, Event::Write);
         self.schedule(0, Event::Read);
         self.schedule(self.swarm.fault_every_us, Event::Fault);
@@ -226,6 +262,9 @@ impl Cluster {
         while let Some(Reverse((at_us, number))) = self.queue.pop() {
             let event = self.events.remove(&number).expect("queued once");
             self.now_us = at_us;
+            for node in &mut self.nodes {
+                node.now_us = at_us;
+            }
             self.report.events += 1;
             if matches!(event, Event::End) {
                 self.at_rest()?;
@@ -233,6 +272,10 @@ impl Cluster {
                 self.report.losses = u64::from(self.losses);
                 self.report.pulled = self.nodes.iter().map(|node| node.pulled).sum();
                 self.report.found_empty = self.nodes.iter().map(|node| node.found_empty).sum();
+                self.report.dropped_windows = self.nodes.iter().map(|node| node.dropped_windows).sum();
+                self.report.dropped_segments = self.nodes.iter().map(|node| node.dropped_segments).sum();
+                self.report.blocks = self.store.listing().blocks().len() as u64;
+                self.report.closings = self.closings();
                 self.report.virtual_us = self.now_us;
                 return Ok(self.report);
             }
@@ -280,7 +323,7 @@ impl Cluster {
                     self.rng.range(SECOND_US, self.swarm.repair_us_max)
                 };
                 self.schedule(pause, Event::Repair { node });
-                if self.nodes[node].up && self.nodes[node].paused_until_us <= self.now_us {
+                if self.is_awake(node) {
                     self.nodes[node].repair(&mut effects);
                     if self.healed {
                         self.nodes[node].settle(&mut effects);
@@ -293,11 +336,90 @@ impl Cluster {
                 self.schedule(pause, Event::Gossip { node });
                 if self.nodes[node].up && (self.healed || !self.deaf[node]) {
                     self.fetch(node);
+                    if self.healed {
+                        self.nodes[node].list_blocks(Purpose::Reads, &mut effects);
+                    }
+                }
+                node
+            }
+            Event::Seal { node, run } => {
+                if !self.is_run(node, run) || self.asleep(node, |node| Event::Seal { node, run }) {
+                    return Ok(());
+                }
+                self.nodes[node].seal_what_has_ended(&mut effects);
+                node
+            }
+            Event::GoOn { node, run, number } => {
+                if !self.is_run(node, run) || self.asleep(node, |node| Event::GoOn { node, run, number }) {
+                    return Ok(());
+                }
+                self.nodes[node].go_on(number, &mut self.rng, &mut effects);
+                node
+            }
+            Event::AtStore { node, run, request } => {
+                self.at_store(node, run, request);
+                return Ok(());
+            }
+            Event::StoreAnswered { node, run, request, answered } => {
+                let again = |node| Event::StoreAnswered {
+                    node,
+                    run,
+                    request: request.clone(),
+                    answered: answered.clone(),
+                };
+                if !self.is_run(node, run) || self.asleep(node, again) {
+                    return Ok(());
+                }
+                self.nodes[node].store_answered(&request, answered, &mut self.rng, &mut effects);
+                node
+            }
+            Event::Ship { node } => {
+                let (least, most) =
+                    if self.healed { (50_000, 100_000) } else { (SECOND_US, self.swarm.ship_us_max) };
+                let pause = self.rng.range(least, most);
+                self.schedule(pause, Event::Ship { node });
+                if self.is_awake(node) {
+                    self.nodes[node].ship(&mut self.rng, &mut effects);
+                }
+                node
+            }
+            Event::Snapshot { node } => {
+                let pause = self.rng.range(5 * SECOND_US, 60 * SECOND_US);
+                self.schedule(pause, Event::Snapshot { node });
+                if self.is_awake(node) {
+                    self.nodes[node].snapshot();
+                }
+                return Ok(());
+            }
+            Event::Compact => {
+                let pause = self.rng.range(2 * SECOND_US, 20 * SECOND_US);
+                self.schedule(pause, Event::Compact);
+                let Some(node) = self.any_up() else { return Ok(()) };
+                self.nodes[node].compact(&mut effects);
+                node
+            }
+            Event::Clean => {
+                let pause = self.rng.range(5 * SECOND_US, 40 * SECOND_US);
+                self.schedule(pause, Event::Clean);
+                self.store.clean();
+                return Ok(());
+            }
+            Event::Close { node } => {
+                let most = if self.healed { SECOND_US } else { 15 * SECOND_US };
+                let pause = self.rng.range(SECOND_US / 2, most);
+                self.schedule(pause, Event::Close { node });
+                self.close(node);
+                return self.only_proposed();
+            }
+            Event::SwitchOff => {
+                if !self.healed {
+                    self.schedule(15 * SECOND_US, Event::SwitchOff);
+                    self.switch_off();
                 }
                 return Ok(());
             }
             Event::Restart { node } => {
-                if self.nodes[node].up {
+                if self.nodes[node].up || self.off[node] {
                     return Ok(());
                 }
                 if self.nodes[node].documents.is_empty() {
@@ -338,7 +460,13 @@ impl Cluster {
             Event::End => return Ok(()),
         };
         self.carry_out(node, effects);
+        self.look_at_drops()?;
         self.finished()
+    }
+
+    /// Whether a node runs and does something.
+    fn is_awake(&self, node: usize) -> bool {
+        self.nodes[node].up && self.nodes[node].paused_until_us <= self.now_us
     }
 
     fn is_run(&self, node: usize, run: u64) -> bool {
@@ -380,6 +508,19 @@ impl Cluster {
                     self.schedule(delay, Event::Fetch { node, run });
                 }
                 Effect::Finished(finished) => self.done.push(finished),
+                Effect::Seal => {
+                    let delay = self.rng.range(10, if self.healed { 100 } else { self.swarm.seal_us_max });
+                    self.schedule(delay, Event::Seal { node, run });
+                }
+                Effect::GoOn(number, delay) => {
+                    let delay = if self.healed { delay / 20 } else { delay };
+                    self.schedule(delay, Event::GoOn { node, run, number });
+                }
+                Effect::Ask(request) => {
+                    let delay = self.store_delay();
+                    self.schedule(delay, Event::AtStore { node, run, request });
+                }
+                Effect::Dropped => self.has_dropped = true,
             }
         }
     }

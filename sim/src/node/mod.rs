@@ -1,27 +1,35 @@
 //! A node: drives the protocol's state machines over its disk and the network, as the real one does.
 //!
 //! [`first`] admits what clients send and takes what other replicas have admitted, [`open`] seals and opens segments,
-//! [`pull`] gets what is missing, [`settled`] says once for all what a node does not hold.
+//! [`pull`] gets what is missing, [`settled`] says once for all what a node does not hold, [`ship`] makes blocks of windows
+//! and drops these, [`close`] drops what is closed.
 
+mod close;
 mod first;
 mod open;
 mod pull;
 mod settled;
+mod ship;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use gyre_protocol::membership::is_meant;
-use gyre_protocol::{Activation, Disks, EmptyCheck, Rules, SegmentReplica, Settled};
-use gyre_ring::{BatchId, BatchSet, BootId, Chain, Incarnation, NodeId, Replica, Segment, Span, TenantId};
+use gyre_protocol::{Activation, Disks, EmptyCheck, Rules, SegmentReplica, Settled, to_close};
+use gyre_ring::{
+    BatchId, BatchSet, BootId, Chain, Epoch, Incarnation, NodeId, Replica, Segment, Span, TenantId,
+};
 
 pub use first::FirstOp;
+pub use ship::{Answered, KnownList, Purpose, Request};
 
 use crate::client::Op;
-use crate::lane::{Lane, Mark};
-use crate::message::{Body, Documents, Message};
+use crate::conduct::{Conduct, Driver};
+use crate::lane::{Lane, Mark, Missing};
+use crate::message::{Body, Documents, Message, Points};
 use crate::rng::Rng;
-use crate::series::{Catalog, Samples};
+use crate::series::{Catalog, Samples, window_of_time};
+use crate::shelf::{Dropped, Released, Shelf, Windows};
 
 /// What a node wants from the world.
 #[derive(Debug)]
@@ -36,6 +44,14 @@ pub enum Effect {
     Finished(crate::client::Finished),
     /// Fetch the documents from the store.
     Fetch,
+    /// Let me seal what has ended, soon.
+    Seal,
+    /// Ask the store for blocks, or put one.
+    Ask(Request),
+    /// Let me go on with the window that I ship, so many microseconds from now.
+    GoOn(u64, u64),
+    /// Something was dropped: for the checks.
+    Dropped,
 }
 
 /// A data request that waits for batches to be pulled.
@@ -52,6 +68,8 @@ pub struct Local {
     pub replica: SegmentReplica,
     /// What reads see; made with the first batch.
     samples: Option<Samples>,
+    /// By window, the batches that have points in it, until these are dropped.
+    windows: Windows,
     activation: Option<Activation>,
     append_waiters: BTreeMap<BatchId, Vec<(NodeId, Message)>>,
     seal_waiters: Vec<(NodeId, Message)>,
@@ -78,14 +96,33 @@ pub struct Node {
     pub documents: Arc<Documents>,
     /// The segments that follow from that.
     pub spans: Vec<Span>,
-    /// Who has lost his disk, likewise.
+    /// The documents with their placements.
+    chain: Chain,
+    /// Who has lost his disk, as they say.
     pub disks: Disks,
+    /// The last epoch whose end of segments is not closed.
+    to_close: Option<Epoch>,
+    /// What time it is.
+    pub now_us: u64,
+    /// What is on its disk beside the log.
+    pub shelf: Shelf,
+    /// Which blocks have what it has dropped, as readers are told.
+    released: Released,
+    /// What it has dropped since the last snapshot.
+    dropped: Dropped,
+    /// Which blocks there are, as far as it knows.
+    pub(crate) list: Option<KnownList>,
+    /// A list that is older is refreshed beside reads.
+    pub list_fresh_us: u64,
+    /// The window that it makes a block of.
+    shipping: Option<ship::Shipping>,
+    next_shipping: u64,
     /// What it holds.
     pub segments: BTreeMap<Segment, Local>,
     /// Segments whose records are damaged on this disk.
     damaged: BTreeSet<Segment>,
     /// What the last restarts should have found and did not: for the checks.
-    pub lost_on_restart: Option<String>,
+    pub lost_on_restart: Vec<Missing>,
     /// Batches that were safe until damage was found: likewise.
     pub forgotten: Vec<(Segment, BatchId)>,
     /// Operations it coordinates.
@@ -102,11 +139,16 @@ pub struct Node {
     pub pulled: u64,
     /// Segments found to be empty so far: likewise.
     pub found_empty: u64,
+    /// Windows dropped so far, and segments dropped since they were closed: likewise.
+    pub dropped_windows: u64,
+    /// Likewise.
+    pub dropped_segments: u64,
     /// Comparisons begun: its segments take turns.
     repairs: usize,
     pub(crate) next_op: u64,
     pub(crate) next_number: BTreeMap<Segment, u64>,
     pub(crate) rules: Rules,
+    pub(crate) driver: Driver,
     pub(crate) tenant: TenantId,
     catalog: Arc<Catalog>,
 }
@@ -118,8 +160,9 @@ impl Node {
         incarnation: Incarnation,
         tenant: TenantId,
         catalog: Arc<Catalog>,
-        rules: Rules,
+        conduct: Conduct,
     ) -> Self {
+        let Conduct { rules, driver } = conduct;
         Node {
             id,
             incarnation,
@@ -129,10 +172,20 @@ impl Node {
             lane: Lane::new(),
             documents: Arc::default(),
             spans: Vec::new(),
+            chain: Chain::default(),
             disks: Disks::default(),
+            to_close: None,
+            now_us: 0,
+            shelf: Shelf::default(),
+            released: Released::default(),
+            dropped: Dropped::default(),
+            list: None,
+            list_fresh_us: 5_000_000,
+            shipping: None,
+            next_shipping: 0,
             segments: BTreeMap::new(),
             damaged: BTreeSet::new(),
-            lost_on_restart: None,
+            lost_on_restart: Vec::new(),
             forgotten: Vec::new(),
             ops: BTreeMap::new(),
             empty: BTreeSet::new(),
@@ -141,10 +194,13 @@ impl Node {
             settled: Settled::new(BTreeMap::new(), rules),
             pulled: 0,
             found_empty: 0,
+            dropped_windows: 0,
+            dropped_segments: 0,
             repairs: 0,
             next_op: 0,
             next_number: BTreeMap::new(),
             rules,
+            driver,
             tenant,
             catalog,
         }
@@ -168,6 +224,10 @@ impl Node {
         self.ops.clear();
         self.empty.clear();
         self.empty_checks.clear();
+        self.list = None;
+        self.shipping = None;
+        self.released.clear();
+        self.dropped.clear();
     }
 
     /// Starts it from its disk.
@@ -175,7 +235,13 @@ impl Node {
         self.up = true;
         self.runs += 1;
         self.next_number.clear();
-        let found = self.lane.recover(&self.catalog, &self.rules, &mut self.lost_on_restart);
+        let closed = &self.shelf.closed;
+        let is_closed = |segment: &Segment| closed.contains(segment);
+        let lost = &mut self.lost_on_restart;
+        let found = self.lane.recover(&self.catalog, &self.rules, &self.shelf, &is_closed, lost);
+        if self.driver.released_is_durable {
+            self.released.clone_from(&self.shelf.released);
+        }
         self.damaged.extend(found.damaged);
         self.forgotten.extend(found.forgotten);
         // What it has acted upon is on its disk; of later documents it may have heard without writing them down.
@@ -190,7 +256,8 @@ impl Node {
             .into_iter()
             .map(|(segment, on_disk)| {
                 let replica = SegmentReplica::recovered(on_disk.held, on_disk.sealed, self.rules);
-                (segment, Local { samples: Some(on_disk.samples), ..Local::new(replica) })
+                let (samples, windows) = (Some(on_disk.samples), on_disk.windows);
+                (segment, Local { samples, windows, ..Local::new(replica) })
             })
             .collect();
         self.seal_what_has_ended(effects);
@@ -202,8 +269,16 @@ impl Node {
     }
 
     fn follow_documents(&mut self) {
-        self.spans = spans(&self.documents, &self.tenant, &self.rules);
+        self.chain = chain(&self.documents, &self.rules);
+        self.spans = spans(&self.chain, &self.tenant, &self.rules);
+        self.to_close = to_close(&self.chain);
         self.disks = Disks::of(self.documents.iter().map(Arc::as_ref), self.rules);
+    }
+
+    /// From now on it is asked for another tenant.
+    pub fn serve(&mut self, tenant: TenantId) {
+        self.tenant = tenant;
+        self.follow_documents();
     }
 
     /// Its disk is replaced by an empty one.
@@ -211,6 +286,7 @@ impl Node {
         self.lane = Lane::new();
         self.incarnation = incarnation;
         self.damaged.clear();
+        self.shelf = Shelf::default();
         self.durable_epochs = 0;
         self.settled = Settled::new(BTreeMap::new(), self.rules);
         self.documents = Arc::default();
@@ -226,8 +302,13 @@ impl Node {
         let mut all = self.documents.as_ref().clone();
         all.extend(documents[own..end].iter().cloned());
         self.documents = Arc::new(all);
+        let closed = self.chain.closed_through();
         self.follow_documents();
-        self.seal_what_has_ended(effects);
+        if self.chain.closed_through() > closed {
+            self.drop_closed(effects);
+        }
+        // Documents are known before shards hear of them.
+        effects.push(Effect::Seal);
         self.ask_to_settle(effects);
         true
     }
@@ -242,14 +323,14 @@ impl Node {
         for mark in self.lane.end_sync() {
             match mark {
                 Mark::Batch(segment, batch) => {
-                    let local = local(&mut self.segments, &segment, &self.rules);
+                    let Some(local) = self.segments.get_mut(&segment) else { continue };
                     local.replica.durable(batch.id);
                     for (from, request) in local.append_waiters.remove(&batch.id).unwrap_or_default() {
                         effects.push(answer(&self.documents, from, &request, Body::Acked(batch.id)));
                     }
                 }
                 Mark::Seal(segment) => {
-                    let local = local(&mut self.segments, &segment, &self.rules);
+                    let Some(local) = self.segments.get_mut(&segment) else { continue };
                     local.replica.seal_durable();
                     for (from, request) in std::mem::take(&mut local.seal_waiters) {
                         effects.push(answer(&self.documents, from, &request, Body::Sealed));
@@ -297,7 +378,7 @@ impl Node {
             Body::Append(batch) => self.append(from, message, batch, rng, effects),
             Body::AskVector => {
                 let local = self.segments.get(&segment);
-                let held = local.map(|local| local.replica.held().clone()).unwrap_or_default();
+                let held = local.map(|local| self.vector(local)).unwrap_or_default();
                 let sealed = local.is_some_and(|local| local.replica.is_sealed());
                 effects.push(answer(&self.documents, from, &message, Body::Vector(held, sealed)));
             }
@@ -320,6 +401,9 @@ impl Node {
     }
 
     fn receive_answer(&mut self, from: NodeId, message: Message, rng: &mut Rng, effects: &mut Vec<Effect>) {
+        if matches!(message.body, Body::NotMember) {
+            self.hear_of_closing(&message.documents, effects);
+        }
         match &message.body {
             Body::Sealed => self.note_seal(&message.segment, &message.replica),
             Body::Settled(said) => self.settled.note(message.replica.clone(), said.clone()),
@@ -375,11 +459,21 @@ impl Local {
         Local {
             replica,
             samples: None,
+            windows: Windows::default(),
             activation: None,
             append_waiters: BTreeMap::new(),
             seal_waiters: Vec::new(),
             data_waiters: Vec::new(),
             compared: BTreeSet::new(),
+        }
+    }
+
+    /// A batch with these points is in the log.
+    fn note(&mut self, id: BatchId, points: &Points, driver: &Driver) {
+        let windows = points.keys().map(|(_, time)| window_of_time(*time));
+        let noted = if driver.noted_for_all_windows { usize::MAX } else { 1 };
+        for window in windows.take(noted) {
+            self.windows.entry(window).or_default().insert(id);
         }
     }
 
@@ -398,8 +492,8 @@ fn answer(documents: &Arc<Documents>, to: NodeId, request: &Message, body: Body)
     Effect::Send(to, message)
 }
 
-/// The segments that follow from documents.
-pub fn spans(documents: &Documents, tenant: &TenantId, rules: &Rules) -> Vec<Span> {
+/// Documents with their placements.
+pub fn chain(documents: &Documents, rules: &Rules) -> Chain {
     let mut first: BTreeMap<NodeId, Incarnation> = BTreeMap::new();
     let documents = documents.iter().map(|document| {
         let mut document = document.as_ref().clone();
@@ -410,7 +504,11 @@ pub fn spans(documents: &Documents, tenant: &TenantId, rules: &Rules) -> Vec<Spa
         }
         document
     });
-    let Ok(chain) = Chain::new(documents) else { return Vec::new() };
+    Chain::new(documents).unwrap_or_default()
+}
+
+/// The segments that follow from documents, those that are not closed.
+pub fn spans(chain: &Chain, tenant: &TenantId, rules: &Rules) -> Vec<Span> {
     let mut spans = chain.segments(tenant);
     if !rules.split_ends_segment {
         for span in &mut spans {
