@@ -73,8 +73,10 @@ impl Settled {
     /// Whether a segment that has ended is sealed at a replica, and empty.
     pub fn covers(&self, replica: &Replica, span: &Span) -> bool {
         let Some(ended) = span.ended else { return false };
-        let covers =
-            |said: &Said| ended <= said.epoch && ended > said.closed && !said.hosted.contains(&span.segment);
+        let covers = |said: &Said| {
+            let may_be_dropped = ended <= said.closed && self.rules.settled_tells_closed;
+            ended <= said.epoch && !may_be_dropped && !said.hosted.contains(&span.segment)
+        };
         if self.rules.settled_by_disk {
             return self.said.get(replica).is_some_and(covers);
         }

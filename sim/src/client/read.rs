@@ -198,6 +198,7 @@ impl Node {
 
     /// The read begins again with a list that is asked for from now on.
     fn read_by_newer_list(&mut self, op: ReadOp, effects: &mut Vec<Effect>) {
+        self.newer_lists += 1;
         let asking = Asking { newer_than_us: Some(self.now_us), ..op.asking };
         self.begin_read(self.now_us, asking, effects);
     }

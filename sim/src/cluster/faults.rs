@@ -258,8 +258,10 @@ impl Cluster {
             self.nodes[node].paused_until_us = 0;
             self.schedule(0, Event::Restart { node });
             self.schedule(SECOND_US, Event::Gossip { node });
-            // The next comparison may have been a minute away.
+            // The next comparison may have been a minute away, and the next window.
             self.schedule(SECOND_US, Event::Repair { node });
+            self.schedule(SECOND_US, Event::Ship { node });
+            self.schedule(SECOND_US, Event::Close { node });
         }
         self.schedule(REST_US - 10 * SECOND_US, Event::FinalReads);
         self.schedule(REST_US, Event::End);

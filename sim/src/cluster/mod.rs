@@ -91,6 +91,8 @@ pub struct Report {
     pub dropped_segments: u64,
     /// Blocks that were listed at the end.
     pub blocks: u64,
+    /// Reads that began again by a newer list of blocks.
+    pub newer_lists: u64,
     /// Documents that closed segments.
     pub closings: u64,
     /// Nodes that had left, and were switched off for good.
@@ -275,6 +277,7 @@ impl Cluster {
                 self.report.dropped_windows = self.nodes.iter().map(|node| node.dropped_windows).sum();
                 self.report.dropped_segments = self.nodes.iter().map(|node| node.dropped_segments).sum();
                 self.report.blocks = self.store.listing().blocks().len() as u64;
+                self.report.newer_lists = self.nodes.iter().map(|node| node.newer_lists).sum();
                 self.report.closings = self.closings();
                 self.report.virtual_us = self.now_us;
                 return Ok(self.report);

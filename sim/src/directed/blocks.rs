@@ -122,7 +122,9 @@ fn compacted(conduct: Conduct) -> Option<Violation> {
         invariant: "compaction",
         what: format!("{blocks} blocks of two, and {again} after another replica had a look"),
     });
-    acked.or(before).or(uploaded).or_else(|| stage.must_read(1, &[2, 0], 0))
+    // n0 names the two blocks, which were removed, and n2 the one that has them.
+    let reads = |stage: &mut Stage| stage.must_read(1, &[0, 2], 0).or_else(|| stage.must_read(1, &[2, 0], 0));
+    acked.or(before).or(uploaded).or_else(|| reads(&mut stage))
 }
 
 fn in_both(conduct: Conduct) -> Option<Violation> {

@@ -112,6 +112,7 @@ fn asked_what_it_hosts(conduct: Conduct) -> Option<Violation> {
     for node in [0, 1] {
         stage.learn(node, 3);
     }
+    stage.mail.clear();
     stage.learn(4, 2);
     stage.deliver_among(&[0, 1, 4]);
     // Refused with the document at first.
@@ -190,8 +191,12 @@ fn lost(conduct: Conduct) -> Option<Violation> {
     let too_early = crate::checks::closed(
         (conduct.rules.closing_by_quorum && stage.close(2, &[0, 1, 2])).then(|| "n1 is not clear".to_owned()),
     );
-    for node in [1, 2] {
-        stage.ship(node, |_| true);
+    for _ in 0..2 {
+        // n2 pulls what n1 has, and makes no second block of it.
+        stage.repair(2, &[0, 1, 2]);
+        for node in [1, 2] {
+            stage.ship(node, |_| true);
+        }
     }
     let late = stage.must_close(2, &[0, 1, 2]);
     for node in [0, 2] {

@@ -143,6 +143,8 @@ pub struct Node {
     pub dropped_windows: u64,
     /// Likewise.
     pub dropped_segments: u64,
+    /// Reads that began again by a newer list of blocks: likewise.
+    pub newer_lists: u64,
     /// Comparisons begun: its segments take turns.
     repairs: usize,
     pub(crate) next_op: u64,
@@ -196,6 +198,7 @@ impl Node {
             found_empty: 0,
             dropped_windows: 0,
             dropped_segments: 0,
+            newer_lists: 0,
             repairs: 0,
             next_op: 0,
             next_number: BTreeMap::new(),
