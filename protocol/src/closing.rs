@@ -24,7 +24,7 @@ fn last_end(chain: &Chain, through: Epoch) -> Option<Epoch> {
     let closed = chain.closed_through();
     let documents: Vec<&EpochDocument> = chain.documents().collect();
     let ended = documents.windows(2).filter(|pair| !changes(pair[0], pair[1]).is_empty());
-    ended.map(|pair| pair[1].epoch).filter(|epoch| *epoch > closed && *epoch <= through).last()
+    ended.map(|pair| pair[1].epoch).filter(|epoch| *epoch > closed && *epoch <= through).next_back()
 }
 
 /// The last epoch through which all segments can be closed, given through which epoch each node is clear. Not before the

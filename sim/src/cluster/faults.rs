@@ -6,8 +6,8 @@ use gyre_ring::{BatchId, EpochDocument, Incarnation, Member, Quorum, Role, Segme
 
 use super::{Cluster, Event, SECOND_US};
 use crate::checks::{self, Violation};
-use crate::lane::Missing;
 use crate::message::Documents;
+use crate::safe::Missing;
 
 /// When faults are over, so long is waited for everything to come to rest.
 const REST_US: u64 = 60 * SECOND_US;

@@ -6,30 +6,32 @@
 
 mod close;
 mod first;
+mod local;
 mod open;
 mod pull;
+mod receive;
 mod settled;
 mod ship;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use gyre_protocol::membership::is_meant;
-use gyre_protocol::{Activation, Disks, EmptyCheck, Rules, SegmentReplica, Settled, to_close};
-use gyre_ring::{
-    BatchId, BatchSet, BootId, Chain, Epoch, Incarnation, NodeId, Replica, Segment, Span, TenantId,
-};
+use gyre_protocol::{Disks, EmptyCheck, Rules, SegmentReplica, Settled, to_close};
+use gyre_ring::{BatchId, BootId, Chain, Epoch, Incarnation, NodeId, Replica, Segment, Span, TenantId};
 
 pub use first::FirstOp;
+pub use local::Local;
 pub use ship::{Answered, KnownList, Purpose, Request};
 
 use crate::client::Op;
 use crate::conduct::{Conduct, Driver};
-use crate::lane::{Lane, Mark, Missing};
-use crate::message::{Body, Documents, Message, Points};
-use crate::rng::Rng;
-use crate::series::{Catalog, Samples, window_of_time};
-use crate::shelf::{Dropped, Released, Shelf, Windows};
+use crate::lane::{Lane, Mark};
+use crate::message::{Body, Documents, Message};
+use crate::safe::Missing;
+use crate::series::Catalog;
+use crate::shelf::{Dropped, Released, Shelf};
+
+use local::{Waiting, local};
 
 /// What a node wants from the world.
 #[derive(Debug)]
@@ -52,30 +54,6 @@ pub enum Effect {
     GoOn(u64, u64),
     /// Something was dropped: for the checks.
     Dropped,
-}
-
-/// A data request that waits for batches to be pulled.
-#[derive(Clone, Debug)]
-struct Waiting {
-    from: NodeId,
-    request: Message,
-    as_of: BatchSet,
-}
-
-/// One segment on a node.
-pub struct Local {
-    /// The protocol's state.
-    pub replica: SegmentReplica,
-    /// What reads see; made with the first batch.
-    samples: Option<Samples>,
-    /// By window, the batches that have points in it, until these are dropped.
-    windows: Windows,
-    activation: Option<Activation>,
-    append_waiters: BTreeMap<BatchId, Vec<(NodeId, Message)>>,
-    seal_waiters: Vec<(NodeId, Message)>,
-    data_waiters: Vec<Waiting>,
-    /// Nodes that it has been compared with, and had nothing to pull from.
-    compared: BTreeSet<NodeId>,
 }
 
 /// A node.
@@ -346,95 +324,9 @@ impl Node {
         }
     }
 
-    /// A message has arrived.
-    pub fn receive(&mut self, from: NodeId, message: Message, rng: &mut Rng, effects: &mut Vec<Effect>) {
-        if message.body.is_answer() {
-            return self.receive_answer(from, message, rng, effects);
-        }
-        // A request for a segment that is not known yet brings the documents that made it; a seal brings those that
-        // ended it.
-        let needed = match message.body {
-            Body::Seal | Body::AskSettled => message.documents.len(),
-            _ => message.segment.epoch.0 as usize,
-        };
-        self.learn(&message.documents.clone(), needed, effects);
-        let segment = message.segment.clone();
-        let meant = is_meant(&self.replica(), &message.replica, self.has_copied_all(&segment), &self.rules);
-        if matches!(message.body, Body::AskSettled) {
-            return self.settle_for(from, message, effects);
-        }
-        let span = self.span(&segment).filter(|span| span.replicas.contains(&message.replica));
-        let has_ended_among_others = span.is_some_and(|span| span.ended.is_some() && span.replicas.len() > 1);
-        let member = span.is_some();
-        if meant && has_ended_among_others && self.is_damaged(&segment) && matches!(message.body, Body::Seal)
-        {
-            // It acknowledges nothing of it any more, which is all that a seal promises.
-            effects.push(answer(&self.documents, from, &message, Body::Sealed));
-            return;
-        }
-        if !meant || !member || self.is_damaged(&segment) {
-            effects.push(answer(&self.documents, from, &message, Body::NotMember));
-            return;
-        }
-        match message.body.clone() {
-            Body::Write(points) => self.begin_first(from, message, points, effects),
-            Body::Append(batch) => self.append(from, message, batch, rng, effects),
-            Body::AskVector => {
-                let local = self.segments.get(&segment);
-                let held = local.map(|local| self.vector(local)).unwrap_or_default();
-                let sealed = local.is_some_and(|local| local.replica.is_sealed());
-                effects.push(answer(&self.documents, from, &message, Body::Vector(held, sealed)));
-            }
-            Body::AskData(as_of, holder) => self.ask_data(from, message, as_of, holder, effects),
-            Body::Seal => {
-                self.begin_seal(&segment, effects);
-                let local = local(&mut self.segments, &segment, &self.rules);
-                if local.replica.is_sealed() {
-                    effects.push(answer(&self.documents, from, &message, Body::Sealed));
-                } else {
-                    local.seal_waiters.push((from, message));
-                }
-            }
-            Body::Pull(wanted) => {
-                let given = self.give(&segment, &wanted, rng);
-                effects.push(answer(&self.documents, from, &message, Body::Pulled(given)));
-            }
-            _ => {}
-        }
-    }
-
-    fn receive_answer(&mut self, from: NodeId, message: Message, rng: &mut Rng, effects: &mut Vec<Effect>) {
-        if matches!(message.body, Body::NotMember) {
-            self.hear_of_closing(&message.documents, effects);
-        }
-        match &message.body {
-            Body::Sealed => self.note_seal(&message.segment, &message.replica),
-            Body::Settled(said) => self.settled.note(message.replica.clone(), said.clone()),
-            Body::Pulled(batches) => {
-                // To whom asked: a call does not outlive a restart, which may have lost what was not asked for.
-                if message.op == self.runs {
-                    self.pulled(&message.segment, batches.clone(), effects);
-                }
-            }
-            Body::Vector(held, _) if message.op == REPAIR => self.compared(&message, held, effects),
-            Body::Vector(held, sealed) if message.op == EMPTY => {
-                self.note_vector(&message.segment, &message.replica, held, *sealed);
-            }
-            _ => self.operate(from, message, rng, effects),
-        }
-    }
-
     /// Whether it is no replica of a segment any more, since its log of it is damaged (rule 17).
     pub fn is_damaged(&self, segment: &Segment) -> bool {
         self.rules.damage_ends_membership && self.damaged.contains(segment)
-    }
-
-    /// Whether it has compared a segment with all of its other replicas since it started.
-    fn has_copied_all(&self, segment: &Segment) -> bool {
-        let (Some(span), Some(local)) = (self.span(segment), self.segments.get(segment)) else {
-            return false;
-        };
-        span.replicas.iter().all(|replica| replica.node == self.id || local.compared.contains(&replica.node))
     }
 
     pub(crate) fn send(
@@ -456,39 +348,6 @@ const REPAIR: u64 = 0;
 
 /// Likewise: whether a segment is empty.
 pub(crate) const EMPTY: u64 = u64::MAX;
-
-impl Local {
-    fn new(replica: SegmentReplica) -> Self {
-        Local {
-            replica,
-            samples: None,
-            windows: Windows::default(),
-            activation: None,
-            append_waiters: BTreeMap::new(),
-            seal_waiters: Vec::new(),
-            data_waiters: Vec::new(),
-            compared: BTreeSet::new(),
-        }
-    }
-
-    /// A batch with these points is in the log.
-    fn note(&mut self, id: BatchId, points: &Points, driver: &Driver) {
-        let windows = points.keys().map(|(_, time)| window_of_time(*time));
-        let noted = if driver.noted_for_all_windows { usize::MAX } else { 1 };
-        for window in windows.take(noted) {
-            self.windows.entry(window).or_default().insert(id);
-        }
-    }
-
-    /// What reads see.
-    pub fn shown(&mut self) -> Arc<crate::message::Answer> {
-        self.samples.as_mut().map(Samples::shown).unwrap_or_default()
-    }
-}
-
-fn local<'a>(segments: &'a mut BTreeMap<Segment, Local>, segment: &Segment, rules: &Rules) -> &'a mut Local {
-    segments.entry(segment.clone()).or_insert_with(|| Local::new(SegmentReplica::new(*rules)))
-}
 
 fn answer(documents: &Arc<Documents>, to: NodeId, request: &Message, body: Body) -> Effect {
     let message = Message { documents: documents.clone(), body, ..request.clone() };
