@@ -6,7 +6,8 @@
 //! anything any more. The next document says so, and from then on nobody asks replicas for these segments.
 //!
 //! What may go wrong: a node says that it is clear before its seal is on disk, or before a block is listed; one clear
-//! replica is taken for all; a reader leaves the segments out and goes by a list of blocks from before.
+//! replica is taken for all, or one of two, which is all that a read takes: the other is not sealed, and tells readers with old
+//! documents that the segment is open; a reader leaves the segments out and goes by a list of blocks from before.
 
 use gyre_ring::diff::changes;
 use gyre_ring::{Chain, Epoch, EpochDocument, Quorum, Replica, Role};
@@ -24,7 +25,7 @@ fn last_end(chain: &Chain, through: Epoch) -> Option<Epoch> {
     let closed = chain.closed_through();
     let documents: Vec<&EpochDocument> = chain.documents().collect();
     let ended = documents.windows(2).filter(|pair| !changes(pair[0], pair[1]).is_empty());
-    ended.map(|pair| pair[1].epoch).filter(|epoch| *epoch > closed && *epoch <= through).next_back()
+    ended.map(|pair| pair[1].epoch).rfind(|epoch| *epoch > closed && *epoch <= through)
 }
 
 /// The last epoch through which all segments can be closed, given through which epoch each node is clear. Not before the
