@@ -20,7 +20,8 @@ pub struct Target {
 }
 
 impl Target {
-    fn new(what: impl Into<String>, limit: f64, measured: f64) -> Target {
+    /// Of a limit and a figure.
+    pub fn new(what: impl Into<String>, limit: f64, measured: f64) -> Target {
         Target { what: what.into(), limit, measured }
     }
 
