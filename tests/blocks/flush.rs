@@ -1,7 +1,7 @@
 //! What a node holds becomes blocks, and nobody who asks can tell.
 
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 
@@ -31,13 +31,13 @@ const CRASHES: [(&str, bool); 9] = [
     ("ship-while-dropping", true),
 ];
 
-fn now_ms() -> i64 {
+pub fn now_ms() -> i64 {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
     now.as_millis() as i64 / STEP_MS * STEP_MS
 }
 
 /// Samples of all kinds until a time. Most series have few.
-fn samples(until_ms: i64) -> Vec<TimeSeries> {
+pub fn samples(until_ms: i64) -> Vec<TimeSeries> {
     let at = |step: i64| until_ms - (STEPS - step) * STEP_MS;
     let mut all = Vec::new();
     for pod in 0..PODS {
@@ -55,7 +55,7 @@ fn samples(until_ms: i64) -> Vec<TimeSeries> {
 }
 
 /// Everything of a node, bit by bit as far as JSON tells.
-fn everything(node: &Server, until_ms: i64) -> Vec<Value> {
+pub fn everything(node: &Server, until_ms: i64) -> Vec<Value> {
     let time = format!("{}", until_ms / 1000);
     let mut answers: Vec<Value> = [
         "requests_total[4h]",
@@ -82,7 +82,7 @@ fn everything(node: &Server, until_ms: i64) -> Vec<Value> {
 }
 
 /// Writes samples as they come in life, half an hour at a time: nobody takes what is hours older than the newest.
-fn write(node: &Server, all: &[TimeSeries]) {
+pub fn write(node: &Server, all: &[TimeSeries]) {
     let times = all.iter().flat_map(|series| {
         let histograms = series.histograms.iter().map(|histogram| histogram.timestamp);
         series.samples.iter().map(|sample| sample.timestamp).chain(histograms)
@@ -101,7 +101,7 @@ fn write(node: &Server, all: &[TimeSeries]) {
     }
 }
 
-fn flush(node: &Server) {
+pub fn flush(node: &Server) {
     let response = node.send("POST", "/flush", &[], &[]);
     assert_eq!(response.status, 204, "{}", response.text());
 }
@@ -116,7 +116,11 @@ fn start_to_die(data: &Path, crash_point: &str) -> Server {
 /// The blocks in a node's bucket: name and samples.
 fn blocks(data: &Path) -> Vec<(String, u64)> {
     let url = format!("--storage.url=file://{}/bucket", data.display());
-    let listed = gyre(&["blocks", "list", "--json", &url]).output().unwrap();
+    listed(&gyre(&["blocks", "list", "--json", &url]).output().unwrap())
+}
+
+/// What `gyre blocks list` has printed: name and samples of each block.
+pub fn listed(listed: &Output) -> Vec<(String, u64)> {
     assert!(listed.status.success(), "{}", String::from_utf8_lossy(&listed.stderr));
     let listed: Value = serde_json::from_slice(&listed.stdout).unwrap();
     let complete = listed.as_array().unwrap().iter().filter(|block| block["state"] == "listed");
@@ -125,11 +129,11 @@ fn blocks(data: &Path) -> Vec<(String, u64)> {
         .collect()
 }
 
-fn total(blocks: &[(String, u64)]) -> u64 {
+pub fn total(blocks: &[(String, u64)]) -> u64 {
     blocks.iter().map(|(_, samples)| samples).sum()
 }
 
-fn written(all: &[TimeSeries]) -> u64 {
+pub fn written(all: &[TimeSeries]) -> u64 {
     all.iter().map(|series| (series.samples.len() + series.histograms.len()) as u64).sum()
 }
 
