@@ -19,7 +19,7 @@
 //! | 9 | a segment opens when all before it are sealed | [`activation`] |
 //! | 10 | a seal is durable before anybody hears of it, and for ever | [`segment`] |
 //! | 12, 13 | read one, check one; the fence | [`read`] |
-//! | 16 | a segment that ended empty is closed | [`empty`] |
+//! | 14 to 16 | segments whose data is in blocks are closed | [`closing`]; those that ended empty: [`empty`] |
 //!
 //! Replicas that have lost their disks are the subject of [`lost`], nodes that say once for all what they do not hold
 //! that of [`settled`].
@@ -28,6 +28,7 @@
 //! notice.
 
 pub mod activation;
+pub mod closing;
 pub mod empty;
 pub mod lost;
 pub mod membership;
@@ -38,6 +39,7 @@ pub mod settled;
 pub mod write;
 
 pub use activation::Activation;
+pub use closing::{closable, to_close};
 pub use empty::EmptyCheck;
 pub use lost::{Disks, Loss};
 pub use read::{DataReply, ReadOutcome, ReadRequest, ShardRead, VectorReply};

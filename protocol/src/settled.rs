@@ -22,6 +22,12 @@ pub struct Said {
     pub epoch: Epoch,
     /// Of the segments that had ended by then, those that it hosts.
     pub hosted: BTreeSet<Segment>,
+    /// Of those, all that had ended by this epoch are sealed, and all that the node ever held of them is in listed
+    /// blocks ([`crate::closing`]).
+    pub clear: Epoch,
+    /// Segments that had ended by this epoch it had dropped, or was about to, since they were closed: of these nothing is
+    /// said.
+    pub closed: Epoch,
 }
 
 /// What nodes have said.
@@ -39,8 +45,10 @@ impl Settled {
 
     /// A node, with the disk that was asked, has said something. A late answer takes nothing back.
     pub fn note(&mut self, replica: Replica, said: Said) {
-        if self.epoch_of(&replica).is_none_or(|epoch| epoch <= said.epoch) {
-            self.said.insert(replica, said);
+        match self.said.get_mut(&replica) {
+            Some(before) if before.epoch > said.epoch => before.clear = before.clear.max(said.clear),
+            Some(before) => *before = Said { clear: before.clear.max(said.clear), ..said },
+            None => drop(self.said.insert(replica, said)),
         }
     }
 
@@ -54,10 +62,16 @@ impl Settled {
         self.said.get(replica).map(|said| said.epoch)
     }
 
+    /// Through which epoch a node is clear.
+    pub fn clear_of(&self, replica: &Replica) -> Option<Epoch> {
+        self.said.get(replica).map(|said| said.clear)
+    }
+
     /// Whether a segment that has ended is sealed at a replica, and empty.
     pub fn covers(&self, replica: &Replica, span: &Span) -> bool {
         let Some(ended) = span.ended else { return false };
-        let covers = |said: &Said| ended <= said.epoch && !said.hosted.contains(&span.segment);
+        let covers =
+            |said: &Said| ended <= said.epoch && ended > said.closed && !said.hosted.contains(&span.segment);
         if self.rules.settled_by_disk {
             return self.said.get(replica).is_some_and(covers);
         }

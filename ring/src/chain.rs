@@ -4,6 +4,8 @@
 //! with the first later document that gives it other replicas (another incarnation of the same node counts) or gives
 //! its tenant another number of shards. Documents that change neither let it go on.
 //!
+//! What a document has closed (`docs/adr/015-closing-by-document.md`) is in no chain of that document or a later one.
+//!
 //! Whoever acts on a shard must know all of its segments that are not closed. So [`Chain`] is made from a gapless run of
 //! documents, and refuses any other.
 
@@ -47,7 +49,7 @@ pub struct Gap {
 }
 
 /// Documents, and the placements they mean.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Chain {
     epochs: Vec<(EpochDocument, Placement)>,
 }
@@ -89,8 +91,28 @@ impl Chain {
         self.epochs.last().map(|(_, placement)| placement)
     }
 
-    /// All segments of a tenant that the documents know of, oldest first; those of one epoch by index.
+    /// Segments that had ended by this epoch are closed, as the newest document has it.
+    pub fn closed_through(&self) -> Epoch {
+        self.newest().map_or(Epoch(0), |document| document.closed_through)
+    }
+
+    /// All segments of a tenant that are not closed, oldest first; those of one epoch by index.
     pub fn segments(&self, tenant: &TenantId) -> Vec<Span> {
+        let closed = self.closed_through();
+        let mut spans = self.all_segments(tenant);
+        spans.retain(|span| span.ended.is_none_or(|ended| ended > closed));
+        spans
+    }
+
+    /// Whether a segment is closed.
+    pub fn is_closed(&self, segment: &Segment) -> bool {
+        let closed = self.closed_through();
+        let is_it = |span: &Span| span.segment == *segment && span.ended.is_some_and(|ended| ended <= closed);
+        // Nothing is closed in most clusters' lives.
+        closed.0 > 0 && self.all_segments(&segment.shard.tenant).iter().any(is_it)
+    }
+
+    fn all_segments(&self, tenant: &TenantId) -> Vec<Span> {
         let mut spans: Vec<Span> = Vec::new();
         // Where the segments that have not ended stand in `spans`.
         let mut open: Vec<usize> = Vec::new();

@@ -35,6 +35,9 @@ pub struct EpochDocument {
     pub shards_per_tenant: ShardCount,
     /// The members, in order of their names.
     pub members: Vec<Member>,
+    /// Every segment, of whatever tenant, that had ended by this epoch is closed; 0: none is.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub closed_through: Epoch,
     /// Tenants with another number of shards.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub tenants: BTreeMap<TenantId, ShardCount>,
@@ -94,6 +97,7 @@ impl EpochDocument {
             replication_factor,
             shards_per_tenant,
             members,
+            closed_through: Epoch(0),
             tenants: BTreeMap::new(),
         };
         document.normalized()
@@ -115,6 +119,12 @@ impl EpochDocument {
         let mut next = EpochDocument { epoch: Epoch(self.epoch.0 + 1), proposer, ..self.clone() };
         next.tenants.insert(tenant, count);
         next.normalized()
+    }
+
+    /// The document that follows this one, with all segments closed that had ended by an epoch.
+    pub fn next_with_closed(&self, proposer: Proposer, through: Epoch) -> Result<Self, DocumentError> {
+        let epoch = Epoch(self.epoch.0 + 1);
+        EpochDocument { epoch, proposer, closed_through: through, ..self.clone() }.normalized()
     }
 
     /// Reads a document.
@@ -172,6 +182,10 @@ impl EpochDocument {
         if self.epoch.0 == 0 {
             return invalid("epochs count from 1".to_owned());
         }
+        if self.closed_through >= self.epoch {
+            let through = self.closed_through.0;
+            return invalid(format!("segments are closed through {through}, which is not before it"));
+        }
         if self.replication_factor == 0 {
             return invalid("replication factor is 0".to_owned());
         }
@@ -190,4 +204,8 @@ impl EpochDocument {
         }
         Ok(())
     }
+}
+
+fn is_none(epoch: &Epoch) -> bool {
+    epoch.0 == 0
 }

@@ -105,7 +105,7 @@ random_id! {
 }
 
 /// A numbered, immutable version of the ring's membership. Counts from 1.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Epoch(pub u64);
 
 /// A shard's place among the shards of its tenant: the top bits of the series keys it holds.

@@ -71,14 +71,14 @@ impl Placement {
         self.members.iter().zip(self.tokens.shares())
     }
 
+    /// The sets of replicas that shards of whatever tenant have; each once.
+    pub fn sets(&self) -> BTreeSet<Vec<Replica>> {
+        self.tokens.positions().map(|position| sorted(self.at(position))).collect()
+    }
+
     /// The sets of replicas that some shard, of whatever tenant, would change to from `before`; each once. Tenants are
     /// not known to the documents, so a proposer looks at the whole circle.
     pub fn sets_changed_from(&self, before: &Placement) -> BTreeSet<Vec<Replica>> {
-        let sorted = |members: Vec<&Member>| {
-            let mut replicas: Vec<Replica> = members.into_iter().map(Member::replica).collect();
-            replicas.sort();
-            replicas
-        };
         // Between two neighbouring tokens, of either ring, no walk changes.
         let positions = self.tokens.positions().chain(before.tokens.positions());
         let pairs: BTreeSet<_> =
@@ -90,4 +90,10 @@ impl Placement {
     pub fn replicas(&self) -> usize {
         self.replicas
     }
+}
+
+fn sorted(members: Vec<&Member>) -> Vec<Replica> {
+    let mut replicas: Vec<Replica> = members.into_iter().map(Member::replica).collect();
+    replicas.sort();
+    replicas
 }

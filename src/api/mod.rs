@@ -12,6 +12,7 @@
 //! Handlers stay thin: they read a request, ask the [`Node`](crate::node::Node) and write the answer. Push errors are
 //! plain text and query errors a JSON envelope, as in Cortex.
 
+mod drain;
 mod flush;
 mod observe;
 pub mod push;

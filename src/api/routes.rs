@@ -9,7 +9,7 @@ use actix_web::web::{self, ServiceConfig};
 use actix_web::{Error, HttpResponse, Route};
 
 use super::response::text_error;
-use super::{flush, push, query, ring, rules, status};
+use super::{drain, flush, push, query, ring, rules, status};
 
 /// Prefixes under which Prometheus's API lies whole: with its own view of rules and alerts.
 const PREFIXES: [&str; 2] = ["/prometheus", "/api/prom"];
@@ -19,7 +19,7 @@ const PUSH_PATHS: [(&str, &str); 3] =
     [("/api/v1/push", "api_v1_push"), ("/api/prom/push", "api_prom_push"), ("/api/v1/write", "api_v1_write")];
 
 /// All route names, so that a label can be made without allocating.
-const ROUTES: [&str; 25] = [
+const ROUTES: [&str; 26] = [
     "api_v1_push",
     "api_prom_push",
     "api_v1_write",
@@ -44,6 +44,7 @@ const ROUTES: [&str; 25] = [
     "config",
     "ring",
     "flush",
+    "drain",
     "other",
 ];
 
@@ -67,6 +68,7 @@ pub(super) fn configure(config: &mut ServiceConfig) {
         .service(web::resource("/ready").name("ready").get(status::ready))
         .service(web::resource("/metrics").name("metrics").wrap(Compress::default()).get(status::metrics))
         .service(web::resource("/ring").name("ring").wrap(Compress::default()).get(ring::ring))
+        .service(web::resource("/drain").name("drain").post(drain::drain).get(drain::status))
         .service(web::resource("/config").name("config").get(status::config))
         .service(web::resource("/api/v1/rules").name("config_v1_rules").get(rules::configured_groups))
         .service(web::resource("/api/prom/rules").name("prom_rules").get(rules::configured_groups))

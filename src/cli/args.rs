@@ -20,6 +20,11 @@ pub enum Command {
         /// As JSON.
         json: bool,
     },
+    /// Have a running node leave its cluster.
+    Drain {
+        /// Where it serves HTTP.
+        url: String,
+    },
     /// Show, check or move blocks in the object store.
     Blocks(BlocksCommand),
     /// Print help.
@@ -29,9 +34,9 @@ pub enum Command {
 }
 
 /// The commands' names.
-pub const COMMANDS: [&str; 4] = ["serve", "check-config", "status", "blocks"];
+pub const COMMANDS: [&str; 5] = ["serve", "check-config", "status", "drain", "blocks"];
 
-/// The node that `status` asks unless told otherwise.
+/// The node that `status` and `drain` ask unless told otherwise.
 const STATUS_URL: &str = "http://127.0.0.1:9009";
 
 /// The flag of `status` and `blocks` that has no value.
@@ -85,6 +90,10 @@ pub fn parse(arguments: impl Iterator<Item = String>) -> Result<Command, ConfigE
             None => status(flags),
             Some(word) => wrong(format!("unexpected argument {word}")),
         },
+        Some("drain") => match words.next() {
+            None => drain(flags),
+            Some(word) => wrong(format!("unexpected argument {word}")),
+        },
         Some("blocks") => Ok(Command::Blocks(blocks::args::parse(flags, words)?)),
         Some("help") => Ok(Command::Help),
         Some("version") => Ok(Command::Version),
@@ -106,6 +115,20 @@ fn status(flags: Vec<Flag>) -> Result<Command, ConfigError> {
         }
     }
     Ok(Command::Status { url, json })
+}
+
+fn drain(flags: Vec<Flag>) -> Result<Command, ConfigError> {
+    let mut url = STATUS_URL.to_owned();
+    for flag in flags {
+        match (flag.name.as_str(), flag.value) {
+            ("url", Some(given)) => url = given,
+            ("url", None) => return Err(ConfigError::CommandLine("--url needs a value".to_owned())),
+            (name, _) => {
+                return Err(ConfigError::CommandLine(format!("unknown flag --{name}, drain has --url")));
+            }
+        }
+    }
+    Ok(Command::Drain { url })
 }
 
 /// True for an argument that begins another flag. A negative number is a value.
@@ -179,7 +202,8 @@ mod tests {
     fn a_wrong_command_names_the_right_ones() {
         assert_eq!(
             parse_line("server"),
-            Err("unknown command server, expected one of serve, check-config, status, blocks".to_owned())
+            Err("unknown command server, expected one of serve, check-config, status, drain, blocks"
+                .to_owned())
         );
         assert_eq!(parse_line("serve now"), Err("unexpected argument now".to_owned()));
     }

@@ -13,6 +13,7 @@ pub(super) fn text() -> String {
          gyre [serve] [flags]               run a node\n  \
          gyre check-config [flags] [FILE]   say what a configuration comes to, or what is wrong with it\n  \
          gyre status [--url URL] [--json]   members of a running node's cluster, and who holds what\n  \
+         gyre drain [--url URL]             have a running node leave its cluster, and stop\n  \
          gyre blocks list|verify|inspect [--tenant T] [--json] [BLOCK...]   blocks in the object store, and damage in them\n  \
          gyre blocks import --tenant T [--json] PATH...   from Prometheus, Thanos or Cortex\n  \
          gyre blocks export --tenant T [--from TIME] [--to TIME] [--json] FOLDER   for a Prometheus\n\n\

@@ -4,10 +4,12 @@
 //! - [`help`]: `--help`, made from the settings.
 //! - [`serve`]: runs a node until it is told to stop.
 //! - [`status`]: shows the ring of a running node.
+//! - [`drain`]: has a running node leave.
 //! - [`blocks`]: shows, checks and moves blocks in the object store.
 
 pub mod args;
 pub mod blocks;
+mod drain;
 mod help;
 mod serve;
 mod status;
@@ -44,6 +46,13 @@ fn execute(command: Command, environment: &[(String, String)]) -> Result<ExitCod
         Command::CheckConfig(flags) => check_config(&flags, environment),
         Command::Status { url, json } => Ok(match status::status(&url, json) {
             Ok(text) => print(&text),
+            Err(problem) => {
+                eprintln!("gyre: {problem}");
+                ExitCode::FAILURE
+            }
+        }),
+        Command::Drain { url } => Ok(match drain::drain(&url, &mut io::stdout()) {
+            Ok(()) => ExitCode::SUCCESS,
             Err(problem) => {
                 eprintln!("gyre: {problem}");
                 ExitCode::FAILURE

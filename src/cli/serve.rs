@@ -57,7 +57,10 @@ async fn run(config: Config) -> io::Result<()> {
     if let Some(started) = &started {
         node.started(Arc::clone(started));
         announce(&address, &api.config);
-        stops.next().await;
+        tokio::select! {
+            () = stops.next() => {}
+            () = started.drained() => {}
+        }
     }
     tracing::info!("stopping: no new connections, finishing what is in flight");
     api.start_draining();

@@ -19,7 +19,7 @@ const SEGMENTS_PRINTED_MAX: usize = 20;
 
 /// Asks the node at a URL and returns what to print.
 pub(super) fn status(url: &str, json: bool) -> Result<String, String> {
-    let body = fetch(url).map_err(|problem| format!("{url}: {problem}"))?;
+    let body = fetch("GET", url, "/ring?format=json").map_err(|problem| format!("{url}: {problem}"))?;
     if json {
         return Ok(format!("{body}\n"));
     }
@@ -28,7 +28,8 @@ pub(super) fn status(url: &str, json: bool) -> Result<String, String> {
     Ok(table(&status))
 }
 
-fn fetch(url: &str) -> Result<String, String> {
+/// The body of a successful answer. The error is a text.
+pub(super) fn fetch(method: &str, url: &str, path: &str) -> Result<String, String> {
     let wanted = "must be a URL such as http://127.0.0.1:9009";
     let rest = url.strip_prefix("http://").ok_or(wanted)?;
     let (host, prefix) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
@@ -37,24 +38,26 @@ fn fetch(url: &str) -> Result<String, String> {
     }
     let port =
         if host.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok()) { "" } else { ":80" };
-    let answer = exchange(&format!("{host}{port}"), host, prefix.trim_end_matches('/'));
+    let path = format!("{}{path}", prefix.trim_end_matches('/'));
+    let answer = exchange(&format!("{host}{port}"), host, method, &path);
     let answer = answer.map_err(|error| error.to_string())?;
     let (head, body) = answer.split_once("\r\n\r\n").ok_or("the answer is cut short")?;
     match head.split(' ').nth(1) {
-        Some("200") => Ok(body.to_owned()),
+        Some("200" | "202") => Ok(body.to_owned()),
         code => Err(format!("answered {}: {}", code.unwrap_or("nothing"), body.trim())),
     }
 }
 
 /// HTTP/1.0, so that the answer ends with the connection and comes in one piece.
-fn exchange(address: &str, host: &str, prefix: &str) -> io::Result<String> {
+fn exchange(address: &str, host: &str, method: &str, path: &str) -> io::Result<String> {
     let mut failure = io::Error::new(io::ErrorKind::NotFound, "no address of this name");
     for address in address.to_socket_addrs()? {
         match TcpStream::connect_timeout(&address, TIMEOUT) {
             Ok(mut stream) => {
                 stream.set_read_timeout(Some(TIMEOUT))?;
                 stream.set_write_timeout(Some(TIMEOUT))?;
-                let request = format!("GET {prefix}/ring?format=json HTTP/1.0\r\nHost: {host}\r\n\r\n");
+                let request =
+                    format!("{method} {path} HTTP/1.0\r\nHost: {host}\r\nContent-Length: 0\r\n\r\n");
                 stream.write_all(request.as_bytes())?;
                 let mut answer = String::new();
                 stream.take(ANSWER_BYTES_MAX).read_to_string(&mut answer)?;

@@ -94,6 +94,21 @@ impl EpochStore {
         found.map(|bytes| self.parse_cluster(&bytes)).transpose()
     }
 
+    /// Makes sure that the bucket is this cluster's before something is put there that must not be lost: where nothing is
+    /// mounted, a folder is empty and takes everything.
+    pub async fn check(&self, facts: &ClusterFacts) -> Result<(), EpochError> {
+        match self.cluster().await? {
+            Some(found) if found == *facts => Ok(()),
+            found => Err(EpochError::Store(StoreError::Failed {
+                object: self.bucket.object(CLUSTER_FILE),
+                problem: match found {
+                    Some(other) => format!("the bucket is of cluster {other} now, this node of {facts}"),
+                    None => "it is gone: is the bucket what it was?".to_owned(),
+                },
+            })),
+        }
+    }
+
     /// Founds a cluster, unless the bucket has one; returns the one it has then.
     pub async fn create_cluster(&self, facts: &ClusterFacts) -> Result<ClusterFacts, EpochError> {
         let stored =

@@ -8,7 +8,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use gyre_ring::{Epoch, EpochDocument, Replica};
+use gyre_ring::{Epoch, EpochDocument, Replica, ShardCount, TenantId};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
@@ -214,6 +214,43 @@ impl LiveCluster {
         if let Some(asks) = &self.asks {
             // An error: the cluster has stopped.
             let _ = asks.send(Ask::Recovered).await;
+        }
+    }
+
+    /// Proposes a document that closes all segments which had ended by this epoch. That they can be closed, the caller knows
+    /// ([`gyre_protocol::closing`]).
+    pub async fn close_through(&self, epoch: Epoch) {
+        if let Some(asks) = &self.asks {
+            // An error: the cluster has stopped.
+            let _ = asks.send(Ask::Close(epoch)).await;
+        }
+    }
+
+    /// Proposes a document that gives a tenant another number of shards.
+    pub async fn split(&self, tenant: TenantId, count: ShardCount) {
+        if let Some(asks) = &self.asks {
+            // An error: the cluster has stopped.
+            let _ = asks.send(Ask::Split(tenant, count)).await;
+        }
+    }
+
+    /// This node leaves the cluster: others take over its shards, and what it holds goes to blocks. When this returns, that is
+    /// noted durably. The error is a text.
+    pub async fn leave(&self) -> Result<(), String> {
+        let Some(asks) = &self.asks else {
+            return Err("this node is the whole cluster".to_owned());
+        };
+        let (done, is_done) = oneshot::channel();
+        let asked = asks.send(Ask::Leave { done }).await;
+        asked.map_err(|_| "this node has stopped being a member".to_owned())?;
+        is_done.await.unwrap_or_else(|_| Err("this node has stopped being a member".to_owned()))
+    }
+
+    /// Notes that this node has left, and holds nothing any more.
+    pub async fn has_left(&self) {
+        if let Some(asks) = &self.asks {
+            // An error: the cluster has stopped.
+            let _ = asks.send(Ask::Left).await;
         }
     }
 

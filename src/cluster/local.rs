@@ -18,6 +18,8 @@ use super::identity::ClusterFacts;
 const FOLDER: &str = "cluster";
 const EPOCHS: &str = "epochs";
 const GENERATION: &str = "generation";
+const LEAVING: &str = "leaving";
+
 /// Why a copy cannot be read or made.
 #[derive(Debug, thiserror::Error)]
 pub enum LocalError {
@@ -127,6 +129,24 @@ impl LocalCopies {
         let next = last + 1;
         self.write(&path, format!("{next}\n").as_bytes())?;
         Ok(next)
+    }
+
+    /// Whether the node was told to leave its cluster.
+    pub fn is_leaving(&self) -> Result<bool, LocalError> {
+        Ok(self.read(&self.folder.join(LEAVING))?.is_some())
+    }
+
+    /// Notes durably that the node is to leave its cluster, or that it has.
+    pub fn set_leaving(&self, leaving: bool) -> Result<(), LocalError> {
+        let path = self.folder.join(LEAVING);
+        if leaving {
+            return self.write(&path, b"leaving\n");
+        }
+        let removed = match self.disk.remove(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => self.disk.sync_dir(&self.folder),
+        };
+        removed.map_err(|source| LocalError::Io { path, source })
     }
 
     fn path(&self, epoch: Epoch) -> PathBuf {

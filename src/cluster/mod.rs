@@ -8,13 +8,14 @@
 //! - [`epochs`]: creates and loads epoch documents; what is stored counts.
 //! - [`local`]: this node's durable copies of all that, without which it acts on nothing.
 //! - [`bootstrap`]: what a node does next to become a member, as a pure function.
-//! - [`membership`]: who else is there, by gossip.
+//! - [`membership`]: who else is there, by gossip; `absent`: who has not been there for long.
 //! - [`start`]: does what `bootstrap` says, step by step.
 //! - [`run`]: takes the steps of a node among others, for as long as it runs.
 //! - [`state`]: what a member acts upon.
 //! - [`live`]: the running cluster as the rest of the node sees it; `ways`: how it calls others.
 //! - [`status`]: what `/ring` shows; [`health`]: whether segments have all their replicas.
 
+mod absent;
 pub mod bootstrap;
 pub mod epochs;
 pub mod health;

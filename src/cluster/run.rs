@@ -7,7 +7,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use gyre_ring::{Epoch, EpochDocument};
+use gyre_ring::{Epoch, EpochDocument, ShardCount, TenantId};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::bootstrap::{Alarm, Waiting};
@@ -34,6 +34,17 @@ pub(super) enum Ask {
     LookAgain,
     /// To tell others that the node could hold replicas.
     Recovered,
+    /// To propose that segments be closed which had ended by this epoch.
+    Close(Epoch),
+    /// To propose another number of shards for a tenant.
+    Split(TenantId, ShardCount),
+    /// To leave the cluster.
+    Leave {
+        /// Told when that is noted durably, or why it cannot be.
+        done: oneshot::Sender<Result<(), String>>,
+    },
+    /// To note that the node has left.
+    Left,
 }
 
 impl Ask {
@@ -41,7 +52,12 @@ impl Ask {
     fn brings(&self, next: Epoch) -> bool {
         match self {
             Ask::Learn { documents, .. } => documents.iter().any(|document| document.epoch == next),
-            Ask::LookAgain | Ask::Recovered => false,
+            Ask::LookAgain
+            | Ask::Recovered
+            | Ask::Close(_)
+            | Ask::Split(..)
+            | Ask::Leave { .. }
+            | Ask::Left => false,
         }
     }
 }
@@ -53,6 +69,8 @@ pub struct Notices {
     pub waiting: Option<Waiting>,
     /// What else is odd.
     pub alarms: Vec<Alarm>,
+    /// Whether the node is leaving the cluster.
+    pub leaving: bool,
     /// Why the node must not go on. Once set it stays.
     pub misplaced: Option<String>,
 }
@@ -111,6 +129,10 @@ impl Seen {
         }
     }
 
+    fn show_leaving(&self, leaving: bool) {
+        self.notices.send_if_modified(|now| std::mem::replace(&mut now.leaving, leaving) != leaving);
+    }
+
     fn show(&self, waiting: Option<Waiting>, alarms: Vec<Alarm>) {
         self.notices.send_if_modified(|now| {
             if now.waiting == waiting && now.alarms == alarms {
@@ -152,6 +174,7 @@ pub(super) async fn stay(
         if let Err(error) = heed(joining, held.drain(..), &mut learners) {
             return error;
         }
+        seen.show_leaving(joining.is_leaving());
         seen.show_state(joining);
         let newest = joining.chain().newest().map(|document| document.epoch);
         answer(&mut learners, |wanted| wanted <= newest);
@@ -225,6 +248,11 @@ fn heed(
         match ask {
             Ask::LookAgain => joining.look_again(),
             Ask::Recovered => joining.set_recovered(),
+            Ask::Close(through) => joining.set_closable(through),
+            Ask::Split(tenant, count) => joining.set_split(tenant, count),
+            // Whoever asked may have gone.
+            Ask::Leave { done } => drop(done.send(joining.leave().map_err(|error| error.to_string()))),
+            Ask::Left => joining.has_left()?,
             Ask::Learn { documents, done } => {
                 learners.push((documents.iter().map(|document| document.epoch).max(), done));
                 for document in documents {

@@ -3,22 +3,26 @@
 //! What may go wrong is the bucket. While it does not answer, a member serves from its copies and the epochs stand
 //! still; whoever is no member yet waits. When it is back, it is compared with the copies before anything else.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use gyre_ring::diff::{Change, changes};
 use gyre_ring::{
-    BootId, Chain, ClusterId, Epoch, EpochDocument, HashSeed, Member, Proposer, Replica, ShardCount,
+    BootId, Chain, ClusterId, Epoch, EpochDocument, HashSeed, Member, Proposer, Replica, ShardCount, TenantId,
 };
 
 use super::ClusterState;
+use super::absent::Absent;
 use super::bootstrap::{
     Alarm, Bucket, Data, Own, Refusal, Situation, Step, Waiting, claimed, decide, newest_told,
 };
 use super::epochs::{EpochError, EpochStore, Outcome};
 use super::identity::ClusterFacts;
 use super::local::{LocalCopies, LocalError};
+use super::membership::facts::GONE_MAX;
 use super::membership::{Announcement, View};
-use crate::env::SharedEnv;
+use super::state::Closing;
+use crate::env::{SharedEnv, crash_point};
 
 /// A bucket that does not answer is asked again after so long, then after twice as long, and so on.
 const RETRY_MIN: Duration = Duration::from_secs(1);
@@ -57,6 +61,9 @@ impl ClusterError {
     }
 }
 
+/// Tenants that wait for another number of shards.
+const SPLITS_MAX: usize = 1000;
+
 /// How far a node is.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Progress {
@@ -78,6 +85,8 @@ pub struct Parts {
     pub replication_factor: u8,
     /// Shards of a tenant, if this node founds the cluster.
     pub shards_per_tenant: ShardCount,
+    /// A member that was not heard of for so long may be replaced; `None`: never.
+    pub replace_dead_after: Option<Duration>,
     /// The bucket.
     pub store: EpochStore,
     /// The copies.
@@ -98,6 +107,14 @@ pub struct Joining {
     is_compared: bool,
     serving: bool,
     recovered: bool,
+    /// Through which epoch segments can be closed, as the rest of the node has found.
+    closable: Epoch,
+    closing: Closing,
+    /// Other numbers of shards for tenants.
+    splits: BTreeMap<TenantId, ShardCount>,
+    /// Whether the node is to leave, or is leaving.
+    leaving: bool,
+    absent: Absent,
     /// When a bucket that is down is asked again, and how long to wait the next time.
     retry_at: Duration,
     retry_after: Duration,
@@ -109,6 +126,8 @@ impl Joining {
     pub fn open(parts: Parts) -> Result<Self, ClusterError> {
         Ok(Joining {
             started: parts.env.monotonic(),
+            closable: Epoch(0),
+            closing: Closing { at: parts.env.monotonic(), at_ms: parts.env.now_ms() },
             facts: parts.local.cluster()?,
             chain: Chain::new(parts.local.documents()?)?,
             bucket: Bucket::Unknown,
@@ -117,6 +136,9 @@ impl Joining {
             is_compared: false,
             serving: false,
             recovered: false,
+            splits: BTreeMap::new(),
+            leaving: parts.local.is_leaving()?,
+            absent: Absent::new(parts.replace_dead_after),
             retry_at: Duration::ZERO,
             retry_after: RETRY_MIN,
             last_error: None,
@@ -147,7 +169,8 @@ impl Joining {
     /// What a member acts upon; `None` before it is one.
     pub fn state(&self) -> Option<ClusterState> {
         let facts = self.facts.filter(|_| self.serving)?;
-        ClusterState::new(facts, self.own(), self.chain.clone()).ok()
+        let state = ClusterState::new(facts, self.own(), self.chain.clone()).ok()?;
+        Some(state.with_closing(self.closing))
     }
 
     /// The number of the document that can be acted upon next.
@@ -180,15 +203,45 @@ impl Joining {
     /// What others should know of this node. A member that reads its log yet could hold no replicas.
     pub fn announcement(&self) -> Announcement {
         Announcement {
-            ready: self.facts.is_some() && (self.recovered || !self.serving),
+            ready: self.facts.is_some() && (self.recovered || !self.serving) && !self.leaving,
             cluster: self.facts.map(|facts| facts.cluster),
             newest_epoch: self.chain.newest().map(|document| document.epoch),
+            gone: self.absent.gone().iter().take(GONE_MAX).cloned().collect(),
         }
     }
 
     /// From now on the node could hold replicas.
     pub fn set_recovered(&mut self) {
         self.recovered = true;
+    }
+
+    /// Segments that had ended by this epoch can be closed ([`gyre_protocol::closing`]).
+    pub fn set_closable(&mut self, through: Epoch) {
+        self.closable = self.closable.max(through);
+    }
+
+    /// A tenant should have another number of shards. One that is not proposed is asked for again.
+    pub fn set_split(&mut self, tenant: TenantId, count: ShardCount) {
+        if self.splits.len() < SPLITS_MAX {
+            self.splits.insert(tenant, count);
+        }
+    }
+
+    /// The node is to leave the cluster, durably.
+    pub fn leave(&mut self) -> Result<(), ClusterError> {
+        self.parts.local.set_leaving(true)?;
+        self.leaving = true;
+        Ok(())
+    }
+
+    /// Whether the node is to leave, or is leaving.
+    pub fn is_leaving(&self) -> bool {
+        self.leaving
+    }
+
+    /// The node has left, and holds nothing any more: from now on a start of it is one like any other.
+    pub fn has_left(&mut self) -> Result<(), ClusterError> {
+        Ok(self.parts.local.set_leaving(false)?)
     }
 
     /// Asks the bucket again for documents, at the next step.
@@ -222,6 +275,10 @@ impl Joining {
         if self.bucket == Bucket::Down && now >= self.retry_at {
             self.bucket = Bucket::Unknown;
         }
+        if let Some(newest) = self.chain.newest() {
+            self.splits.retain(|tenant, count| newest.shard_count(tenant) != *count);
+        }
+        self.absent.look(self.chain.newest(), &self.own(), view, now);
         let step = decide(&Situation {
             alone: self.parts.alone,
             own: &self.parts.own,
@@ -233,6 +290,10 @@ impl Joining {
             checked_for: self.checked_for,
             view,
             since_start: now.saturating_sub(self.started),
+            closable: self.closable,
+            splits: &self.splits,
+            leaving: self.leaving,
+            gone: self.absent.gone(),
             serving: self.serving,
         });
         let taken = match step {
@@ -251,12 +312,14 @@ impl Joining {
             }
             Step::LookAtEpochs => self.look_at_epochs(view).await,
             Step::Propose(members) => self.propose(members).await,
+            Step::Close(through) => self.close(through).await,
+            Step::Split(tenant, count) => self.split(tenant, count).await,
         };
         match taken {
             Ok(()) => Ok(Progress::Went),
             // A member needs nothing of the bucket but new epochs. It goes on also without the right to read it, or with
             // a document there that only a later version understands.
-            Err(ClusterError::Epochs(error)) if error.is_retryable() || self.is_member() => {
+            Err(ClusterError::Epochs(error)) if error.is_retryable() || self.serving || self.is_member() => {
                 tracing::warn!(%error, serving = self.serving, "object store does not answer; epochs stand still");
                 self.bucket = Bucket::Down;
                 // What was asked of it may have happened.
@@ -315,16 +378,41 @@ impl Joining {
     }
 
     async fn propose(&mut self, members: Vec<Member>) -> Result<(), ClusterError> {
-        let parts = &self.parts;
-        let node = parts.own.member.node.clone();
-        let proposer = Proposer { node, proposal: BootId(parts.env.random()) };
+        let (parts, proposer) = (&self.parts, self.proposer());
         let document = match self.chain.newest() {
             Some(newest) => newest.next(proposer, members)?,
             None => {
                 EpochDocument::first(proposer, parts.replication_factor, parts.shards_per_tenant, members)?
             }
         };
-        let stored = match parts.store.create(&document).await? {
+        self.create(document).await
+    }
+
+    async fn close(&mut self, through: Epoch) -> Result<(), ClusterError> {
+        let Some(newest) = self.chain.newest() else { return Ok(()) };
+        let document = newest.next_with_closed(self.proposer(), through)?;
+        crash_point("close-before-create");
+        self.create(document).await
+    }
+
+    async fn split(&mut self, tenant: TenantId, count: ShardCount) -> Result<(), ClusterError> {
+        self.splits.remove(&tenant);
+        let Some(newest) = self.chain.newest() else { return Ok(()) };
+        let document = newest.next_with_shards(self.proposer(), tenant, count)?;
+        self.create(document).await
+    }
+
+    fn proposer(&self) -> Proposer {
+        let Parts { own, env, .. } = &self.parts;
+        Proposer { node: own.member.node.clone(), proposal: BootId(env.random()) }
+    }
+
+    /// Creates the next document, or finds that somebody else has.
+    async fn create(&mut self, document: EpochDocument) -> Result<(), ClusterError> {
+        if let Some(facts) = &self.facts {
+            self.parts.store.check(facts).await?;
+        }
+        let stored = match self.parts.store.create(&document).await? {
             Outcome::Won => document,
             Outcome::Lost(stored) => {
                 // Whoever won may have gone on.
@@ -350,6 +438,13 @@ impl Joining {
                 change => tracing::info!(epoch, "{change}"),
             }
         }
+        if document.closed_through > self.chain.closed_through() {
+            let through = document.closed_through.0;
+            tracing::info!(epoch, through, "segments that ended are closed: blocks have what they held");
+            let env = &self.parts.env;
+            self.closing = Closing { at: env.monotonic(), at_ms: env.now_ms() };
+        }
+        crash_point("epoch-kept");
         self.chain.push(document)?;
         Ok(())
     }

@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use gyre_protocol::{Disks, Rules};
 use gyre_ring::{Chain, Epoch, EpochDocument, Replica, Segment, Span, TenantId};
@@ -25,7 +26,19 @@ pub struct ClusterState {
     pub chain: Chain,
     /// Which disks are lost, as they say.
     pub disks: Disks,
+    /// Since when it is known here what they close.
+    pub closing: Closing,
     spans: RwLock<Kept>,
+}
+
+/// When a node heard of the newest document that closed segments, or found it on its disk at start. Lists of blocks that are
+/// older may lack what these segments held (`docs/adr/015-closing-by-document.md`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Closing {
+    /// Time since some fixed moment, as [`crate::env::Env::monotonic`] has it.
+    pub at: Duration,
+    /// Milliseconds since 1970.
+    pub at_ms: i64,
 }
 
 #[derive(Debug, Default)]
@@ -44,7 +57,13 @@ impl ClusterState {
     pub fn new(facts: ClusterFacts, own: Replica, chain: Chain) -> Result<Self, NoDocument> {
         chain.newest().ok_or(NoDocument)?;
         let disks = Disks::of(chain.documents(), Rules::ALL);
-        Ok(ClusterState { facts, own, chain, disks, spans: RwLock::default() })
+        let closing = Closing::default();
+        Ok(ClusterState { facts, own, chain, disks, closing, spans: RwLock::default() })
+    }
+
+    /// The same, with what it closes known since then.
+    pub fn with_closing(self, closing: Closing) -> Self {
+        ClusterState { closing, ..self }
     }
 
     /// The newest document.
@@ -55,6 +74,21 @@ impl ClusterState {
     /// The newest epoch.
     pub fn epoch(&self) -> Epoch {
         self.newest().epoch
+    }
+
+    /// The first epoch of which this node is no member any more; `None`: it is one.
+    pub fn left(&self) -> Option<Epoch> {
+        let lists_own = |document: &&EpochDocument| {
+            document.member(&self.own.node).is_some_and(|member| member.replica() == self.own)
+        };
+        let last = self.chain.documents().filter(lists_own).last()?;
+        let left = Epoch(last.epoch.0 + 1);
+        (left <= self.epoch()).then_some(left)
+    }
+
+    /// Whether this node has left, and all that it held is closed.
+    pub fn is_drained(&self) -> bool {
+        self.left().is_some_and(|left| left <= self.chain.closed_through())
     }
 
     /// All segments of a tenant, oldest first; those of one epoch by index. The segments that take writes are those

@@ -45,6 +45,9 @@ pub struct RingStatus {
     pub alarms: Vec<String>,
     /// The newest epoch's number; 0: none is known.
     pub epoch: u64,
+    /// Segments that had ended by this epoch are closed: blocks have what they held, and no replica is asked for them.
+    #[serde(default)]
+    pub closed_through: u64,
     /// Replicas of each shard, where there are as many members.
     pub replication_factor: u8,
     /// Shards of a tenant that has no number of its own.
@@ -180,6 +183,7 @@ impl RingStatus {
             bucket: live.bucket_name().to_owned(),
             alarms: notices.alarms.iter().map(Alarm::to_string).collect(),
             epoch: newest.epoch.0,
+            closed_through: newest.closed_through.0,
             replication_factor: newest.replication_factor,
             shards_per_tenant: newest.shards_per_tenant.get(),
             members: members.collect(),
@@ -207,6 +211,7 @@ impl RingStatus {
             problem: Some(problem),
             alarms: Vec::new(),
             epoch: 0,
+            closed_through: 0,
             replication_factor: 0,
             shards_per_tenant: 0,
             members: Vec::new(),

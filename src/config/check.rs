@@ -3,6 +3,8 @@
 //! A node among others needs a secret, a bucket that the others have too, and an address that they can reach. Started
 //! without one of these it would wait for ever, or be a cluster of its own, and look well.
 
+use gyre_ring::Role;
+
 use super::Config;
 use crate::cluster::store::StorageUrl;
 
@@ -21,6 +23,12 @@ pub(super) fn check(config: &Config) -> Result<(), String> {
                      its secret; make one with: openssl rand -hex 32 > secret, and give all nodes the same"
                 ));
             }
+        }
+        if !config.node_roles.contains(&Role::Write) {
+            return Err(
+                "node.roles lacks write, and cluster.secret-file is not set: this node is alone, and nobody holds heads"
+                    .to_owned(),
+            );
         }
         return Ok(());
     };

@@ -1,5 +1,7 @@
 //! The tenants' limits by their names in the file, which are Cortex's.
 
+use gyre_ring::ShardCount;
+
 use super::values::{DurationMs, Value};
 use crate::tenant::limits::Limits;
 
@@ -38,7 +40,7 @@ macro_rules! duration_limit {
 }
 
 /// All limits, in the order of `/config`.
-pub(super) static LIMITS: [Limit; 19] = [
+pub(super) static LIMITS: [Limit; 21] = [
     limit!("ingestion_rate", ingestion_rate),
     limit!("ingestion_burst_size", ingestion_burst_size),
     limit!("max_series_per_user", max_series_per_user),
@@ -57,5 +59,19 @@ pub(super) static LIMITS: [Limit; 19] = [
     limit!("max_fetched_series_per_query", max_fetched_series_per_query),
     duration_limit!("max_query_length", max_query_length_ms),
     limit!("query_partial_data", query_partial_data),
+    Limit {
+        name: "tenant_shards",
+        apply: |limits, text| {
+            let count: u64 = Value::parse(text)?;
+            let is_one = u32::try_from(count).is_ok_and(|count| ShardCount::new(count).is_some());
+            if count > 0 && !is_one {
+                return Err(format!("must be 0 or a power of two up to {}", ShardCount::MAX));
+            }
+            limits.tenant_shards = count;
+            Ok(())
+        },
+        show: |limits| Value::show(&limits.tenant_shards),
+    },
+    limit!("tenant_shard_series", tenant_shard_series),
     duration_limit!("compactor_blocks_retention_period", compactor_blocks_retention_period_ms),
 ];

@@ -1,5 +1,7 @@
 use std::io::Write as _;
 
+use gyre_ring::Role;
+
 use super::*;
 use crate::config::{Feature, ListenAddress, LogLevel, WalSync};
 
@@ -196,7 +198,10 @@ fn zones_and_roles_are_named_and_checked() {
     assert_eq!(load_file(&config.to_yaml(), &[], &[]).unwrap(), config);
     let roles = |text| load(&[flag("node.roles", text)], &[]).unwrap_err().to_string();
     assert!(roles("wirte").ends_with("did you mean write?"), "{}", roles("wirte"));
-    assert!(roles("write,read").contains("every node has all roles in this version: add rules"));
+    assert!(roles("read").contains("holds heads"), "alone: {}", roles("read"));
+    let secret = flag("cluster.secret-file", "secret");
+    let readers = [secret, flag("storage.url", "file:///bucket"), flag("node.roles", "read")];
+    assert_eq!(load(&readers, &[]).unwrap().node_roles, [Role::Read]);
     let zone = |text| load(&[flag("node.zone", text)], &[]).unwrap_err().to_string();
     assert!(zone(":a").contains("must be 1 to 63 letters") && zone("a b").contains("must be 1 to 63"));
 }

@@ -54,6 +54,8 @@ pub struct Config {
     pub node_roles: Vec<Role>,
     /// Holds what all nodes of the cluster know and nobody else; `None`: the node runs alone.
     pub cluster_secret_file: Option<PathBuf>,
+    /// A member that most others have not heard of for so long is replaced, in milliseconds; 0: never.
+    pub cluster_replace_dead_after_ms: i64,
     /// Where other nodes are served.
     pub rpc_listen: ListenAddress,
     /// Where the node gossips.
@@ -104,6 +106,7 @@ impl Default for Config {
             node_zone: None,
             node_roles: Role::ALL.to_vec(),
             cluster_secret_file: None,
+            cluster_replace_dead_after_ms: 15 * 60 * 1000,
             rpc_listen: ListenAddress { port: 9010, ..ListenAddress::default() },
             gossip_listen: ListenAddress { port: 9011, ..ListenAddress::default() },
             gossip_join: Seeds::default(),

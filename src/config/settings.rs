@@ -57,7 +57,7 @@ macro_rules! setting {
 }
 
 /// All settings, in the order of `--help` and `/config`.
-pub static SETTINGS: [Setting; 24] = [
+pub static SETTINGS: [Setting; 25] = [
     setting!("data-dir", data_dir, "folder that holds all data"),
     setting!(
         "storage.url",
@@ -72,12 +72,26 @@ pub static SETTINGS: [Setting; 24] = [
         node_zone,
         "what may fail together with this node; replicas are in different zones"
     ),
-    setting!("node.roles", node_roles, "write, read and rules: all of them, in this version"),
+    setting!(
+        "node.roles",
+        node_roles,
+        "write: holds heads; read: answers queries and looks after blocks; rules; all of them unless given"
+    ),
     setting!(
         "cluster.secret-file",
         cluster_secret_file,
         "file with the secret of the cluster; makes this node one of several"
     ),
+    Setting {
+        name: "cluster.replace-dead-after",
+        help: "others take over from a member that most have not heard of for so long; 0s: never",
+        is_list: false,
+        apply: |config, text| {
+            config.cluster_replace_dead_after_ms = DurationMs::parse(text)?.0;
+            Ok(())
+        },
+        show: |config| DurationMs(config.cluster_replace_dead_after_ms).show(),
+    },
     setting!("rpc.listen", rpc_listen, "address to serve other nodes on, host:port"),
     setting!("gossip.listen", gossip_listen, "UDP address to gossip on, host:port; a private one"),
     Setting {

@@ -6,8 +6,9 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
-use gyre_ring::TenantId;
+use gyre_ring::{Epoch, TenantId};
 use gyre_tsdb::block::Ulid;
 use tokio::time::Instant;
 
@@ -15,9 +16,13 @@ use super::labels::range;
 use super::{Node, QueryError, Selection};
 use crate::archive::read::BlockRef;
 use crate::archive::read::failure::{BlockFailure, Trouble};
+use crate::cluster::state::Closing;
 use crate::query::blocks::{PlanBlocks, Unlisted};
 use crate::shard::read::TimeRange;
 use crate::shard::released::RECENT_MS;
+
+/// Samples of a segment may be so much newer than its end.
+const AHEAD_MAX_MS: i64 = 60 * 60 * 1000;
 
 /// Blocks that are left out one after the other, each with another try, before the question fails.
 const LEFT_OUT_MAX: usize = 16;
@@ -41,6 +46,8 @@ pub(super) struct BlockTries {
 /// The blocks of a tenant.
 #[derive(Default)]
 pub(super) struct Listed {
+    /// They are from after this node had the documents that closed segments.
+    pub(super) closing: Closing,
     /// What is known of them.
     pub(super) blocks: PlanBlocks,
     /// That there may be more.
@@ -58,9 +65,10 @@ impl Node {
     ) -> Result<Listed, QueryError> {
         let is_partial = self.overrides.of(tenant).query_partial_data;
         let TimeRange { min_ms, max_ms } = range.unwrap_or(TimeRange { min_ms: i64::MIN, max_ms: i64::MAX });
-        let mut listed = Listed::default();
+        let closing = self.cluster.state().closing;
+        let mut listed = Listed { closing, ..Listed::default() };
         listed.blocks.removed.clone_from(&tries.removed);
-        match self.archive.list().blocks(tenant, min_ms, max_ms).await {
+        match self.archive.list().blocks(tenant, (min_ms, max_ms), closing.at).await {
             Ok(blocks) if blocks.is_empty() => {}
             Ok(blocks) => {
                 let mut query = self.archive.query(blocks, until);
@@ -70,7 +78,12 @@ impl Node {
                 listed.blocks.query = Some(Arc::new(query));
             }
             Err(reason) => {
+                // Heads name what they have dropped lately, but not those that were closed.
                 let recent_from_ms = self.env.now_ms().saturating_sub(RECENT_MS);
+                let recent_from_ms = match self.cluster.state().chain.closed_through() {
+                    Epoch(0) => recent_from_ms,
+                    _ => recent_from_ms.max(closing.at_ms.saturating_add(AHEAD_MAX_MS)),
+                };
                 if range.is_some() && min_ms < recent_from_ms {
                     let text = format!("blocks cannot be listed: {reason}");
                     if !is_partial {
@@ -102,7 +115,7 @@ impl Node {
         let list = self.archive.list();
         let newer = list.refresh(tenant).await;
         newer.map_err(|reason| failed(format!("blocks cannot be listed: {reason}")))?;
-        let blocks = list.blocks(tenant, i64::MIN, i64::MAX).await.map_err(failed)?;
+        let blocks = list.blocks(tenant, (i64::MIN, i64::MAX), Duration::ZERO).await.map_err(failed)?;
         let holds = |ulid: &Ulid| {
             let in_block =
                 |block: &BlockRef| block.meta.ulid == *ulid || block.meta.compaction.sources.contains(ulid);

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use gyre_ring::{HashSeed, Member, NodeId, ShardCount, Weight, Zone};
+use gyre_ring::{Chain, HashSeed, Member, NodeId, ShardCount, Weight, Zone};
 use gyre_tsdb::disk::OsDisk;
 use tokio::net::TcpSocket;
 use tokio::sync::watch;
@@ -71,11 +71,12 @@ pub(super) async fn join(
     Ok((live, door))
 }
 
-/// The seed for series keys of the cluster that a data directory belongs to, if that is known already. What cannot be read
-/// now, [`join`] reports.
-pub(super) fn known_seed(data_dir: &DataDir) -> Option<HashSeed> {
+/// The seed for series keys of the cluster that a data directory belongs to, and the documents it has, if that is known
+/// already. What cannot be read now, [`join`] reports.
+pub(super) fn known_before(data_dir: &DataDir) -> Option<(HashSeed, Chain)> {
     let local = LocalCopies::open(Arc::new(OsDisk), &data_dir.path).ok()?;
-    Some(local.cluster().ok()??.seed)
+    let chain = Chain::new(local.documents().ok()?).ok()?;
+    Some((local.cluster().ok()??.seed, chain))
 }
 
 fn cluster_error(data_dir: &DataDir, source: ClusterError) -> StartError {
@@ -111,6 +112,8 @@ fn parts(config: &Config, data_dir: &DataDir, env: SharedEnv, bucket: Bucket) ->
         alone: true,
         replication_factor: REPLICATION_FACTOR,
         shards_per_tenant: facts.shards_per_tenant.unwrap_or(ordinary),
+        replace_dead_after: (config.cluster_replace_dead_after_ms > 0)
+            .then(|| Duration::from_millis(config.cluster_replace_dead_after_ms as u64)),
         store: EpochStore::new(bucket),
         local,
         env,

@@ -16,6 +16,7 @@ use super::blocks::{BlockTries, Listed};
 use super::{Answer, Node, QueryError, Selection, cut};
 use crate::actor::Gone;
 use crate::archive::read::failure::warning;
+use crate::cluster::state::Closing;
 use crate::replica::read::messages::LabelsQuestion;
 use crate::replica::read::metrics::Retry;
 use crate::replica::read::plan::{ReadPlan, SegmentSource, Wish};
@@ -86,9 +87,13 @@ impl Node {
         // Before it is looked which blocks there are: what is dropped from here on waits for this.
         let _pin = self.storage.shards.pins.pin();
         let mut avoid = Vec::new();
-        let mut warnings = self.texts_in_blocks(tenant, question, range, texts).await?;
+        let (mut warnings, mut closing) = self.texts_in_blocks(tenant, question, range, texts).await?;
         loop {
             let plan = self.plan(tenant, &avoid).await?;
+            while closing.at < plan.closing.at {
+                // The plan leaves out what was closed meanwhile.
+                (warnings, closing) = self.texts_in_blocks(tenant, question, range, texts).await?;
+            }
             match self.texts_of(&plan, question, range, texts).await {
                 Ok(()) => {
                     warnings.extend(plan.warnings);
@@ -99,19 +104,19 @@ impl Node {
         }
     }
 
-    /// Adds what blocks have of these; gives warnings. Of a block that overlaps the range all counts, as in Prometheus.
+    /// Adds what blocks have of these; gives warnings, and which closed segments are among them for sure. Of a block that overlaps the range all counts, as in Prometheus.
     async fn texts_in_blocks(
         &self,
         tenant: &TenantId,
         question: &LabelsQuestion,
         range: TimeRange,
         texts: &mut BTreeSet<String>,
-    ) -> Result<Vec<String>, QueryError> {
+    ) -> Result<(Vec<String>, Closing), QueryError> {
         let mut tries = BlockTries::default();
         loop {
-            let Listed { blocks, warning: unlisted } =
+            let Listed { blocks, warning: unlisted, closing } =
                 self.blocks(tenant, Some(range), &tries, later()).await?;
-            let Some(query) = blocks.query else { return Ok(unlisted.into_iter().collect()) };
+            let Some(query) = blocks.query else { return Ok((unlisted.into_iter().collect(), closing)) };
             let question = question.clone();
             let read = move || {
                 let found = match question {
@@ -123,7 +128,7 @@ impl Node {
             match self.read_blocks(read).await? {
                 Ok((found, lost)) => {
                     texts.extend(found);
-                    return Ok(unlisted.into_iter().chain(lost).collect());
+                    return Ok((unlisted.into_iter().chain(lost).collect(), closing));
                 }
                 Err(failure) => self.again_without(tenant, failure, &mut tries).await?,
             }

@@ -67,7 +67,7 @@ impl Node {
         let (mut avoid, mut tries) = (Vec::new(), BlockTries::default());
         loop {
             let plan = self.plan(tenant, &avoid).await?;
-            let Listed { blocks, warning } = self.blocks_of(tenant, selection, &tries, later()).await?;
+            let Listed { blocks, warning, .. } = self.blocks_of(tenant, selection, &tries, later()).await?;
             let in_blocks = match blocks.query {
                 None => InBlocks::default(),
                 Some(query) => {

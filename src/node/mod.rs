@@ -8,6 +8,7 @@
 mod blocks;
 mod cluster;
 pub mod data_dir;
+pub mod drain;
 pub mod handle;
 mod labels;
 mod listing;
@@ -137,6 +138,7 @@ pub struct Node {
     flushes_on_shutdown: bool,
     cluster: Arc<LiveCluster>,
     peers: Option<PeerServer>,
+    drained: tokio::sync::watch::Receiver<bool>,
     shipper: Arc<Shipper>,
     _data_dir: DataDir,
 }
@@ -161,9 +163,9 @@ impl Node {
         let path = data_dir.path.display().to_string();
         let lanes = data_dir.facts.lanes;
         // Whoever was a member before reads its disk while it waits for the bucket and for the others.
-        let ahead = cluster::known_seed(&data_dir).map(|seed| {
+        let ahead = cluster::known_before(&data_dir).map(|(seed, chain)| {
             let path = data_dir.path.clone();
-            std::thread::spawn(move || Recovered::read(&path, lanes, seed))
+            std::thread::spawn(move || Recovered::read(&path, lanes, seed, &chain))
         });
         let bucket = cluster::bucket(config, &data_dir)?;
         let joined = cluster::join(config, &data_dir, (env.clone(), bucket.clone()), &metrics.rpc, handle);
@@ -179,7 +181,7 @@ impl Node {
         let recovered = match ahead.map(std::thread::JoinHandle::join) {
             Some(Ok(recovered)) => recovered,
             Some(Err(panic)) => std::panic::resume_unwind(panic),
-            None => Recovered::read(&data_dir.path, lanes, seed),
+            None => Recovered::read(&data_dir.path, lanes, seed, &cluster.state().chain),
         };
         let run = ThisRun { boot, epoch: cluster.state().epoch() };
         let storage = recovered
@@ -214,13 +216,19 @@ impl Node {
         let keeper = Arc::new(keeper.map_err(|source| StartError::Io { path: path.clone(), source })?);
         let shipper = Shipper::new(shipper, &data_dir.path);
         let shipper = Arc::new(shipper.map_err(|source| StartError::Io { path: path.clone(), source })?);
-        let replicas = Arc::new(Replicas::new(storage.shards.clone(), cluster.clone()));
+        let mut replicas = Replicas::new(storage.shards.clone(), cluster.clone());
+        replicas.pulls = metrics.pulls.clone();
+        let replicas = Arc::new(replicas);
         let coordinator = Coordinator::new(replicas.clone(), seed);
         let reader = Reader::new(replicas.clone(), metrics.reads.clone());
         tokio::spawn(replicas.clone().seal_what_ends());
         tokio::spawn(replicas.clone().repair());
         tokio::spawn(replicas.clone().settle_with_others());
+        tokio::spawn(replicas.clone().drop_what_closes());
+        tokio::spawn(replicas.clone().split_tenants());
         tokio::spawn(shipper.clone().run());
+        let (drains, drained) = tokio::sync::watch::channel(false);
+        tokio::spawn(drain::watch(cluster.clone(), drains));
         tokio::spawn(keeper.run());
         let evaluator = Arc::new(Evaluator::new(
             Engine::new(engine_options(config, cores)),
@@ -249,6 +257,7 @@ impl Node {
             flushes_on_shutdown: config.blocks_flush_on_shutdown,
             cluster,
             peers,
+            drained,
             shipper,
             _data_dir: data_dir,
         }))
@@ -281,6 +290,9 @@ impl Node {
             return Err("stopping".to_owned());
         }
         let notices = self.cluster.notices();
+        if notices.leaving && self.cluster.state().left().is_some() {
+            return Err("leaving the cluster; /drain says how far it is".to_owned());
+        }
         if let Some(problem) = notices.misplaced.or(notices.waiting.map(|waiting| waiting.to_string())) {
             return Err(problem);
         }

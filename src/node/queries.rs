@@ -100,7 +100,11 @@ impl Node {
         until: Instant,
     ) -> Result<ReadPlan, QueryError> {
         let listed = self.blocks(tenant, None, tries, until);
-        let (mut plan, listed) = tokio::try_join!(self.plan(tenant, avoid), listed)?;
+        let (mut plan, mut listed) = tokio::try_join!(self.plan(tenant, avoid), listed)?;
+        while listed.closing.at < plan.closing.at {
+            // The plan leaves out what was closed meanwhile, and the list may be from before.
+            listed = self.blocks(tenant, None, tries, until).await?;
+        }
         plan.warnings.extend(listed.warning);
         plan.blocks = listed.blocks;
         Ok(plan)

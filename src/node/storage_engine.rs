@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use actix_rt::Arbiter;
-use gyre_ring::{BootId, Epoch, HashSeed};
+use gyre_ring::{BootId, Chain, Epoch, HashSeed};
 use gyre_tsdb::disk::{Disk, OsDisk};
 use gyre_tsdb::wal::FILE_BYTES;
 
@@ -109,12 +109,13 @@ pub struct Recovered {
 }
 
 impl Recovered {
-    /// Reads the snapshots and logs of a data directory, with the cluster's seed for series keys. Blocks.
-    pub fn read(path: &Path, lanes: usize, seed: HashSeed) -> io::Result<Self> {
+    /// Reads the snapshots and logs of a data directory, with the cluster's seed for series keys, and the documents that
+    /// the data directory has. Blocks.
+    pub fn read(path: &Path, lanes: usize, seed: HashSeed, chain: &Chain) -> io::Result<Self> {
         let layout =
             Layout { disk: Arc::new(OsDisk), wal: path.join(WAL), shards: path.join("shards"), seed };
         let begin = Instant::now();
-        let lanes = recover(&layout, lanes)?;
+        let lanes = recover(&layout, lanes, chain)?;
         Ok(Recovered { layout, lanes, duration: begin.elapsed() })
     }
 }
@@ -221,13 +222,13 @@ fn note_damage(disk: &dyn Disk, folder: &Path, lane: &RecoveredLane, epoch: Epoc
 }
 
 /// Recovers all lanes, each on a thread of its own.
-fn recover(layout: &Layout, lanes: usize) -> io::Result<Vec<RecoveredLane>> {
-    let segments = segments_by_lane(layout, lanes)?;
+fn recover(layout: &Layout, lanes: usize, chain: &Chain) -> io::Result<Vec<RecoveredLane>> {
+    let segments = segments_by_lane(layout, lanes, chain)?;
     std::thread::scope(|scope| {
         let threads: Vec<_> = segments
             .into_iter()
             .enumerate()
-            .map(|(lane, segments)| scope.spawn(move || recover_lane(layout, lane, segments)))
+            .map(|(lane, segments)| scope.spawn(move || recover_lane(layout, lane, segments, chain)))
             .collect();
         let join = |thread: std::thread::ScopedJoinHandle<'_, io::Result<RecoveredLane>>| {
             thread.join().unwrap_or_else(|_| Err(io::Error::other("recovery panicked")))

@@ -20,6 +20,7 @@ use super::messages::{
     self, DOCUMENTS_MAX, Refused, SealReply, SealRequest, documents_from_wire, documents_on_wire,
     newest_on_wire,
 };
+use super::pull::PullMetrics;
 use super::pull::take::Hopeless;
 use super::read::fetch::Fetching;
 use super::settled::Settled;
@@ -48,6 +49,8 @@ pub struct Replicas {
     pub(super) hopeless: Hopeless,
     /// What other replicas hold, as far as it was compared.
     pub(super) comparisons: Comparisons,
+    /// What is counted of pulls.
+    pub pulls: PullMetrics,
     /// What is being pulled for reads.
     pub(super) fetching: Fetching,
     /// What other nodes have said of segments that have ended.
@@ -75,6 +78,7 @@ impl Replicas {
             cluster,
             hopeless: Hopeless::default(),
             comparisons: Comparisons::default(),
+            pulls: PullMetrics::default(),
             fetching: Fetching::default(),
             settled,
         }

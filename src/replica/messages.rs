@@ -17,14 +17,14 @@ pub const ADMIT: Method = Method { number: 2, name: "admit", lane: Lane::Append 
 /// Which batches the callee holds.
 pub const VECTORS: Method = Method { number: 3, name: "vectors", lane: Lane::Control };
 /// Whether the callee's data contains some batches.
-pub const SHOWS: Method = Method { number: 4, name: "shows", lane: Lane::Control };
+pub const SHOWS: Method = Method { number: 14, name: "shows", lane: Lane::Control };
 /// Seal segments that have ended.
 pub const SEAL: Method = Method { number: 5, name: "seal", lane: Lane::Control };
 /// Batches that the caller lacks.
 pub const PULL: Method = Method { number: 6, name: "pull", lane: Lane::Bulk };
 
 /// Up to which epoch the callee acts, and which segments it hosts.
-pub const SETTLED: Method = Method { number: 8, name: "settled", lane: Lane::Control };
+pub const SETTLED: Method = Method { number: 13, name: "settled", lane: Lane::Control };
 
 // Numbers from 10 on: `super::read::messages`.
 
@@ -182,6 +182,8 @@ pub enum ShowsReply {
         all: bool,
         /// Whether the segment is durably sealed.
         is_sealed: bool,
+        /// Whether data may be missing: the callee is the only replica, and its log was damaged.
+        is_damaged: bool,
     },
     /// The callee is not who was meant, or does not hold it.
     Refused(Refused),
@@ -219,7 +221,7 @@ pub struct SettledRequest {
 /// Reply to [`SETTLED`].
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub enum SettledReply {
-    /// Every segment that had ended by this epoch and is not named is sealed here, and holds nothing.
+    /// Every segment that had ended by this epoch and is not named is sealed here, and holds nothing, unless it is closed.
     Settled {
         /// The epoch that the callee acts upon.
         epoch: u64,
@@ -227,6 +229,10 @@ pub enum SettledReply {
         ended: Vec<String>,
         /// Names of the others: if the caller is a replica of one, it may lack what the callee holds.
         open: Vec<String>,
+        /// All that had ended by this epoch are sealed here, and all that the callee ever held of them is in blocks.
+        clear: u64,
+        /// Those that had ended by this epoch are closed, by the callee's documents.
+        closed: u64,
     },
     /// The callee cannot say: its log was damaged, or it hosts too many.
     CannotSay,

@@ -6,7 +6,8 @@
 //! - [`forward`]: a part of which this node is no replica;
 //! - [`local`]: what this node does as a replica: activate, seal;
 //! - [`lost`]: segments that have lost replicas for good;
-//! - [`settled`]: segments that ended without data;
+//! - [`settled`]: segments that ended without data, and closing the others; [`closed`]: drops what is closed;
+//! - [`splitting`]: how many shards a tenant should have;
 //! - [`pull`]: gets what it missed; [`health`]: who has missed what, for `/ring`;
 //! - [`read`]: which replicas answer a question, and reading what other nodes hold;
 //! - [`metadata`]: what all nodes know of metrics;
@@ -14,6 +15,7 @@
 //! - [`messages`], [`call`]: what is said.
 
 pub mod call;
+pub mod closed;
 pub mod first;
 pub mod forward;
 pub mod health;
@@ -26,6 +28,7 @@ pub mod pull;
 pub mod read;
 pub mod service;
 pub mod settled;
+pub mod splitting;
 mod write;
 
 pub use write::{Coordinator, WriteError, WriteOutcome};

@@ -237,7 +237,8 @@ impl Answers {
             Ok(None) => (true, false),
             Err(refusal) => return refused(refusal),
         };
-        reply(&ShowsReply::Shows { boot: self.boot.0, all, is_sealed })
+        let is_damaged = self.replicas.shards.is_damaged(&segment);
+        reply(&ShowsReply::Shows { boot: self.boot.0, all, is_sealed, is_damaged })
     }
 
     /// The replica of a segment on a node.

@@ -9,6 +9,9 @@
 //! ([`Replicas::activate`] looks at the documents after the shard is made, the answer at the shards after the documents).
 //! `docs/adr/011-settled-nodes.md`.
 //!
+//! With the same answer a node says through which epoch it is *clear*: what it held of segments that had ended by then is
+//! in blocks. When enough are, a document closes these segments ([`gyre_protocol::closing`]).
+//!
 //! What was said is kept in a file, `docs/format/cluster.md`. What may go wrong: it cannot be read or written. Then it is
 //! asked for again; until then a segment's replicas are asked one by one.
 
@@ -18,10 +21,11 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use gyre_protocol::{Rules, Said};
+use gyre_protocol::{Rules, Said, closable, to_close};
 use gyre_ring::{Epoch, Incarnation, NodeId, Replica, Segment, Span};
 use gyre_tsdb::disk::{Disk, replace_file};
 use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
 
 use super::call::{self, head_for};
 use super::local::{Replicas, find};
@@ -37,6 +41,9 @@ const ANSWER_MAX: Duration = Duration::from_secs(2);
 
 /// Time until nodes that did not answer are asked again.
 const ROUND: Duration = Duration::from_secs(1);
+
+/// Members propose to close segments one after the other, this far apart: one of them is enough.
+const CLOSE_TURN: Duration = Duration::from_secs(2);
 
 /// Segments that one answer may name; a node with more gives none.
 const HOSTED_MAX: usize = 20_000;
@@ -60,6 +67,10 @@ struct NodeOnDisk {
     incarnation: Incarnation,
     epoch: u64,
     hosted: Vec<String>,
+    #[serde(default)]
+    clear: u64,
+    #[serde(default)]
+    closed: u64,
 }
 
 const VERSION: u32 = 1;
@@ -95,11 +106,17 @@ impl Settled {
 
     fn keep(&self, replica: Replica, said: Said) {
         let mut all = self.lock();
-        all.note(replica, said);
+        let before = all.said().get(&replica).cloned();
+        all.note(replica.clone(), said);
+        if all.said().get(&replica) == before.as_ref() {
+            return;
+        }
         let nodes = all.said().iter().map(|(replica, said)| NodeOnDisk {
             node: replica.node.clone(),
             incarnation: replica.incarnation,
             epoch: said.epoch.0,
+            clear: said.clear.0,
+            closed: said.closed.0,
             hosted: said.hosted.iter().map(Segment::to_string).collect(),
         });
         let on_disk = OnDisk { version: VERSION, nodes: nodes.collect() };
@@ -136,7 +153,8 @@ fn read(disk: &dyn Disk, path: &Path) -> Result<BTreeMap<Replica, Said>, String>
     let nodes = on_disk.nodes.into_iter().map(|node| {
         let hosted = segments(&node.hosted)?;
         let replica = Replica { node: node.node, incarnation: node.incarnation };
-        Ok((replica, Said { epoch: Epoch(node.epoch), hosted }))
+        let (epoch, clear, closed) = (Epoch(node.epoch), Epoch(node.clear), Epoch(node.closed));
+        Ok((replica, Said { epoch, hosted, clear, closed }))
     });
     nodes.collect()
 }
@@ -155,7 +173,9 @@ impl Replicas {
         if replica != self.cluster.own() {
             return self.settled.covers(replica, span);
         }
-        span.ended.is_some()
+        // What this node's newest documents close may be dropped by now.
+        let closed = self.cluster.state().chain.closed_through();
+        span.ended.is_some_and(|ended| ended > closed)
             && self.shards.find(&span.segment).is_none()
             && !self.shards.is_damaged(&span.segment)
     }
@@ -190,7 +210,52 @@ impl Replicas {
                 return SettledReply::CannotSay;
             }
         }
-        SettledReply::Settled { epoch: state.epoch().0, ended, open }
+        let (clear, closed) = (self.clear(&state).0, state.chain.closed_through().0);
+        SettledReply::Settled { epoch: state.epoch().0, ended, open, clear, closed }
+    }
+
+    /// Through which epoch this node is clear.
+    fn clear(&self, state: &ClusterState) -> Epoch {
+        let mut clear = state.epoch();
+        for tenant in self.shards.tenants() {
+            let spans = state.spans(&tenant.state.id);
+            for shard in tenant.all() {
+                // What is in no chain is closed.
+                let Some(ended) = find(&spans, &shard.segment).and_then(|span| span.ended) else { continue };
+                if !shard.state.is_clear() {
+                    clear = clear.min(Epoch(ended.0 - 1));
+                }
+            }
+        }
+        clear
+    }
+
+    /// Through which epoch a node is clear, as far as it is known.
+    fn clear_of(&self, state: &ClusterState, replica: &Replica) -> Option<Epoch> {
+        match replica == self.cluster.own() {
+            true => (!self.shards.has_damage()).then(|| self.clear(state)),
+            false => self.settled.lock().clear_of(replica),
+        }
+    }
+
+    /// Has segments closed that can be. Nodes take turns, since one is enough.
+    async fn close(&self, state: &ClusterState, found: &mut Option<(Epoch, Instant)>) {
+        let clear = |replica: &Replica| self.clear_of(state, replica);
+        let through = closable(&state.chain, &state.disks, &clear, &Rules::ALL);
+        if through <= state.chain.closed_through() {
+            *found = None;
+            return;
+        }
+        let since = match found {
+            Some((known, since)) if *known == through => *since,
+            _ => found.insert((through, Instant::now())).1,
+        };
+        let own = self.cluster.own();
+        let members = state.newest().members.iter().map(|member| member.replica());
+        let before = members.filter(|replica| replica < own && self.cluster.is_alive(replica)).count();
+        if since.elapsed() >= CLOSE_TURN * before as u32 {
+            self.cluster.close_through(through).await;
+        }
     }
 
     /// Asks all nodes that there are or were, at start and whenever there are new documents. Runs as long as the node.
@@ -200,12 +265,15 @@ impl Replicas {
     pub async fn settle_with_others(self: Arc<Self>) {
         let mut changes = self.cluster.changes();
         let mut asked = BTreeSet::new();
+        let mut found = None;
         loop {
             let state = changes.borrow_and_update().clone();
-            let mut are_all_known = true;
+            let to_close = to_close(&state.chain);
+            let mut are_all_known = to_close.is_none();
             for replica in replicas_of(&state) {
                 let is_known = self.settled.epoch_of(&replica).is_some_and(|epoch| epoch >= state.epoch());
-                if is_known && asked.contains(&replica) {
+                let is_clear = self.settled.lock().clear_of(&replica) >= to_close;
+                if is_known && is_clear && asked.contains(&replica) {
                     continue;
                 }
                 if self.ask_to_settle(&state, &replica).await {
@@ -214,6 +282,7 @@ impl Replicas {
                     are_all_known = false;
                 }
             }
+            self.close(&state, &mut found).await;
             let changed = changes.changed();
             if !are_all_known {
                 let _ = tokio::time::timeout(ROUND, changed).await;
@@ -231,15 +300,15 @@ impl Replicas {
         let head = head_for(state, replica);
         let request = SettledRequest { head, documents: newest_on_wire(&state.chain) };
         match call::control(&peer, messages::SETTLED, &request, ANSWER_MAX).await {
-            Ok(SettledReply::Settled { epoch, ended, open }) => {
-                let epoch = Epoch(epoch);
+            Ok(SettledReply::Settled { epoch, ended, open, clear, closed }) => {
+                let (epoch, clear, closed) = (Epoch(epoch), Epoch(clear), Epoch(closed));
                 match segments(&ended).and_then(|ended| Ok((ended, segments(&open)?))) {
                     Ok((hosted, open)) => {
                         for segment in &open {
                             // Refused where this node is no replica.
                             let _ = self.host(segment);
                         }
-                        self.settled.keep(replica.clone(), Said { epoch, hosted });
+                        self.settled.keep(replica.clone(), Said { epoch, hosted, clear, closed });
                         epoch >= state.epoch()
                     }
                     Err(problem) => {
@@ -261,10 +330,15 @@ impl Replicas {
     }
 }
 
-/// The other replicas that the documents name.
+/// The other replicas that the documents name, of segments that are not closed.
 fn replicas_of(state: &ClusterState) -> BTreeSet<Replica> {
-    let members = state.chain.documents().flat_map(|document| &document.members);
-    members.map(|member| member.replica()).filter(|replica| *replica != state.own).collect()
+    let closed = state.chain.closed_through();
+    let documents = state.chain.documents().filter(|document| document.epoch >= closed);
+    documents
+        .flat_map(|document| &document.members)
+        .map(|member| member.replica())
+        .filter(|replica| *replica != state.own)
+        .collect()
 }
 
 #[cfg(test)]
@@ -290,7 +364,8 @@ mod tests {
     }
 
     fn said(epoch: u64, hosted: &[&Span]) -> Said {
-        Said { epoch: Epoch(epoch), hosted: hosted.iter().map(|span| span.segment.clone()).collect() }
+        let hosted = hosted.iter().map(|span| span.segment.clone()).collect();
+        Said { epoch: Epoch(epoch), hosted, clear: Epoch(1), closed: Epoch(0) }
     }
 
     #[test]

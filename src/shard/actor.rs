@@ -201,6 +201,7 @@ impl ShardActor {
             head: &mut parts.head,
             encoder: encoding.encoder(),
             tenant: &parts.tenant,
+            counts: !parts.state.is_ending(),
             seed: parts.seed,
         };
         let windows = applier.apply(batch, *histogram_buckets_max)?;
@@ -233,6 +234,7 @@ impl ShardActor {
         if !parts.state.begin_seal() {
             return Ok(encoding.commit());
         }
+        parts.tenant.forget_series(&parts.head);
         let position = encoding.encoder().position();
         encoding.encoder().seal(parts.stream, &self.stream_name);
         parts.last_record = Some(position);

@@ -36,6 +36,8 @@ pub struct Applier<'a> {
     pub encoder: &'a mut LaneEncoder,
     /// The tenant's shared state.
     pub tenant: &'a TenantState,
+    /// Whether series that are made count for the tenant: those of a segment that has ended do not.
+    pub counts: bool,
     /// The cluster's seed for series keys.
     pub seed: HashSeed,
 }
@@ -120,8 +122,10 @@ impl Applier<'_> {
         if let Some(known) = self.head.find(key) {
             return Ok(known);
         }
-        let metric = labels.get(METRIC_NAME).unwrap_or_default();
-        self.tenant.add_series_of_others(metric.as_bytes());
+        if self.counts {
+            let metric = labels.get(METRIC_NAME).unwrap_or_default();
+            self.tenant.add_series_of_others(metric.as_bytes());
+        }
         let series = self.head.create(key, labels)?;
         self.encoder.new_series(series, labels.as_bytes());
         Ok(series)
@@ -207,7 +211,7 @@ mod tests {
 
         fn apply(&mut self, batch: &SampleBatch) -> Result<(), ApplyError> {
             let Replica { head, encoder, tenant } = self;
-            Applier { head, encoder, tenant, seed: SEED }.apply(batch, 0).map(|_| ())
+            Applier { head, encoder, tenant, counts: true, seed: SEED }.apply(batch, 0).map(|_| ())
         }
     }
 

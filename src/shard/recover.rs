@@ -9,7 +9,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use gyre_ring::{BatchId, BatchNumber, BatchSet, BootId, HashSeed, Segment};
+use gyre_ring::{BatchId, BatchNumber, BatchSet, BootId, Chain, HashSeed, Segment};
 use gyre_tsdb::disk::Disk;
 use gyre_tsdb::histogram::Histogram;
 use gyre_tsdb::sealed::Flush;
@@ -17,7 +17,7 @@ use gyre_tsdb::snapshot;
 use gyre_tsdb::wal::{
     BatchName, DecodedSample, Replay, ReplayReport, WalPosition, first_free, replay, replay_until,
 };
-use gyre_tsdb::{Head, SeriesRef, WINDOW_MS, window_of};
+use gyre_tsdb::{Head, SeriesRef, TOUCHED_TOGETHER, WINDOW_MS, window_of};
 
 use super::released::Released;
 use super::segment_name;
@@ -98,15 +98,20 @@ pub struct RecoveredLane {
     pub samples: u64,
 }
 
-/// Recovers the shards of a lane: those in `segments`, and those that only the log knows.
-pub fn recover_lane(layout: &Layout, lane: usize, segments: Vec<Segment>) -> io::Result<RecoveredLane> {
+/// Recovers the shards of a lane: those in `segments`, and those that only the log knows and no document has closed.
+pub fn recover_lane(
+    layout: &Layout,
+    lane: usize,
+    segments: Vec<Segment>,
+    chain: &Chain,
+) -> io::Result<RecoveredLane> {
     let folder = layout.lane(lane);
     layout.disk.create_dir_all(&folder)?;
     // A log whose folder is forgotten by a crash is no log.
     for above in folder.ancestors().skip(1).take(2) {
         layout.disk.sync_dir(above)?;
     }
-    let mut recovery = Recovery::new(layout, None);
+    let mut recovery = Recovery::new(layout, chain, None);
     for segment in segments {
         recovery.add(segment)?;
     }
@@ -123,7 +128,8 @@ pub fn recover_shard(
     segment: &Segment,
     end: WalPosition,
 ) -> io::Result<(RecoveredShard, ReplayReport)> {
-    let mut recovery = Recovery::new(layout, Some(segment.clone()));
+    let nothing_closed = Chain::default();
+    let mut recovery = Recovery::new(layout, &nothing_closed, Some(segment.clone()));
     recovery.add(segment.clone())?;
     let report = replay_until(layout.disk.as_ref(), &layout.lane(lane), end, &mut recovery)?;
     let mut lane = recovery.finish(report)?;
@@ -167,12 +173,17 @@ struct Recovery<'a> {
     layout: &'a Layout,
     /// Other streams are passed over.
     only: Option<Segment>,
+    /// So are those of segments that are closed: what the log has of them may be a part, and is in blocks.
+    chain: &'a Chain,
     shards: Vec<RecoveredShard>,
     by_segment: HashMap<Segment, usize>,
     position: WalPosition,
     /// The batch that is read, and the window of time that was noted last for it.
     batch: BatchId,
     noted: std::ops::Range<i64>,
+    /// Samples of the batch, and the shard they are for, that are brought in together: see [`Head::touch`].
+    gathered: Vec<(SeriesRef, i64, u64)>,
+    gathered_for: usize,
     samples: u64,
     lost_samples: u64,
     failure: Option<io::Error>,
@@ -182,15 +193,18 @@ struct Recovery<'a> {
 const IGNORED: usize = usize::MAX;
 
 impl<'a> Recovery<'a> {
-    fn new(layout: &'a Layout, only: Option<Segment>) -> Self {
+    fn new(layout: &'a Layout, chain: &'a Chain, only: Option<Segment>) -> Self {
         Recovery {
             layout,
             only,
+            chain,
             shards: Vec::new(),
             by_segment: HashMap::new(),
             position: WalPosition { file: 0, offset: 0 },
             batch: BatchId { boot: BootId(0), number: BatchNumber(0) },
             noted: 0..0,
+            gathered: Vec::with_capacity(TOUCHED_TOGETHER),
+            gathered_for: IGNORED,
             samples: 0,
             lost_samples: 0,
             failure: None,
@@ -242,6 +256,7 @@ impl<'a> Recovery<'a> {
     }
 
     fn finish(mut self, report: ReplayReport) -> io::Result<RecoveredLane> {
+        self.apply_gathered();
         if let Some(error) = self.failure {
             return Err(error);
         }
@@ -287,6 +302,15 @@ impl<'a> Recovery<'a> {
         }
     }
 
+    fn apply_gathered(&mut self) {
+        if let Some(shard) = self.shards.get_mut(self.gathered_for) {
+            shard.head.touch(self.gathered.iter().map(|(series, ..)| *series));
+            for (series, t_ms, value) in self.gathered.drain(..) {
+                shard.head.apply(series, t_ms, value);
+            }
+        }
+    }
+
     fn lose_sample(&mut self, stream: usize) {
         self.lost_samples += 1;
         self.shards[stream].damaged = true;
@@ -323,6 +347,10 @@ impl Replay for Recovery<'_> {
         if let Some(number) = self.by_segment.get(&segment) {
             return *number;
         }
+        if self.chain.is_closed(&segment) {
+            self.by_segment.insert(segment, IGNORED);
+            return IGNORED;
+        }
         self.add(segment).unwrap_or_else(|error| {
             self.failure.get_or_insert(error);
             IGNORED
@@ -336,6 +364,8 @@ impl Replay for Recovery<'_> {
     }
 
     fn batch(&mut self, stream: usize, name: BatchName) {
+        self.apply_gathered();
+        self.gathered_for = stream;
         self.spill(stream);
         let shard = &mut self.shards[stream];
         shard.last_record = Some(self.position);
@@ -361,7 +391,10 @@ impl Replay for Recovery<'_> {
         self.samples += 1;
         match sample.value {
             Some(value) if shard.head.is_known(series) => {
-                shard.head.apply(series, sample.t_ms, value);
+                self.gathered.push((series, sample.t_ms, value));
+                if self.gathered.len() == TOUCHED_TOGETHER {
+                    self.apply_gathered();
+                }
             }
             _ => self.lose_sample(stream),
         }
@@ -369,6 +402,7 @@ impl Replay for Recovery<'_> {
 
     fn histogram(&mut self, stream: usize, series: u32, t_ms: i64, histogram: &Histogram) {
         self.note(stream, t_ms);
+        self.apply_gathered();
         let shard = &mut self.shards[stream];
         let series = SeriesRef(series);
         self.samples += 1;
@@ -393,10 +427,14 @@ pub fn lane_of(segment: &Segment, lanes: usize) -> usize {
     (tenant.wrapping_add(u64::from(segment.shard.index.0)) % lanes as u64) as usize
 }
 
-/// Lists the segments on disk by lane.
-pub fn segments_by_lane(layout: &Layout, lanes: usize) -> io::Result<Vec<Vec<Segment>>> {
+/// Lists the segments on disk by lane. What is left of those that are closed is removed.
+pub fn segments_by_lane(layout: &Layout, lanes: usize, chain: &Chain) -> io::Result<Vec<Vec<Segment>>> {
     let mut by_lane = vec![Vec::new(); lanes];
     for segment in segment_name::list(layout.disk.as_ref(), Path::new(&layout.shards))? {
+        if chain.is_closed(&segment) {
+            layout.disk.remove_dir_all(&layout.shard(&segment))?;
+            continue;
+        }
         by_lane[lane_of(&segment, lanes)].push(segment);
     }
     Ok(by_lane)

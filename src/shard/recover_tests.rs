@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use gyre_ring::{BatchId, BatchNumber, BootId, HashSeed, Segment};
+use gyre_ring::{BatchId, BatchNumber, BootId, Chain, HashSeed, Segment};
 use gyre_tsdb::disk::{Disk, SimDisk};
 use gyre_tsdb::labels::{self, Labels};
 use gyre_tsdb::snapshot::{SnapshotBegin, SnapshotEnd, SnapshotWriter, encode_block};
@@ -90,7 +90,7 @@ impl Scene {
     }
 
     fn recover(&self) -> RecoveredLane {
-        recover_lane(&self.layout, 0, vec![segment(0), segment(1)]).unwrap()
+        recover_lane(&self.layout, 0, vec![segment(0), segment(1)], &Chain::default()).unwrap()
     }
 }
 

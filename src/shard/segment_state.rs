@@ -124,9 +124,21 @@ impl SegmentState {
         self.lock().replica.begin_seal()
     }
 
+    /// Whether it takes no more appends, durably or not.
+    pub fn is_ending(&self) -> bool {
+        let inner = self.lock();
+        !inner.replica.is_open() && !inner.replica.is_inactive()
+    }
+
     /// Whether the seal is durable.
     pub fn is_sealed(&self) -> bool {
         self.lock().replica.is_sealed()
+    }
+
+    /// Whether it is durably sealed and all that it ever held has been dropped, since blocks have it.
+    pub fn is_clear(&self) -> bool {
+        let inner = self.lock();
+        inner.replica.is_sealed() && inner.windows.is_empty()
     }
 
     /// The log has made something durable.

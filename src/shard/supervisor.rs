@@ -28,7 +28,7 @@ use super::snapshot::SnapshotState;
 use super::spill::{Spill, Spilled};
 use super::tenant_state::TenantState;
 use crate::actor::{ActorRef, Budget, Gone};
-use crate::env::SharedEnv;
+use crate::env::{SharedEnv, crash_point};
 use crate::tenant::limits::{Limits, Overrides};
 
 /// A shard that has been rebuilt so often stays down until the process is restarted.
@@ -357,13 +357,30 @@ impl Shards {
         Gone
     }
 
+    /// Waits until all that the spill thread was asked for is done. Blocks.
+    fn wait_for_spills(&self) {
+        let (done, spilled) = oneshot::channel();
+        let _ = self.spills.send(Spill::Barrier(done));
+        let _ = futures_executor::block_on(spilled);
+    }
+
+    /// Forgets a segment that is closed, and removes its files. Blocks.
+    pub fn forget(&self, segment: &Segment) -> std::io::Result<()> {
+        let Some(tenant) = self.get(&segment.shard.tenant) else { return Ok(()) };
+        let shard = tenant.segments.write().unwrap_or_else(PoisonError::into_inner).remove(segment);
+        let Some(shard) = shard else { return Ok(()) };
+        // Whoever writes the files has finished then, and nobody begins any more.
+        let _files = shard.files.lock().unwrap_or_else(PoisonError::into_inner);
+        self.wait_for_spills();
+        crash_point("close-before-drop");
+        self.layout.disk.remove_dir_all(&self.layout.shard(segment))
+    }
+
     fn rebuild_blocking(&self, shard: &ShardHandle) -> std::io::Result<()> {
         // A snapshot that is under way notices that the actor is gone, but may still be writing.
         let _files = shard.files.lock().unwrap_or_else(PoisonError::into_inner);
         // So may the spill thread be: what it has from the dead actor must not land on top of what comes now.
-        let (done, spilled) = oneshot::channel();
-        let _ = self.spills.send(Spill::Barrier(done));
-        let _ = futures_executor::block_on(spilled);
+        self.wait_for_spills();
         // The dead actor's last batches are in the log up to here, and nobody appends more.
         let end = shard.lane.position();
         futures_executor::block_on(shard.lane.barrier()).map_err(std::io::Error::other)?;

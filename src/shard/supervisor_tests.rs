@@ -77,7 +77,7 @@ fn a_shard_that_panics_comes_back_with_everything_that_was_acknowledged() {
     actix_rt::System::new().block_on(async {
         let (state, views) = (cluster_of_one(), watch::Sender::default().subscribe());
         let seed = state.facts.seed;
-        let recovered = Recovered::read(folder.path(), 2, seed).unwrap();
+        let recovered = Recovered::read(folder.path(), 2, seed, &Chain::default()).unwrap();
         let run = ThisRun { boot: BootId(9), epoch: state.epoch() };
         let cluster = Arc::new(LiveCluster::fixed(state, views, None));
         let overrides = Arc::new(Overrides::default());

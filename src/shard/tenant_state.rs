@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use gyre_ring::TenantId;
+use gyre_tsdb::labels::METRIC_NAME;
+use gyre_tsdb::{Head, SeriesRef};
 
 use crate::tenant::limits::Limits;
 
@@ -80,6 +82,25 @@ impl TenantState {
             self.add_recovered_series_of(metric);
         } else {
             self.add_recovered_series(1);
+        }
+    }
+
+    /// Counts the series of a segment no more that takes no samples: they are in its successor, if they go on.
+    pub fn forget_series(&self, head: &Head) {
+        let count = head.series_count() as u64;
+        let less = |series: u64| Some(series.saturating_sub(count));
+        // It always gives something.
+        let _ = self.series.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
+        if self.limits.max_series_per_metric == 0 {
+            return;
+        }
+        let mut by_metric = self.by_metric.lock().unwrap_or_else(PoisonError::into_inner);
+        for series in (0..head.series_count() as u32).map(SeriesRef) {
+            let metric = head.labels(series).find(|(name, _)| *name == METRIC_NAME);
+            let metric = metric.map_or(&[][..], |(_, value)| value.as_bytes());
+            if let Some(count) = by_metric.get_mut(metric) {
+                *count = count.saturating_sub(1);
+            }
         }
     }
 

@@ -70,6 +70,11 @@ impl Windows {
         self.0.remove(&window);
     }
 
+    /// Whether nothing is here.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// All windows, oldest first.
     pub fn iter(&self) -> impl Iterator<Item = (i64, &BatchSet)> {
         self.0.iter().map(|(window, batches)| (*window, batches))

@@ -16,6 +16,7 @@ use crate::archive::keeper::KeepMetrics;
 use crate::archive::read::metrics::BlockMetrics;
 use crate::archive::ship::ShipMetrics;
 use crate::node::handle::NodeHandle;
+use crate::replica::pull::PullMetrics;
 use crate::replica::read::metrics::ReadMetrics;
 use crate::rpc::RpcMetrics;
 use crate::version;
@@ -47,6 +48,8 @@ pub struct ClusterMetrics {
     pub rpc: RpcMetrics,
     /// Where reads go.
     pub reads: ReadMetrics,
+    /// What replicas get from each other.
+    pub pulls: PullMetrics,
     /// What becomes of windows of heads.
     pub ships: ShipMetrics,
     /// What becomes of blocks.
@@ -69,11 +72,13 @@ impl Telemetry {
         let cluster = ClusterMetrics {
             rpc: RpcMetrics::register(&mut registry),
             reads: ReadMetrics::default(),
+            pulls: PullMetrics::default(),
             ships: ShipMetrics::default(),
             keeps: KeepMetrics::default(),
             blocks: BlockMetrics::default(),
         };
         cluster.reads.register(&mut registry);
+        cluster.pulls.register(&mut registry);
         cluster.ships.register(&mut registry);
         cluster.keeps.register(&mut registry);
         cluster.blocks.register(&mut registry);

@@ -43,6 +43,10 @@ pub struct Limits {
     /// Whether queries and listings are answered without data that cannot be read completely, with a warning, instead
     /// of failing.
     pub query_partial_data: bool,
+    /// The tenant's shards, a power of two; 0: as many as its series need.
+    pub tenant_shards: u64,
+    /// Series of a shard beyond which the tenant's shards double, unless their number is given; 0 is no limit.
+    pub tenant_shard_series: u64,
     /// How old the samples of a block become before it is removed, in milliseconds; 0 keeps all.
     pub compactor_blocks_retention_period_ms: i64,
 }
@@ -70,6 +74,8 @@ impl Default for Limits {
             max_fetched_series_per_query: 0,
             max_query_length_ms: 0,
             query_partial_data: false,
+            tenant_shards: 0,
+            tenant_shard_series: 1_000_000,
             compactor_blocks_retention_period_ms: 0,
         }
     }

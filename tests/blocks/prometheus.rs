@@ -98,6 +98,11 @@ impl Prometheus {
         self.send("POST", &path, &[]);
     }
 
+    /// Rewrites its blocks without what was deleted.
+    pub fn clean_tombstones(&self) {
+        self.send("POST", "/api/v1/admin/tsdb/clean_tombstones", &[]);
+    }
+
     /// The folders of blocks that have all it holds now.
     pub fn snapshot(&self) -> Vec<PathBuf> {
         let answer = self.send("POST", "/api/v1/admin/tsdb/snapshot", &[]);

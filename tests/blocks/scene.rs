@@ -94,7 +94,12 @@ pub struct FixedList(pub Vec<BlockRef>);
 
 #[async_trait]
 impl BlockList for FixedList {
-    async fn blocks(&self, _: &TenantId, min_ms: i64, max_ms: i64) -> Result<Vec<BlockRef>, String> {
+    async fn blocks(
+        &self,
+        _: &TenantId,
+        (min_ms, max_ms): (i64, i64),
+        _: std::time::Duration,
+    ) -> Result<Vec<BlockRef>, String> {
         Ok(self.0.iter().filter(|block| block.overlaps(min_ms, max_ms)).cloned().collect())
     }
 

@@ -1,5 +1,6 @@
 //! What a node decides in each situation, one at a time.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use gyre::cluster::bootstrap::{
@@ -28,6 +29,8 @@ struct Scene {
     since_start: Duration,
     serving: bool,
     checked_for: Option<Epoch>,
+    leaving: bool,
+    gone: BTreeSet<NodeId>,
 }
 
 impl Scene {
@@ -49,6 +52,8 @@ impl Scene {
             since_start: Duration::ZERO,
             serving: false,
             checked_for: None,
+            leaving: false,
+            gone: BTreeSet::new(),
         }
     }
 
@@ -65,6 +70,10 @@ impl Scene {
             view: &View { peers: self.peers.clone(), strangers: self.strangers.clone(), ..View::default() },
             since_start: self.since_start,
             serving: self.serving,
+            closable: Epoch(0),
+            splits: &BTreeMap::new(),
+            leaving: self.leaving,
+            gone: &self.gone,
         })
     }
 

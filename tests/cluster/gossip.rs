@@ -73,6 +73,7 @@ impl Node {
             alone: false,
             replication_factor: 3,
             shards_per_tenant: ShardCount::new(4).unwrap(),
+            replace_dead_after: None,
             store: EpochStore::new(bucket.clone()),
             local,
             env: OsEnv::shared(),

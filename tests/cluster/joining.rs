@@ -67,7 +67,7 @@ impl Node {
     }
 
     fn as_peer(&self) -> Peer {
-        let Announcement { ready, cluster, newest_epoch } = self.joining.announcement();
+        let Announcement { ready, cluster, newest_epoch, gone } = self.joining.announcement();
         Peer {
             member: self.own.member.clone(),
             generation: self.own.generation,
@@ -75,6 +75,7 @@ impl Node {
             ready,
             cluster,
             newest_epoch,
+            gone,
             alive: true,
         }
     }

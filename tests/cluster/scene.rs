@@ -44,6 +44,7 @@ pub fn parts(own: &Own, disk: &SimDisk, bucket: Bucket, env: Arc<TestEnv>, alone
         alone,
         replication_factor: 3,
         shards_per_tenant: ShardCount::new(4).unwrap(),
+        replace_dead_after: None,
         store: EpochStore::new(bucket),
         local: LocalCopies::open(Arc::new(disk.clone()), Path::new(DATA)).unwrap(),
         env,
@@ -82,6 +83,7 @@ pub fn peer(member: Member, cluster: Option<ClusterId>) -> Peer {
         ready: true,
         cluster,
         newest_epoch: None,
+        gone: Vec::new(),
         alive: true,
     }
 }

@@ -9,7 +9,7 @@ use crate::refusals::{has, two_and_one};
 #[test]
 fn a_second_node_with_an_id_of_a_member_that_lives_is_refused() {
     let mut cluster = two_and_one();
-    let before = cluster.wait_for_members(2);
+    let before = cluster.wait_at_rest(2);
     let id = "--node.id=a".to_owned();
     cluster.nodes[2].start_with(std::slice::from_ref(&id));
     cluster.nodes[2].wait_unready("waiting to hear whether another node has this node's id");

@@ -153,7 +153,7 @@ fn with_two_of_three_nodes_down_or_stopped_writes_are_refused_and_reads_answer_a
 fn without_its_bucket_a_cluster_goes_on_and_says_so() {
     let mut cluster = Cluster::new(3);
     start_all(&mut cluster);
-    let before = cluster.wait_for_members(3);
+    let before = cluster.wait_at_rest(3);
     let alarm = |node: &Node| {
         let ring = node.ring()?;
         let alarms = list(&ring["alarms"]).iter();

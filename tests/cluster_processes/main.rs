@@ -25,4 +25,5 @@ mod parts;
 mod reads;
 mod refusals;
 mod replication;
+mod shape;
 mod split;

@@ -287,6 +287,20 @@ fn what_a_peer_has_not_whole_in_its_log_is_not_taken_in_part() {
     });
 }
 
+#[test]
+fn data_whose_only_replica_has_a_damaged_log_comes_with_a_warning_to_whoever_reads_it() {
+    run(async {
+        let rig = Rig::start_damaged(&["a", "x"], &documents(&[&["a"]]), &["a"]).await;
+        rig["a"].write(some_series(1_000, 0.0)).await;
+        for name in ["a", "x"] {
+            let plan = rig[name].plan().await;
+            let damaged = |warning: &&String| warning.contains("the log of its only replica was damaged");
+            assert_eq!(plan.warnings.iter().filter(damaged).count(), 4, "{name}: {:?}", plan.warnings);
+            assert_eq!(rig[name].evaluate(plan, "m", 2_000).await.unwrap(), all_series(0.0), "at {name}");
+        }
+    });
+}
+
 const PARTIAL: Wish<'static> = Wish { avoid: &[], without: &[], may_be_partial: true };
 
 #[test]

@@ -29,14 +29,16 @@ use gyre::rpc::{
     self, Failure, Handler, LocalNode, PeerConfig, ReplySink, Request, Response, RpcMetrics, Secret, Server,
     ServerConfig, Versions,
 };
+use gyre::shard::damage::LaneDamage;
 use gyre::shard::supervisor::ShardHandle;
 use gyre::tenant::limits::{Limits, Overrides};
 use gyre_promql::value::{SampleValue, Value};
 use gyre_promql::{Engine, EngineOptions, QueryOptions};
 use gyre_ring::{
-    BatchSet, BootId, Chain, ClusterId, EpochDocument, HashSeed, Incarnation, Member, NodeId, Proposer, Role,
-    ShardCount, TenantId, Weight, Zone,
+    BatchSet, BootId, Chain, ClusterId, Epoch, EpochDocument, HashSeed, Incarnation, Member, NodeId,
+    Proposer, Role, ShardCount, TenantId, Weight, Zone,
 };
+use gyre_tsdb::disk::OsDisk;
 use prost::Message;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
@@ -167,8 +169,14 @@ fn state(name: &str, documents: &[EpochDocument]) -> Arc<ClusterState> {
 }
 
 impl TestNode {
-    async fn start(name: &str, documents: &[EpochDocument]) -> Self {
+    async fn start(name: &str, documents: &[EpochDocument], is_damaged: bool) -> Self {
         let folder = tempfile::tempdir().unwrap();
+        if is_damaged {
+            // As a start leaves it that found damage.
+            let lane = folder.path().join("wal/0");
+            fs::create_dir_all(&lane).unwrap();
+            LaneDamage::default().after(Epoch(1), []).write(&OsDisk, &lane).unwrap();
+        }
         let (states, changes) = watch::channel(state(name, documents));
         let membership = ScriptedMembership::default();
         let local = Arc::new(LocalNode {
@@ -186,7 +194,7 @@ impl TestNode {
         let limits = Limits { creation_grace_period_ms: i64::MAX / 4, ..Limits::default() };
         let limits = Limits { out_of_order_time_window_ms: i64::MAX / 4, ..limits };
         let overrides = Arc::new(Overrides::new(limits, []));
-        let recovered = Recovered::read(folder.path(), 1, SEED).unwrap();
+        let recovered = Recovered::read(folder.path(), 1, SEED, &Chain::default()).unwrap();
         let run = ThisRun { boot, epoch: cluster.state().epoch() };
         let log = LogOptions { sync: false, ..LogOptions::default() };
         let storage = StorageEngine::start(recovered, run, env, overrides, log).unwrap();
@@ -384,9 +392,18 @@ pub struct Rig {
 impl Rig {
     /// Nodes that know these documents and each other.
     pub async fn start(names: &[&'static str], documents: &[EpochDocument]) -> Self {
+        Self::start_damaged(names, documents, &[]).await
+    }
+
+    /// The same; the logs of some were damaged in an earlier run.
+    pub async fn start_damaged(
+        names: &[&'static str],
+        documents: &[EpochDocument],
+        damaged: &[&str],
+    ) -> Self {
         let mut nodes = BTreeMap::new();
         for name in names {
-            nodes.insert(*name, TestNode::start(name, documents).await);
+            nodes.insert(*name, TestNode::start(name, documents, damaged.contains(name)).await);
         }
         let rig = Rig { nodes };
         rig.see_all_but(&[]);
@@ -404,6 +421,7 @@ impl Rig {
                 ready: true,
                 cluster: None,
                 newest_epoch: None,
+                gone: Vec::new(),
                 alive: true,
             });
             node.membership.set(View { peers: peers.collect(), ..View::default() });

@@ -114,6 +114,14 @@ impl Cluster {
         cluster
     }
 
+    /// The same, and all segments that have ended are closed: nothing will change by itself.
+    pub fn wait_at_rest(&self, members: usize) -> Value {
+        self.wait_for("there is nothing to close", || {
+            let ring = self.wait_for_members(members);
+            (ring["closed_through"].as_u64()? + 1 == ring["epoch"].as_u64()?).then_some(ring)
+        })
+    }
+
     /// A file or folder beside the data directories: `bucket`, `secret`, or the test's own.
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
@@ -153,8 +161,17 @@ impl Node {
         self.start_with(&[]);
     }
 
+    /// Starts its process; it dies as if killed when it comes to this point.
+    pub fn start_to_crash(&mut self, point: &str) {
+        self.launch(&[], Some(point));
+    }
+
     /// Starts its process with further flags, which win over its own.
     pub fn start_with(&mut self, flags: &[String]) {
+        self.launch(flags, None);
+    }
+
+    fn launch(&mut self, flags: &[String], crash_point: Option<&str>) {
         assert!(self.process.is_none(), "{} runs already", self.name);
         let program = env!("CARGO_BIN_EXE_gyre");
         let mut command = Command::new(if self.namespace.is_some() { "ip" } else { program });
@@ -166,6 +183,7 @@ impl Node {
         for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("GYRE_")) {
             command.env_remove(name);
         }
+        command.envs(crash_point.map(|point| ("GYRE_CRASH_POINT", point)));
         let log =
             File::options().create(true).append(true).open(self.log_path()).expect("the folder is writable");
         command

@@ -37,7 +37,8 @@ impl Node {
         };
         let hosted = self.spans.iter().filter(hosts).map(|span| span.segment.clone());
         let hosted = if self.rules.settled_names_hosted { hosted.collect() } else { BTreeSet::new() };
-        let said = Said { epoch: Epoch(self.documents.len() as u64), hosted };
+        let said =
+            Said { epoch: Epoch(self.documents.len() as u64), hosted, clear: Epoch(0), closed: Epoch(0) };
         effects.push(answer(&self.documents, from, &message, Body::Settled(said)));
     }
 

@@ -66,9 +66,10 @@ struct Known {
 }
 
 impl Known {
-    /// The blocks, if they are listed well enough to be read by.
-    fn usable(&self, now: Duration) -> Option<(Duration, Arc<Vec<BlockRef>>)> {
-        let since = self.since.filter(|since| now.saturating_sub(*since) < AGE_MAX)?;
+    /// The blocks, if they are listed well enough to be read by, and were so `not_before`.
+    fn usable(&self, now: Duration, not_before: Duration) -> Option<(Duration, Arc<Vec<BlockRef>>)> {
+        let is_new = |since: &Duration| now.saturating_sub(*since) < AGE_MAX && *since >= not_before;
+        let since = self.since.filter(is_new)?;
         Some((since, self.blocks.clone()))
     }
 }
@@ -123,13 +124,14 @@ impl ListedBlocks {
         &self.bucket
     }
 
-    /// The first list of a tenant.
-    async fn first(&self, list: &TenantList) -> Result<(), String> {
+    /// The first list of a tenant, or the first one after a moment.
+    async fn first(&self, list: &TenantList, not_before: Duration) -> Result<(), String> {
         let failed = {
             let known = list.known.lock().unwrap_or_else(PoisonError::into_inner);
             known.failed.clone()
         };
         if let Some((at, reason)) = failed
+            && at >= not_before
             && self.env.monotonic().saturating_sub(at) < RETRY
         {
             return Err(reason);
@@ -139,7 +141,7 @@ impl ListedBlocks {
             // Somebody else may have been faster.
             let is_usable = {
                 let known = list.known.lock().unwrap_or_else(PoisonError::into_inner);
-                known.usable(self.env.monotonic()).is_some()
+                known.usable(self.env.monotonic(), not_before).is_some()
             };
             if is_usable { Ok(()) } else { self.refresh_locked(list, &mut listed).await }
         };
@@ -158,16 +160,21 @@ impl ListedBlocks {
 /// The shared lists: a refresh in the background outlives the question that began it.
 #[async_trait]
 impl BlockList for Arc<ListedBlocks> {
-    async fn blocks(&self, tenant: &TenantId, min_ms: i64, max_ms: i64) -> Result<Vec<BlockRef>, String> {
+    async fn blocks(
+        &self,
+        tenant: &TenantId,
+        (min_ms, max_ms): (i64, i64),
+        not_before: Duration,
+    ) -> Result<Vec<BlockRef>, String> {
         let list = self.tenant(tenant);
         let usable = || {
             let known = list.known.lock().unwrap_or_else(PoisonError::into_inner);
-            known.usable(self.env.monotonic())
+            known.usable(self.env.monotonic(), not_before)
         };
         let (since, blocks) = match usable() {
             Some(usable) => usable,
             None => {
-                self.first(&list).await?;
+                self.first(&list, not_before).await?;
                 usable().ok_or("the list of blocks is too old")?
             }
         };

@@ -32,6 +32,7 @@ pub mod series;
 use std::io::Result as IoResult;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use gyre_ring::{HashSeed, TenantId};
@@ -59,9 +60,14 @@ const SHARE: u64 = 4;
 /// Tells which blocks a tenant has.
 #[async_trait]
 pub trait BlockList: Send + Sync {
-    /// The tenant's blocks that may hold samples from `min_ms` to `max_ms`, as far as is known; the error is a text that says
-    /// why that is not known.
-    async fn blocks(&self, tenant: &TenantId, min_ms: i64, max_ms: i64) -> Result<Vec<BlockRef>, String>;
+    /// The tenant's blocks that may hold samples from `min_ms` to `max_ms`, as they were at `since` or later (time since some
+    /// fixed moment), as far as is known; the error is a text that says why that is not known.
+    async fn blocks(
+        &self,
+        tenant: &TenantId,
+        (min_ms, max_ms): (i64, i64),
+        since: Duration,
+    ) -> Result<Vec<BlockRef>, String>;
 
     /// Looks which blocks there are now.
     async fn refresh(&self, tenant: &TenantId) -> Result<(), String>;

@@ -28,13 +28,14 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
 use self::cut::{CutError, cut};
-use self::turn::due_ms;
+use self::turn::{due_ms, due_of_ended_ms};
 use super::cover::{Cover, covers_of, set_covers};
 use super::error::ArchiveError;
 use super::list::TenantBlocks;
 use super::read::listed::ListedBlocks;
 use super::upload::{describe, total_bytes, upload};
 use crate::cluster::LiveCluster;
+use crate::cluster::epochs::{EpochError, EpochStore};
 use crate::env::{SharedEnv, crash_point};
 use crate::shard::release::{DropWindow, Dropped};
 use crate::shard::released::ReleasedTo;
@@ -49,8 +50,14 @@ pub const SHARD_LABEL: &str = "__compactor_shard_id__";
 /// How often it is looked whether a window is due.
 const POLL: Duration = Duration::from_secs(15);
 
+/// How often, while there are segments that have ended.
+const POLL_ENDED: Duration = Duration::from_secs(1);
+
 /// A window that could not be shipped is tried again after so long.
 const RETRY_MS: i64 = 60 * 1000;
+
+/// One of a segment that has ended.
+const RETRY_ENDED_MS: i64 = 10 * 1000;
 
 /// A window that samples still come for is shipped when there have been none for so long.
 const QUIET_MS: i64 = 10 * 60 * 1000;
@@ -72,6 +79,9 @@ pub enum ShipError {
     /// The bucket.
     #[error(transparent)]
     Archive(#[from] ArchiveError),
+    /// The bucket is another one.
+    #[error(transparent)]
+    Bucket(EpochError),
     /// A file of this machine.
     #[error("{}: {source}", path.display())]
     File {
@@ -90,6 +100,7 @@ impl ShipError {
     pub fn is_retryable(&self) -> bool {
         match self {
             ShipError::Archive(error) => error.is_retryable(),
+            ShipError::Bucket(error) => error.is_retryable(),
             ShipError::Cut { source: CutError::Gone(_), .. } => true,
             _ => false,
         }
@@ -152,6 +163,8 @@ struct Due {
     changed_ms: i64,
     batches: u64,
     not_before_ms: i64,
+    /// Of a segment that takes nothing any more.
+    has_ended: bool,
 }
 
 impl Shipper {
@@ -170,7 +183,7 @@ impl Shipper {
         let mut due = HashMap::new();
         let mut failing = false;
         loop {
-            tokio::time::sleep(POLL).await;
+            self.rest().await;
             let now_ms = self.parts.env.now_ms();
             let (ready, late_ms) = self.ready(&mut due, now_ms);
             self.parts.metrics.late_seconds.set(late_ms / 1000);
@@ -187,11 +200,24 @@ impl Shipper {
                             failing = true;
                         }
                         if let Some(due) = due.get_mut(&(shard.segment.clone(), window)) {
-                            due.not_before_ms = now_ms + RETRY_MS;
+                            due.not_before_ms =
+                                now_ms + if due.has_ended { RETRY_ENDED_MS } else { RETRY_MS };
                         }
                     }
                 }
             }
+        }
+    }
+
+    /// Waits until it is worth a look.
+    async fn rest(&self) {
+        let mut changes = self.parts.cluster.changes();
+        changes.mark_unchanged();
+        let has_ended = |shard: &Arc<ShardHandle>| shard.state.is_sealed() && !shard.state.is_clear();
+        let poll = if self.parts.shards.all().iter().any(has_ended) { POLL_ENDED } else { POLL };
+        tokio::select! {
+            Ok(()) = changes.changed() => {}
+            () = tokio::time::sleep(poll) => {}
         }
     }
 
@@ -210,9 +236,10 @@ impl Shipper {
             let segment = &shard.segment;
             let spans = state.spans(&segment.shard.tenant);
             let Some(span) = spans.iter().find(|span| span.segment == *segment) else { continue };
+            let has_ended = span.ended.is_some() && shard.state.is_sealed();
             for (window, batches) in shard.state.windows().iter() {
                 let due_ms = due_ms(segment, window, &span.replicas, own);
-                if due_ms > now_ms {
+                if due_ms > now_ms && !has_ended {
                     continue;
                 }
                 let key = (segment.clone(), window);
@@ -222,12 +249,20 @@ impl Shipper {
                     changed_ms: now_ms,
                     batches,
                     not_before_ms: 0,
+                    has_ended,
                 });
+                if has_ended && !entry.has_ended {
+                    (entry.has_ended, entry.since_ms) = (true, now_ms);
+                }
                 if entry.batches != batches {
                     (entry.changed_ms, entry.batches) = (now_ms, batches);
                 }
-                let is_quiet = now_ms - entry.changed_ms >= QUIET_MS || now_ms - entry.since_ms >= UNQUIET_MS;
-                if is_quiet && now_ms >= entry.not_before_ms {
+                let is_ready = if has_ended {
+                    now_ms >= due_of_ended_ms(segment, &span.replicas, own, entry.since_ms)
+                } else {
+                    now_ms - entry.changed_ms >= QUIET_MS || now_ms - entry.since_ms >= UNQUIET_MS
+                };
+                if is_ready && now_ms >= entry.not_before_ms {
                     ready.push((shard.clone(), window));
                 }
                 late_ms = late_ms.max(now_ms - due_ms);
@@ -261,6 +296,7 @@ impl Shipper {
         let mut listed = self.parts.lists.now(tenant).await?;
         let Some(batches) = shard.state.batches_of(window) else { return Ok(()) };
         let mut cover = covering(&listed, &shard.segment, window);
+        self.check_bucket().await?;
         if !cover.contains(&batches) {
             match self.upload(shard, window, batches.clone()).await? {
                 Some(ulid) => {
@@ -272,7 +308,15 @@ impl Shipper {
                 None => cover.add(&batches),
             }
         }
+        self.check_bucket().await?;
         self.release(shard, window, &cover).await
+    }
+
+    /// What is put into another bucket than the cluster's, and dropped here, would be lost.
+    async fn check_bucket(&self) -> Result<(), ShipError> {
+        let facts = self.parts.cluster.state().facts;
+        let store = EpochStore::new(self.parts.lists.bucket().clone());
+        store.check(&facts).await.map_err(ShipError::Bucket)
     }
 
     /// Makes a block of a window, and uploads it. Gives its name; `None` if it would be empty.

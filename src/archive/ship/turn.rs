@@ -19,13 +19,31 @@ const SPREAD: Duration = Duration::from_secs(10 * 60);
 /// The next replica waits so much longer.
 const TURN: Duration = Duration::from_secs(15 * 60);
 
+/// A segment that has ended is shipped so long after it was sealed: by then replicas have what others hold.
+const AFTER_SEAL: Duration = Duration::from_secs(3);
+
+/// The next replica of it waits so much longer.
+const TURN_OF_ENDED: Duration = Duration::from_secs(20);
+
+/// From when on a replica ships what it holds of a segment that has ended, milliseconds since 1970. All windows at once, and
+/// without waiting for their end: nothing comes any more.
+pub fn due_of_ended_ms(segment: &Segment, replicas: &[Replica], own: &Replica, sealed_ms: i64) -> i64 {
+    let before = before(segment, 0, replicas, own) as u64;
+    let wait_ms = AFTER_SEAL.as_millis() as u64 + before * TURN_OF_ENDED.as_millis() as u64;
+    sealed_ms.saturating_add(wait_ms as i64)
+}
+
+/// How many replicas come before this node.
+fn before(segment: &Segment, window: i64, replicas: &[Replica], own: &Replica) -> usize {
+    let name = segment.to_string();
+    let place = |replica: &Replica| xxh3_64(format!("{name} {window} {}", replica.node).as_bytes());
+    replicas.iter().filter(|other| (place(other), *other) < (place(own), own)).count()
+}
+
 /// From when on a replica ships a window of a segment, milliseconds since 1970.
 pub fn due_ms(segment: &Segment, window: i64, replicas: &[Replica], own: &Replica) -> i64 {
-    let name = segment.to_string();
-    let of = |who: &str| xxh3_64(format!("{name} {window} {who}").as_bytes());
-    let place = |replica: &Replica| of(replica.node.as_str());
-    let before = replicas.iter().filter(|other| (place(other), *other) < (place(own), own)).count();
-    let spread_ms = of("") % SPREAD.as_millis() as u64;
+    let before = before(segment, window, replicas, own);
+    let spread_ms = xxh3_64(format!("{segment} {window} ").as_bytes()) % SPREAD.as_millis() as u64;
     let wait_ms = AFTER_END.as_millis() as u64 + spread_ms + before as u64 * TURN.as_millis() as u64;
     window.saturating_add(1).saturating_mul(WINDOW_MS).saturating_add(wait_ms as i64)
 }

@@ -14,15 +14,17 @@
 mod proposal;
 mod refusal;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use gyre_ring::{Chain, ClusterId, Epoch, EpochDocument, HashSeed, Member, Replica};
+use gyre_ring::{
+    Chain, ClusterId, Epoch, EpochDocument, HashSeed, Member, NodeId, Replica, Role, ShardCount, TenantId,
+};
 
 use super::identity::ClusterFacts;
 use super::membership::{Peer, View};
 
-pub use proposal::{NotReady, founding_members, next_members};
+pub use proposal::{NotReady, Refused, founding_members, next_members};
 pub use refusal::{Alarm, Refusal, Waiting};
 
 /// How long a member that starts again listens for others before it serves.
@@ -101,6 +103,14 @@ pub struct Situation<'a> {
     pub since_start: Duration,
     /// Whether it serves already.
     pub serving: bool,
+    /// Segments that had ended by this epoch can be closed, as far as this node knows.
+    pub closable: Epoch,
+    /// Tenants that should have another number of shards.
+    pub splits: &'a BTreeMap<TenantId, ShardCount>,
+    /// Whether this node is to leave the cluster.
+    pub leaving: bool,
+    /// Members that it has not heard of for so long that they may be replaced.
+    pub gone: &'a BTreeSet<NodeId>,
 }
 
 /// What to do next.
@@ -116,6 +126,10 @@ pub enum Step {
     LookAtEpochs,
     /// Propose the next document, with these members.
     Propose(Vec<Member>),
+    /// Propose the next document, which closes all segments that had ended by this epoch.
+    Close(Epoch),
+    /// Propose the next document, with another number of shards for a tenant.
+    Split(TenantId, ShardCount),
     /// Nothing, until the view changes or some time has passed.
     Wait(Waiting),
     /// Serve, and tell an operator of these.
@@ -233,11 +247,66 @@ fn epochs(s: &Situation<'_>, facts: ClusterFacts) -> Step {
                     return Step::Propose(members);
                 }
             }
-            Step::Serve(told)
+            if !s.serving || s.bucket == Bucket::Down {
+                return Step::Serve(told);
+            }
+            change(s, facts, newest, told)
         }
+        // It holds what it held until that is in blocks.
+        None if s.leaving && was_member(s) => match listen(s).filter(|_| !s.serving) {
+            Some(step) => step,
+            None => Step::Serve(told),
+        },
         _ if s.bucket == Bucket::Down => Step::Wait(Waiting::Bucket),
         _ => join(s, facts, newest, listed),
     }
+}
+
+/// What a member that serves proposes, if anything.
+fn change(s: &Situation<'_>, facts: ClusterFacts, newest: &EpochDocument, mut told: Vec<Alarm>) -> Step {
+    if s.closable > newest.closed_through {
+        return Step::Close(s.closable);
+    }
+    let ready = ready(s, facts);
+    let is_ready = |(tenant, count): &(&TenantId, &ShardCount)| {
+        proposal::shards_are_ready(newest, tenant, **count, &ready)
+    };
+    if let Some((tenant, count)) = s.splits.iter().find(is_ready) {
+        return Step::Split(tenant.clone(), *count);
+    }
+    if s.leaving {
+        match proposal::members_without(newest, &s.own.member.node, &ready) {
+            Ok(members) => return Step::Propose(members),
+            Err(why) => told.push(Alarm::CannotLeave(why)),
+        }
+    }
+    for node in departed(s, facts, newest) {
+        match proposal::members_without_dead(s.chain, newest, node, &ready) {
+            Ok(members) => return Step::Propose(members),
+            Err(why) => told.push(Alarm::CannotReplace { node: node.clone(), why }),
+        }
+    }
+    Step::Serve(told)
+}
+
+/// Members that most members have not heard of for long.
+fn departed<'a>(s: &'a Situation<'_>, facts: ClusterFacts, newest: &'a EpochDocument) -> Vec<&'a NodeId> {
+    let majority = newest.members.len() / 2 + 1;
+    let is_gone = |node: &&NodeId| {
+        let others = s.view.alive().filter(|peer| {
+            let is_member =
+                newest.member(peer.node()).is_some_and(|member| member.replica() == peer.replica());
+            is_member && peer.cluster == Some(facts.cluster) && peer.gone.contains(node)
+        });
+        s.gone.contains(*node) && others.count() + 1 >= majority
+    };
+    newest.members.iter().map(|member| &member.node).filter(is_gone).collect()
+}
+
+/// Whether an earlier document lists this node with this data directory.
+fn was_member(s: &Situation<'_>) -> bool {
+    let own = s.own.member.replica();
+    s.chain.documents().any(|document| document.members.iter().any(|member| member.replica() == own))
 }
 
 /// What a member that starts again waits for before it serves. Its data directory may be a copy of one that is in use: at
@@ -263,7 +332,11 @@ fn listen(s: &Situation<'_>) -> Option<Step> {
 /// The first document.
 fn found(s: &Situation<'_>, facts: ClusterFacts) -> Step {
     let members = proposal::founding_members(s, facts);
-    if members.len() < 2 && !s.alone { Step::Wait(Waiting::Others) } else { Step::Propose(members) }
+    let nobody_writes = !members.iter().any(|member| member.roles.contains(&Role::Write));
+    if (members.len() < 2 && !s.alone) || nobody_writes {
+        return Step::Wait(Waiting::Others);
+    }
+    Step::Propose(members)
 }
 
 /// A further document, with this node in it.
@@ -372,7 +445,7 @@ fn told(s: &Situation<'_>, facts: ClusterFacts) -> Vec<Alarm> {
 fn ready(s: &Situation<'_>, facts: ClusterFacts) -> BTreeSet<Replica> {
     let of_cluster = |peer: &&Peer| peer.ready && peer.cluster == Some(facts.cluster);
     let others = s.view.alive().filter(of_cluster).map(Peer::replica);
-    others.chain([s.own.member.replica()]).collect()
+    others.chain((!s.leaving).then(|| s.own.member.replica())).collect()
 }
 
 /// Whether another node has been heard of; an earlier run of this one does not count.

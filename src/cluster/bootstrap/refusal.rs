@@ -4,7 +4,7 @@ use std::fmt;
 
 use gyre_ring::{ClusterId, Epoch, Incarnation, NodeId};
 
-use super::{NotReady, Situation};
+use super::{NotReady, Refused, Situation};
 use crate::cluster::identity::ClusterFacts;
 
 /// Why a node must not serve. Nothing it could do by itself would help.
@@ -222,6 +222,17 @@ pub enum Alarm {
         "the object store does not answer: no node can join or leave, and nothing else changes; writes and reads go on"
     )]
     NoBucket,
+    /// The node is to leave, and must not yet.
+    #[error("this node cannot leave: {0}")]
+    CannotLeave(Refused),
+    /// A member has been away for long, and must not be replaced yet.
+    #[error("node {node} has been away for long and cannot be replaced: {why}")]
+    CannotReplace {
+        /// Who.
+        node: NodeId,
+        /// Why not.
+        why: Refused,
+    },
     /// Somebody says what makes no sense.
     #[error("{who} gossips nonsense: {problem}")]
     Garbled {
@@ -242,9 +253,12 @@ impl Alarm {
                 s.chain.newest().is_none_or(|newest| newest.member(&s.own.member.node).is_none())
             }
             // The documents decide which of the two it is.
-            Alarm::SameNode { .. } | Alarm::OtherSecret { .. } | Alarm::Garbled { .. } | Alarm::NoBucket => {
-                false
-            }
+            Alarm::SameNode { .. }
+            | Alarm::OtherSecret { .. }
+            | Alarm::Garbled { .. }
+            | Alarm::CannotLeave(_)
+            | Alarm::CannotReplace { .. }
+            | Alarm::NoBucket => false,
         }
     }
 }

@@ -27,7 +27,11 @@ const ROLES: &str = "roles";
 const READY: &str = "ready";
 const CLUSTER: &str = "cluster";
 const EPOCH: &str = "epoch";
+const GONE: &str = "gone";
 const SIGNATURE: &str = "signature";
+
+/// The most names of members that are gone; they fit a fact.
+pub const GONE_MAX: usize = 4;
 
 /// What the signature is for.
 const PURPOSE: &str = "gyre gossip";
@@ -83,6 +87,9 @@ pub fn changing(announcement: &Announcement) -> Vec<(&'static str, String)> {
     let mut pairs = vec![(READY, announcement.ready.to_string())];
     pairs.extend(announcement.cluster.map(|cluster| (CLUSTER, cluster.to_string())));
     pairs.extend(announcement.newest_epoch.map(|epoch| (EPOCH, epoch.0.to_string())));
+    // Also when there are none: what was said before must go.
+    let gone: Vec<&str> = announcement.gone.iter().take(GONE_MAX).map(NodeId::as_str).collect();
+    pairs.push((GONE, gone.join(",")));
     pairs
 }
 
@@ -99,7 +106,7 @@ pub fn read<'a>(
         return Ok(None);
     };
     let fixed = [Some(rpc), Some(zone), Some(weight), Some(roles), Some(signature)];
-    let long = fixed.into_iter().chain([READY, CLUSTER, EPOCH].map(&get));
+    let long = fixed.into_iter().chain([READY, CLUSTER, EPOCH, GONE].map(&get));
     if let Some(fact) = { long }.flatten().find(|fact| fact.len() > FACT_BYTES_MAX) {
         return Err(format!("a fact of {} bytes, {FACT_BYTES_MAX} are the most", fact.len()).into());
     }
@@ -126,6 +133,10 @@ pub fn read<'a>(
         Some(other) => return Err(wrong(READY, other).into()),
     };
     let cluster = get(CLUSTER).map(|text| ClusterId::try_from(text.to_owned())).transpose();
+    let gone = get(GONE).filter(|text| !text.is_empty()).map_or(Ok(Vec::new()), |text| {
+        let name = |name: &str| NodeId::new(name).ok_or_else(|| wrong(GONE, text));
+        text.split(',').map(name).collect::<Result<Vec<_>, _>>()
+    });
     let epoch = get(EPOCH).map(|text| text.parse().map(Epoch).map_err(|_| wrong(EPOCH, text))).transpose();
     Ok(Some(Peer {
         member,
@@ -134,6 +145,7 @@ pub fn read<'a>(
         ready,
         cluster: cluster.map_err(|error| labelled(CLUSTER, error))?,
         newest_epoch: epoch?,
+        gone: gone?,
         alive,
     }))
 }
@@ -184,8 +196,12 @@ mod tests {
     }
 
     fn facts() -> BTreeMap<String, String> {
-        let announcement =
-            Announcement { ready: true, cluster: Some(ClusterId(9)), newest_epoch: Some(Epoch(12)) };
+        let announcement = Announcement {
+            ready: true,
+            cluster: Some(ClusterId(9)),
+            newest_epoch: Some(Epoch(12)),
+            gone: vec![NodeId::new("c").unwrap(), NodeId::new("d").unwrap()],
+        };
         let changing = changing(&announcement).into_iter().map(|(key, value)| (key.to_owned(), value));
         fixed(&member(), 3, "host-1:9010", &secret()).into_iter().chain(changing).collect()
     }

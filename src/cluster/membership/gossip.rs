@@ -127,7 +127,11 @@ impl Membership for Gossip {
     }
 
     fn announce(&self, announcement: Announcement) {
-        self.announced.send_if_modified(|now| std::mem::replace(now, announcement) != announcement);
+        self.announced.send_if_modified(|now| {
+            let is_news = *now != announcement;
+            *now = announcement;
+            is_news
+        });
     }
 }
 

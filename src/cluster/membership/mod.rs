@@ -32,6 +32,8 @@ pub struct Peer {
     pub cluster: Option<ClusterId>,
     /// The newest epoch it acts upon; `None`: none yet.
     pub newest_epoch: Option<Epoch>,
+    /// Members that it has not heard of for so long that they may be replaced; the first few.
+    pub gone: Vec<NodeId>,
     /// Whether it has been heard of lately. A guess.
     pub alive: bool,
 }
@@ -77,7 +79,7 @@ impl View {
 }
 
 /// What a node tells of itself that changes while it runs.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Announcement {
     /// Whether it could hold replicas now.
     pub ready: bool,
@@ -85,6 +87,8 @@ pub struct Announcement {
     pub cluster: Option<ClusterId>,
     /// The newest epoch it acts upon.
     pub newest_epoch: Option<Epoch>,
+    /// Members that it has not heard of for so long that they may be replaced; the first few.
+    pub gone: Vec<NodeId>,
 }
 
 /// A source of views.

@@ -27,7 +27,7 @@ impl ScriptedMembership {
 
     /// What the node said last.
     pub fn announced(&self) -> Announcement {
-        *self.announced.lock().unwrap_or_else(PoisonError::into_inner)
+        self.announced.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 

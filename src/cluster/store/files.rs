@@ -132,6 +132,7 @@ impl Bucket {
             self.put_once(path, bytes).await?;
             return Ok(sum);
         }
+        self.check_mounted(path)?;
         let begin = self.store.put_multipart_opts(&location, PutMultipartOptions::default());
         let mut upload = self.within(path, begin).await?.ok_or_else(|| self.no_bucket(path))?;
         match self.send_parts(path, source, upload.as_mut()).await {

@@ -44,6 +44,7 @@ impl Bucket {
     }
 
     pub(super) async fn put_once(&self, path: &str, content: Bytes) -> Result<(), StoreError> {
+        self.check_mounted(path)?;
         let location = self.location(path)?;
         let options = PutOptions { mode: PutMode::Overwrite, ..PutOptions::default() };
         let put = self.store.put_opts(&location, content.into(), options);

@@ -138,6 +138,7 @@ impl Replicas {
                 let pool = BatchPool::default();
                 while let Some(part) = parts.next().await? {
                     stream.push(&part);
+                    self.pulls.count(shard.state.is_ending(), part.len());
                     loop {
                         let mut batch = pool.take();
                         let Some(id) = stream.next(&mut batch)? else { break };

@@ -3,7 +3,7 @@
 //! All vectors that one peer is asked for travel in one call. What this node knows itself is answered at once, without
 //! waiting. A call that takes long is made elsewhere as well; a slow answer still counts.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +16,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use super::messages::Place;
 use super::metrics::Retry;
 use super::partial::Reduced;
-use super::plan::{Groups, ReadPlan, Reader, SegmentSource, Wish};
+use super::plan::{Groups, ReadPlan, Reader, SegmentSource, Wish, damage_warning};
 use super::remote::RemoteSegment;
 use crate::cluster::ClusterState;
 use crate::replica::call::{self, CallError, head_for};
@@ -84,6 +84,8 @@ pub(super) struct Attempt<'a> {
     requests: Vec<ReadRequest>,
     /// The runs of other nodes that said that their data is complete.
     boots: BTreeMap<(Segment, Replica), u128>,
+    /// Segments whose only replica, at another node, has a damaged log.
+    damaged: BTreeSet<Segment>,
     asked: BTreeMap<usize, Asked>,
     /// Questions asked so far.
     count: usize,
@@ -122,6 +124,7 @@ impl<'a> Attempt<'a> {
             reduced: wish.may_be_partial.then(Reduced::default),
             requests,
             boots: BTreeMap::new(),
+            damaged: BTreeSet::new(),
             asked: BTreeMap::new(),
             count: 0,
             answers: FuturesUnordered::new(),
@@ -259,7 +262,8 @@ impl<'a> Attempt<'a> {
         self.reader.metrics.segments(false, remote);
         let reduced = self.reduced.as_ref();
         let warnings = reduced.map(|reduced| reduced.warnings(self.spans.iter().flatten(), &self.reasons));
-        let (groups, warnings) = (groups.into_sources(), warnings.unwrap_or_default());
+        let (groups, mut warnings) = (groups.into_sources(), warnings.unwrap_or_default());
+        warnings.extend(self.damaged.iter().map(damage_warning));
         ReadPlan { groups, has_choice: true, warnings, ..ReadPlan::default() }
     }
 
@@ -378,7 +382,10 @@ impl<'a> Attempt<'a> {
                     self.read(segment, |read, requests| read.on_vector(segment, &replica, reply, requests));
                 }
             }
-            Body::Shows(Ok(ShowsReply::Shows { boot, all, is_sealed })) => {
+            Body::Shows(Ok(ShowsReply::Shows { boot, all, is_sealed, is_damaged })) => {
+                if is_damaged {
+                    self.damaged.insert(segments[0].clone());
+                }
                 if all {
                     self.boots.insert((segments[0].clone(), replica.clone()), boot);
                 }

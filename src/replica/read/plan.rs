@@ -7,13 +7,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use gyre_ring::{Epoch, Replica, Span, TenantId};
+use gyre_ring::{Epoch, Replica, Segment, Span, TenantId};
 use tokio::time::Instant;
 
 use super::attempt::{Attempt, Ended};
 use super::empty::EmptySegments;
 use super::metrics::{ReadMetrics, Retry};
 use super::remote::RemoteSegment;
+use crate::cluster::state::Closing;
 use crate::query::blocks::PlanBlocks;
 use crate::replica::local::Replicas;
 use crate::replica::lost::readable;
@@ -36,6 +37,8 @@ pub struct ReadPlan {
     pub warnings: Vec<String>,
     /// What is read beside segments.
     pub blocks: PlanBlocks,
+    /// The segments that are left out were closed by then; the list of blocks must not be older.
+    pub closing: Closing,
 }
 
 /// What a reader asks for, beside the data.
@@ -108,12 +111,19 @@ impl Reader {
             let all = state.spans(tenant);
             let (spans, mut warnings) = readable(&state, &self.empty.without(&self.replicas, &all));
             warnings.extend(self.damaged(&spans));
-            if let Some(plan) = self.alone(&spans) {
-                return Ok(ReadPlan { warnings, ..plan });
+            let closing = state.closing;
+            // Segments that are closed are dropped here, and then look as if they had never been.
+            let is_closed_meanwhile = || cluster.state().closing != closing;
+            if let Some(plan) = self.alone(&spans)
+                && !is_closed_meanwhile()
+            {
+                return Ok(ReadPlan { warnings, closing, ..plan });
             }
             let order = self.order(&spans, wish.avoid);
             match Attempt::new(self, state.clone(), &spans, &order, wish).run(deadline).await {
+                Ok(_) if is_closed_meanwhile() => {}
                 Ok(mut plan) => {
+                    plan.closing = closing;
                     plan.warnings.splice(..0, warnings);
                     self.empty.look_at(&self.replicas, &state, &spans);
                     return Ok(plan);
@@ -145,14 +155,7 @@ impl Reader {
             span.replicas.as_slice() == std::slice::from_ref(self.replicas.cluster.own())
                 && shards.is_damaged(&span.segment)
         };
-        let warning = |span: &Span| {
-            let (shard, epoch) = (&span.segment.shard, span.segment.epoch.0);
-            format!(
-                "data of shard {shard} written under epoch {epoch} may be missing: the log of its only replica was \
-                 damaged"
-            )
-        };
-        spans.iter().filter(is_damaged).map(warning).collect()
+        spans.iter().filter(is_damaged).map(|span| damage_warning(&span.segment)).collect()
     }
 
     /// The plan of a node that holds everything and shares nothing: nobody needs to be asked.
@@ -188,6 +191,14 @@ impl Reader {
         });
         all
     }
+}
+
+/// What is to be said of a segment whose only replica has a damaged log.
+pub(super) fn damage_warning(segment: &Segment) -> String {
+    let (shard, epoch) = (&segment.shard, segment.epoch.0);
+    format!(
+        "data of shard {shard} written under epoch {epoch} may be missing: the log of its only replica was damaged"
+    )
 }
 
 /// Segments by the shard of the smallest count among them: those of one group may have series in common, those of
