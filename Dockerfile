@@ -10,6 +10,8 @@ RUN GYRE_BUILD_REVISION="$REVISION" cargo build --release --locked --bin gyre --
     && mkdir -p /image/data && cp target/release/gyre /image/gyre
 
 FROM debian:bookworm-slim
+# Whom to trust: object stores are behind TLS.
+COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
 # A user without rights, by number, so that Kubernetes can see that it is none of the root's.
 USER 65532:65532
 COPY --from=build /image/gyre /usr/local/bin/gyre

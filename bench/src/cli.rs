@@ -1,7 +1,7 @@
 //! The command line: which run, which servers, how large.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use crate::server::{
     Gyre, GyreCluster, ManagedFolder, Product, Prometheus, VictoriaMetrics, clean_up_on_signals,
 };
 use crate::stream::recording::Recording;
-use crate::{alloc, query, report, shape, targets};
+use crate::{alloc, blocks, query, report, shape, targets};
 
 /// Measures gyre and the installed peers side by side, on the same bytes.
 #[derive(Debug, Parser)]
@@ -38,8 +38,16 @@ enum Run {
     Memory(Common),
     /// Have a fourth node join a cluster under load, and drain it again.
     Shape(Shape),
+    /// Measure blocks: CPU per sample, memory of compaction, a bucket with a thousand, queries beside the head.
+    Blocks(Blocks),
     /// Record a real node_exporter for the node-exporter stream.
     Record(Record),
+    /// Compact the blocks of a folder; `blocks` runs this as a process of its own.
+    #[command(hide = true)]
+    CompactOnce {
+        /// The folder.
+        folder: PathBuf,
+    },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -114,6 +122,34 @@ struct Shape {
 }
 
 #[derive(Debug, Args)]
+struct Blocks {
+    /// Parts to run.
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "rates,peaks,opening,queries")]
+    parts: Vec<blocks::Part>,
+    /// The gyre binary [default: the one beside this executable].
+    #[arg(long)]
+    gyre: Option<PathBuf>,
+    /// Multiplies the number of series.
+    #[arg(long, default_value_t = 1.0, value_parser = positive)]
+    scale: f64,
+    /// Fixes the generated values.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Rounds over the head and the blocks for each query; medians are of these.
+    #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    rounds: u16,
+    /// Ask only the queries of the mix with this in their names.
+    #[arg(long, default_value = "")]
+    only: String,
+    /// Folder for data folders and streams, all removed at the end [default: the system's].
+    #[arg(long)]
+    tmp: Option<PathBuf>,
+    /// Also write the figures to this file.
+    #[arg(long)]
+    json: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
 struct Record {
     /// File to write.
     #[arg(long)]
@@ -134,6 +170,15 @@ fn positive(text: &str) -> std::result::Result<f64, String> {
 /// Interval when recording on the fly: 300 scrapes in a minute.
 const RECORD_INTERVAL: Duration = Duration::from_millis(200);
 
+fn folder_in(parent: Option<&Path>) -> Result<ManagedFolder> {
+    ManagedFolder::create_in(&parent.map_or_else(std::env::temp_dir, Path::to_owned))
+}
+
+fn write_json(path: Option<&Path>, value: &Value) -> Result<()> {
+    let Some(path) = path else { return Ok(()) };
+    fs::write(path, format!("{value:#}\n")).map_err(Error::io(format!("writing {}", path.display())))
+}
+
 impl Cli {
     /// Does what the command line asks for and prints it.
     pub fn run(self) -> Result<()> {
@@ -144,6 +189,8 @@ impl Cli {
             Run::Alloc(common) => common.run_alloc(),
             Run::Memory(common) => common.run_memory(),
             Run::Shape(shape) => shape.run(),
+            Run::Blocks(blocks) => blocks.run(),
+            Run::CompactOnce { folder } => blocks::peaks::compact_once(&folder),
             Run::Record(record) => {
                 let interval = Duration::from_millis(record.interval_ms.into());
                 let recording = Recording::record(record.scrapes.into(), interval)?;
@@ -179,12 +226,11 @@ impl Common {
     }
 
     fn folder(&self) -> Result<ManagedFolder> {
-        ManagedFolder::create_in(&self.tmp.clone().unwrap_or_else(std::env::temp_dir))
+        folder_in(self.tmp.as_deref())
     }
 
     fn write_json(&self, value: &Value) -> Result<()> {
-        let Some(path) = &self.json else { return Ok(()) };
-        fs::write(path, format!("{value:#}\n")).map_err(Error::io(format!("writing {}", path.display())))
+        write_json(self.json.as_deref(), value)
     }
 
     fn run_alloc(&self) -> Result<()> {
@@ -203,6 +249,24 @@ impl Common {
         let targets = targets::of_memory(&peaks);
         print!("{}{}", report::memory_markdown(&peaks), report::targets_markdown(&targets));
         self.write_json(&report::memory_json(&peaks, &targets))
+    }
+}
+
+impl Blocks {
+    fn run(self) -> Result<()> {
+        println!("{}", machine());
+        let folder = folder_in(self.tmp.as_deref())?;
+        let plan = blocks::Plan {
+            parts: self.parts,
+            gyre: self.gyre.unwrap_or_else(Gyre::sibling_program),
+            scale: self.scale,
+            seed: self.seed,
+            lanes: 4,
+            rounds: self.rounds.into(),
+            only: self.only,
+        };
+        let targets = blocks::run(&plan, folder.path())?;
+        write_json(self.json.as_deref(), &report::targets_json(&targets))
     }
 }
 

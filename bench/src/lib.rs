@@ -2,13 +2,14 @@
 //!
 //! A run writes one byte-identical [`stream`] of remote-write requests to each [`server`] in turn, over the
 //! blocking [`http`] client, and reads what it cost from the kernel's own accounting ([`process`]). [`ingest`]
-//! and [`query`] are the two runs; [`report`] prints them. The end-to-end tests of the main package start
+//! and [`query`] are runs beside peers, [`blocks`] is about gyre's blocks alone; [`report`] prints them. The end-to-end tests of the main package start
 //! and feed servers with the same parts.
 //!
 //! What may go wrong: the machine is shared, so absolute times wander. Every table is made in one run, and its
 //! ratios are what to quote.
 
 pub mod alloc;
+pub mod blocks;
 pub mod cli;
 pub mod error;
 pub mod http;

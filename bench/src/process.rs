@@ -38,14 +38,23 @@ impl Process {
 
     /// Anonymous resident memory in bytes: what the process allocated, without files that it mapped.
     pub fn rss_anon_bytes(self) -> Result<u64> {
+        self.status_bytes("RssAnon:")
+    }
+
+    fn status_bytes(self, field: &str) -> Result<u64> {
         let status = self.read("status")?;
         let kilobytes = status
             .lines()
-            .find_map(|line| line.strip_prefix("RssAnon:"))
+            .find_map(|line| line.strip_prefix(field))
             .and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok());
         kilobytes
             .map(|kilobytes| kilobytes * 1_024)
-            .ok_or_else(|| Error::malformed(format!("/proc/{}/status", self.0), "no RssAnon"))
+            .ok_or_else(|| Error::malformed(format!("/proc/{}/status", self.0), format!("no {field}")))
+    }
+
+    /// The most resident memory that it ever had in bytes, files that it mapped included.
+    pub fn peak_bytes(self) -> Result<u64> {
+        self.status_bytes("VmHWM:")
     }
 
     /// Bytes that it caused to be written to the disk, so far.
@@ -172,6 +181,7 @@ mod tests {
         ended.join().unwrap();
         assert!(this.cpu_seconds().unwrap() - before >= 0.1);
         assert!(this.rss_anon_bytes().unwrap() > 4_096);
+        assert!(this.peak_bytes().unwrap() >= this.rss_anon_bytes().unwrap());
         assert!(this.written_bytes().is_ok());
     }
 

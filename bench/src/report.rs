@@ -247,7 +247,8 @@ pub fn alloc_markdown(counts: &[Allocations]) -> String {
     format!("\n## alloc\n\n{}", table.render())
 }
 
-fn targets_json(targets: &[Target]) -> Value {
+/// Targets as JSON.
+pub fn targets_json(targets: &[Target]) -> Value {
     let item = |target: &Target| json!({"what": target.what, "limit": target.limit, "measured": target.measured, "met": target.is_met()});
     targets.iter().map(item).collect()
 }

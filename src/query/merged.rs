@@ -15,7 +15,7 @@ use gyre_tsdb::winner::Merge;
 use gyre_tsdb::{Decoded, SeriesBatch as ShardBatch};
 
 use super::source::Source;
-use super::storage::{ShardStorage, labels_of, push_histogram, read_failed};
+use super::storage::{ReadySeries, ShardStorage, labels_of, push_histogram, read_failed};
 use crate::shard::read::SERIES_PER_READ;
 
 /// The segments' series, merged.
@@ -52,7 +52,18 @@ impl<'a> MergedSource<'a> {
     }
 
     /// The next series; `None` at the end. Blocks.
-    pub fn next_batch(&mut self, storage: &ShardStorage) -> Result<Option<MergedSeries>, StorageError> {
+    pub fn next_batch(
+        &mut self,
+        storage: &ShardStorage,
+    ) -> Result<Option<Box<dyn SeriesBatch>>, StorageError> {
+        // One that is left has nothing to be merged with, such as blocks where heads have no samples.
+        if let [Cursor { source, ahead, .. }] = &mut self.cursors[..]
+            && ahead.is_empty()
+        {
+            let Some(batch) = source.next_batch(storage)? else { return Ok(None) };
+            storage.fetched_batch(&batch)?;
+            return Ok(Some(Box::new(ReadySeries::new(batch))));
+        }
         let mut merged = MergedSeries::default();
         let mut keys = Vec::new();
         while merged.series.len() < SERIES_PER_READ {
@@ -72,7 +83,7 @@ impl<'a> MergedSource<'a> {
             self.take(least, &mut merged);
         }
         storage.fetched_keys(&keys)?;
-        Ok((!merged.series.is_empty()).then_some(merged))
+        Ok((!merged.series.is_empty()).then(|| Box::new(merged) as Box<dyn SeriesBatch>))
     }
 
     /// Takes the series of a key from all that have it.

@@ -7,7 +7,7 @@ use gyre_promql::storage::StorageError;
 use gyre_tsdb::{SeriesBatch, SeriesRef};
 
 use super::storage::ShardStorage;
-use crate::archive::read::select::BlockSeries;
+use crate::archive::read::series::BlockSeries;
 use crate::replica::read::remote::RemoteSeries;
 use crate::shard::read::{Read, SERIES_PER_READ, TimeRange};
 use crate::shard::supervisor::ShardHandle;

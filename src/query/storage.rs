@@ -156,7 +156,8 @@ impl ShardStorage {
         self.fetched.add(keys.iter().map(|key| Fetched::Key(*key)), &self.limits).map_err(over)
     }
 
-    fn fetched_batch(&self, batch: &ShardBatch) -> Result<(), StorageError> {
+    /// Counts the series of a batch.
+    pub(super) fn fetched_batch(&self, batch: &ShardBatch) -> Result<(), StorageError> {
         if self.limits.series_max == 0 {
             return Ok(());
         }
@@ -271,13 +272,11 @@ impl<'a> SeriesSet<'a> for ShardSeries<'a> {
                         if matches!(source, Source::Remote(_)) {
                             self.storage.fetched_batch(&batch)?;
                         }
-                        Some(Box::new(ReadySeries { batch, scratch: Vec::new() }))
+                        Some(Box::new(ReadySeries::new(batch)))
                     }
                     None => None,
                 },
-                Part::Merged(merged) => {
-                    merged.next_batch(self.storage)?.map(|merged| Box::new(merged) as Box<dyn SeriesBatch>)
-                }
+                Part::Merged(merged) => merged.next_batch(self.storage)?,
             };
             if let Some(batch) = batch {
                 // Shards take turns, so that all arbiters share the work.
@@ -292,9 +291,16 @@ impl<'a> SeriesSet<'a> for ShardSeries<'a> {
 }
 
 /// A batch on the engine's side.
-struct ReadySeries {
+pub(super) struct ReadySeries {
     batch: ShardBatch,
     scratch: Vec<u8>,
+}
+
+impl ReadySeries {
+    /// A batch that is all there is of its series.
+    pub(super) fn new(batch: ShardBatch) -> Self {
+        ReadySeries { batch, scratch: Vec::new() }
+    }
 }
 
 /// The labels of a series, as the engine has them.

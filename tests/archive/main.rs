@@ -18,5 +18,9 @@ mod compaction;
 mod crashes;
 mod listing;
 mod planning;
+#[cfg(feature = "cloud")]
 mod s3;
+#[cfg(feature = "cloud")]
+#[path = "../support/s3.rs"]
+mod s3_server;
 mod uploads;

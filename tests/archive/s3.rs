@@ -1,83 +1,20 @@
-//! The same on an S3 server: a process of moto's, if it is installed.
+//! The same on an S3 server, and `gyre blocks` there.
 
-use std::net::TcpListener;
-use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
-use std::time::Duration;
+use std::path::Path;
 
 use gyre::archive::marks::mark_deletion;
 use gyre::archive::{TenantBlocks, Uploaded};
-use gyre::cluster::store::{Bucket, PART_BYTES};
+use gyre::cluster::store::PART_BYTES;
 use gyre_tsdb::block::{DeletionMark, Meta, Ulid};
-use object_store::aws::AmazonS3Builder;
+use serde_json::Value;
 
+use crate::crashes::gyre;
 use crate::rig::{HOUR_MS, block_of, files_of, must_upload, objects_of, small_block, tenant};
-
-struct Server {
-    process: Child,
-    port: u16,
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
-impl Server {
-    fn start() -> Option<Self> {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let started = Command::new("moto_server")
-            .args(["-H", "127.0.0.1", "-p", &port.to_string()])
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn();
-        let Ok(process) = started else {
-            let why = "skipped: moto_server, an S3 server, is not installed";
-            assert!(std::env::var_os("GYRE_REQUIRE_ALL").is_none(), "{why}");
-            println!("{why}");
-            return None;
-        };
-        let mut server = Server { process, port };
-        while !server.makes_bucket() {
-            assert!(server.process.try_wait().unwrap().is_none(), "moto_server has ended");
-            std::thread::yield_now();
-        }
-        Some(server)
-    }
-
-    /// Makes the bucket: a plain PUT; the server checks no signatures.
-    fn makes_bucket(&self) -> bool {
-        use std::io::{Read, Write};
-        let Ok(mut stream) = std::net::TcpStream::connect(("127.0.0.1", self.port)) else { return false };
-        let request = format!(
-            "PUT /blocks HTTP/1.0\r\nHost: 127.0.0.1:{}\r\nContent-Length: 0\r\n\
-             Authorization: AWS4-HMAC-SHA256 Credential=test/20260101/us-east-1/s3/aws4_request\r\n\r\n",
-            self.port
-        );
-        let mut answer = String::new();
-        let asked = stream.write_all(request.as_bytes()).and_then(|()| stream.read_to_string(&mut answer));
-        asked.is_ok() && answer.split(' ').nth(1) == Some("200")
-    }
-
-    fn bucket(&self) -> Bucket {
-        let store = AmazonS3Builder::new()
-            .with_endpoint(format!("http://127.0.0.1:{}", self.port))
-            .with_allow_http(true)
-            .with_bucket_name("blocks")
-            .with_region("us-east-1")
-            .with_access_key_id("test")
-            .with_secret_access_key("test")
-            .build()
-            .unwrap();
-        Bucket::new("s3://blocks", Arc::new(store), Duration::from_secs(20))
-    }
-}
+use crate::s3_server::{S3, URL};
 
 #[actix_rt::test]
 async fn blocks_small_and_large_are_uploaded_to_s3_listed_marked_and_removed() {
-    let Some(server) = Server::start() else { return };
+    let Some(server) = S3::start() else { return };
     let bucket = server.bucket();
     assert!(TenantBlocks::load(&bucket, &tenant()).await.unwrap().blocks().is_empty());
     let blocks = tempfile::tempdir().unwrap();
@@ -114,11 +51,51 @@ async fn blocks_small_and_large_are_uploaded_to_s3_listed_marked_and_removed() {
 
 #[actix_rt::test]
 async fn of_two_that_create_an_object_on_s3_both_learn_whose_it_is() {
-    let Some(server) = Server::start() else { return };
+    let Some(server) = S3::start() else { return };
     let bucket = server.bucket();
     let (a, b) =
         futures_util::join!(bucket.create("acme/x", "a".into(), 10), bucket.create("acme/x", "b".into(), 10));
     let (a, b) = (a.unwrap(), b.unwrap());
     assert_eq!(a, b);
     assert_eq!(bucket.create("acme/x", "c".into(), 10).await.unwrap(), a);
+}
+
+/// What `gyre blocks` prints, and its exit status.
+fn blocks(server: &S3, arguments: &[&str]) -> (String, i32) {
+    let url = format!("--storage.url={URL}/history");
+    let output = gyre(&["blocks"]).args(arguments).arg(url).envs(server.variables()).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap() + &String::from_utf8_lossy(&output.stderr);
+    (text, output.status.code().unwrap())
+}
+
+#[actix_rt::test]
+async fn blocks_are_imported_listed_verified_and_exported_by_the_command_line_on_s3() {
+    let Some(server) = S3::start() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let (path, meta) = small_block(folder.path(), 1);
+    let (told, code) = blocks(&server, &["import", "--tenant=acme", path.to_str().unwrap()]);
+    assert_eq!(code, 0, "{told}");
+    assert!(told.contains("1 of 1 blocks imported"), "{told}");
+    let (listed, code) = blocks(&server, &["list", "--json"]);
+    assert_eq!(code, 0, "{listed}");
+    let listed: Value = serde_json::from_str(&listed).unwrap();
+    assert_eq!(listed[0]["block"], meta.ulid.to_string());
+    assert_eq!(listed.as_array().unwrap().len(), 1);
+    let (told, code) = blocks(&server, &["verify", "--tenant=acme"]);
+    assert_eq!((code, told.contains("1 blocks verified, 0 damaged")), (0, true), "{told}");
+    let out = folder.path().join("out");
+    let (told, code) = blocks(&server, &["export", "--tenant=acme", out.to_str().unwrap()]);
+    assert_eq!(code, 0, "{told}");
+    let exported = files_of(Path::new(&out.join(meta.ulid.to_string())));
+    assert_eq!(exported["index"], files_of(&path)["index"]);
+
+    // Damage is found there, too.
+    let name = format!("history/acme/{}/index", meta.ulid);
+    let bucket = server.bucket();
+    let mut index = bucket.get(&name, 1 << 20).await.unwrap().unwrap().to_vec();
+    let middle = index.len() / 2;
+    index[middle] ^= 1;
+    bucket.put(&name, index.into()).await.unwrap();
+    let (told, code) = blocks(&server, &["verify", "--tenant=acme"]);
+    assert_eq!((code, told.contains("index is damaged")), (1, true), "{told}");
 }

@@ -20,6 +20,12 @@ mod node;
 mod prometheus;
 #[path = "../support/remote_write.rs"]
 mod remote_write;
+#[cfg(feature = "cloud")]
+mod s3;
+#[cfg(feature = "cloud")]
+#[path = "../support/s3.rs"]
+#[expect(dead_code, reason = "more than is needed here")]
+mod s3_server;
 mod scene;
 #[path = "../support/series.rs"]
 mod series;

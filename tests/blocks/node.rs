@@ -1,7 +1,7 @@
 //! A node with some hours of samples, what it says when it is asked for everything, and what is in its bucket.
 
 use std::path::Path;
-use std::process::Stdio;
+use std::process::{Output, Stdio};
 
 use serde_json::Value;
 
@@ -103,7 +103,11 @@ pub fn start_to_die(data: &Path, crash_point: &str) -> Server {
 /// The blocks in a node's bucket: name and samples.
 pub fn blocks(data: &Path) -> Vec<(String, u64)> {
     let url = format!("--storage.url=file://{}/bucket", data.display());
-    let listed = gyre(&["blocks", "list", "--json", &url]).output().unwrap();
+    listed(&gyre(&["blocks", "list", "--json", &url]).output().unwrap())
+}
+
+/// What `gyre blocks list` has printed: name and samples of each block.
+pub fn listed(listed: &Output) -> Vec<(String, u64)> {
     assert!(listed.status.success(), "{}", String::from_utf8_lossy(&listed.stderr));
     let listed: Value = serde_json::from_slice(&listed.stdout).unwrap();
     let complete = listed.as_array().unwrap().iter().filter(|block| block["state"] == "listed");

@@ -56,6 +56,22 @@ fn a_released_window_is_gone_and_its_neighbours_are_not() {
 }
 
 #[test]
+fn a_series_without_samples_is_not_handed_out() {
+    let disk = SimDisk::default();
+    let mut shard = Shard::start(&disk, 1 << 20);
+    shard.append(&floats(2, BEGIN_MS, BEGIN_MS + WINDOW_MS, 15_000));
+    shard.append(&[("m1".into(), BEGIN_MS + WINDOW_MS, 5)]);
+    release(&mut shard, window_of(BEGIN_MS));
+    let find = |name| shard.head.find(common::key(&gyre_tsdb::labels::encode([("__name__", name)]))).unwrap();
+    let mut batch = SeriesBatch::default();
+    for name in ["m0", "m1"] {
+        shard.head.read(find(name), BEGIN_MS, BEGIN_MS + 2 * WINDOW_MS, &mut batch);
+    }
+    let names = batch.series().iter().map(|series| batch.labels(series).get("__name__").map(str::to_owned));
+    assert_eq!(names.collect::<Vec<_>>(), [Some("m1".to_owned())]);
+}
+
+#[test]
 fn the_newest_sample_is_known_again_after_its_window_was_released() {
     let disk = SimDisk::default();
     let mut shard = Shard::start(&disk, 1 << 20);

@@ -22,9 +22,9 @@ use crate::stream::{Shape, k8s, now_ms};
 const SERIES: usize = 10_000;
 const STEP_MS: i64 = 60_000;
 /// How far the mix ends before the newest sample: VictoriaMetrics treats the last 30 s before now apart.
-const END_BEFORE_MS: i64 = 5 * 60_000;
-const QUIET: Duration = Duration::from_secs(7);
-const QUIET_LIMIT: Duration = Duration::from_secs(180);
+pub(crate) const END_BEFORE_MS: i64 = 5 * 60_000;
+pub(crate) const QUIET: Duration = Duration::from_secs(7);
+pub(crate) const QUIET_LIMIT: Duration = Duration::from_secs(180);
 /// Prometheus looks once a minute whether its head can be compacted.
 const COMPACTION_SETTLE: Duration = Duration::from_secs(65);
 
@@ -35,7 +35,8 @@ pub struct Timing {
     pub wall: Duration,
     /// Mean CPU time of the server, of all its threads; exact to 10 ms divided by the rounds.
     pub cpu: Duration,
-    /// First difference from Prometheus's answer; None if there is none, or if Prometheus is not in the run.
+    /// First difference from the reference's answer, which is Prometheus's in the query run; None if there is none, or no
+    /// reference.
     pub difference: Option<String>,
     /// Bytes of the answer.
     pub answer_bytes: usize,
@@ -90,10 +91,17 @@ pub fn run(
 
     let mut queries = mix::mix((shape.end_ms - END_BEFORE_MS) | 1);
     queries.retain(|query| query.name.contains(&asked.names_with));
-    queries.iter().map(|query| measure(query, &servers, asked.rounds)).collect()
+    let prometheus = servers.iter().position(|server| server.product.name() == "prometheus");
+    queries.iter().map(|query| measure(query, &servers, asked.rounds, prometheus)).collect()
 }
 
-fn measure(query: &mix::Query, servers: &[Server], rounds: usize) -> Result<Row> {
+/// Sends a query to each server in turn, several rounds. Answers are compared with that of the server `reference_index`.
+pub(crate) fn measure(
+    query: &mix::Query,
+    servers: &[Server],
+    rounds: usize,
+    reference_index: Option<usize>,
+) -> Result<Row> {
     let mut connections: Vec<_> = servers.iter().map(Server::connect).collect();
     // The round that warms up is also the one that is compared.
     let answers: Vec<Result<String>> = servers
@@ -101,7 +109,6 @@ fn measure(query: &mix::Query, servers: &[Server], rounds: usize) -> Result<Row>
         .zip(&mut connections)
         .map(|(server, connection)| query.call.send(server, connection))
         .collect();
-    let reference_index = servers.iter().position(|server| server.product.name() == "prometheus");
     let reference =
         reference_index.and_then(|index| answers[index].as_deref().ok()).map(api::parse).transpose()?;
 
@@ -173,7 +180,7 @@ fn explained_by_ties(
     match ties::ties(k, expected, found) {
         Ok(ties) => {
             let ties = ties.join("; ");
-            eprintln!("{server}: {difference}, but only for ties (prometheus's value first): {ties}");
+            eprintln!("{server}: {difference}, but only for ties (the reference's value first): {ties}");
             None
         }
         Err(difference) => Some(difference),

@@ -106,26 +106,34 @@ pub fn run(program: &Path, folder: &Path) -> Result<Figures> {
 
 fn after_join(nodes: &Nodes, joined: Instant, epoch: u64, figures: &mut Figures) -> Result<()> {
     let mut closed = None;
-    let mut look = |until: Duration| -> Result<()> {
-        while joined.elapsed() < until {
-            if closed.is_none() && is_closed(nodes, epoch)? {
-                closed = Some(joined.elapsed());
-            }
-            thread::sleep(POLL);
-        }
-        Ok(())
-    };
-    look(SHARE_AFTER)?;
+    look(nodes, joined, SHARE_AFTER, epoch, &mut closed)?;
     let logged = |number| nodes.metric(number, "gyre_wal_written_bytes_total");
     let before: Vec<f64> = (0..=FOURTH).map(logged).collect::<Result<_>>()?;
-    look(SHARE_AFTER + SHARE_FOR)?;
+    look(nodes, joined, SHARE_AFTER + SHARE_FOR, epoch, &mut closed)?;
     let after: Vec<f64> = (0..=FOURTH).map(logged).collect::<Result<_>>()?;
     let written: Vec<f64> = before.iter().zip(&after).map(|(before, after)| after - before).collect();
     figures.share_of_fair = written[FOURTH] / written.iter().sum::<f64>() * (FOURTH + 1) as f64;
     while closed.is_none() && joined.elapsed() < PATIENCE {
-        look(joined.elapsed() + POLL)?;
+        look(nodes, joined, joined.elapsed() + POLL, epoch, &mut closed)?;
     }
     figures.closed_after = closed.ok_or_else(|| Error::server("gyre", "what ended is not closed"))?;
+    Ok(())
+}
+
+/// Looks until so long after the join whether what ended with it is closed, and notes when.
+fn look(
+    nodes: &Nodes,
+    joined: Instant,
+    until: Duration,
+    epoch: u64,
+    closed: &mut Option<Duration>,
+) -> Result<()> {
+    while joined.elapsed() < until {
+        if closed.is_none() && is_closed(nodes, epoch)? {
+            *closed = Some(joined.elapsed());
+        }
+        thread::sleep(POLL);
+    }
     Ok(())
 }
 

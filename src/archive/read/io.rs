@@ -3,7 +3,6 @@
 //! What is in memory costs no thread switch. For the rest a task is started on a runtime of its own, and waited for as
 //! long as the query may take. Pages are taken so many at a time, whatever the ranges come to.
 
-use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -81,10 +80,14 @@ impl BlockIo {
         let mut out = Vec::with_capacity(ranges.len());
         let mut rest = ranges;
         while !rest.is_empty() {
-            let mut wanted = BTreeSet::new();
+            let mut wanted: Vec<u32> = Vec::new();
             let mut count = 0;
             for range in rest {
-                let pages = pages_of(range);
+                let mut pages = pages_of(range);
+                // Mostly they are in the page of the range before.
+                if wanted.last() == Some(&pages.start) && !pages.is_empty() {
+                    pages.start += 1;
+                }
                 if count > 0 && wanted.len() + pages.len() > PAGES_AT_A_TIME {
                     break;
                 }
@@ -93,7 +96,10 @@ impl BlockIo {
             }
             let (now, later) = rest.split_at(count);
             rest = later;
-            let wanted: Vec<u32> = wanted.into_iter().collect();
+            if !wanted.is_sorted() {
+                wanted.sort_unstable();
+            }
+            wanted.dedup();
             let pages = self.pages(object, &wanted)?;
             for range in now {
                 out.push(cut(object, &wanted, &pages, range)?);

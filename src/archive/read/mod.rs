@@ -5,7 +5,7 @@
 //! - [`io`]: ranges of files for threads that may wait;
 //! - [`listed`]: which blocks there are;
 //! - [`opened`]: index headers, bounded in memory;
-//! - [`select`], `pass`: matchers to series, series to batches in order of their keys;
+//! - [`select`], `entries`, `pass`, [`series`], `chunks`: matchers to series, series to batches in order of their keys;
 //! - [`failure`], [`quarantine`]: what may go wrong, and what becomes of it;
 //! - [`metrics`]: what is counted.
 //!
@@ -14,7 +14,9 @@
 //! What may go wrong: a block is damaged, cannot be had now, or was replaced since it was listed. Its reader learns which,
 //! and nothing is left out silently. Neighbours of a damaged block are served on.
 
+mod chunks;
 pub mod disk;
+mod entries;
 pub mod failure;
 pub mod io;
 pub mod listed;
@@ -25,6 +27,7 @@ pub mod pages;
 mod pass;
 pub mod quarantine;
 pub mod select;
+pub mod series;
 
 use std::io::Result as IoResult;
 use std::path::Path;
@@ -36,6 +39,7 @@ use gyre_ring::{HashSeed, TenantId};
 use tokio::time::Instant;
 
 use self::disk::DiskPages;
+use self::entries::Entries;
 use self::failure::{BlockFailure, Trouble};
 use self::io::{BlockIo, BlockRuntime};
 use self::metrics::BlockMetrics;
@@ -50,8 +54,8 @@ use crate::cluster::store::Bucket;
 /// The file of the page cache in the data directory.
 const CACHE_FILE: &str = "block-cache";
 
-/// The part of the memory that opened blocks may take; pages have the rest.
-const OPENED_SHARE: u64 = 4;
+/// The part of the memory that opened blocks may take, and that decoded entries may; pages have the rest.
+const SHARE: u64 = 4;
 
 /// Tells which blocks a tenant has.
 #[async_trait]
@@ -83,6 +87,7 @@ pub struct Archive {
     list: Arc<dyn BlockList>,
     pages: Arc<Pages>,
     opened: OpenBlocks,
+    entries: Entries,
     tenants: Arc<Tenants>,
     quarantine: Quarantine,
     metrics: BlockMetrics,
@@ -114,10 +119,11 @@ impl Archive {
             let path = data_dir.join(CACHE_FILE);
             Some(DiskPages::open(&path, sizes.disk_bytes, tenants.clone(), metrics.clone())?)
         };
-        let opened_bytes = sizes.memory_bytes / OPENED_SHARE;
-        let pages = Pages::new(bucket, sizes.memory_bytes - opened_bytes, disk, metrics.clone());
-        let (pages, opened) = (Arc::new(pages), OpenBlocks::new(opened_bytes));
-        Ok(Archive { list, pages, opened, tenants, quarantine: Quarantine::default(), metrics, io, seed })
+        let share_bytes = sizes.memory_bytes / SHARE;
+        let pages = Pages::new(bucket, sizes.memory_bytes - 2 * share_bytes, disk, metrics.clone());
+        let (pages, quarantine) = (Arc::new(pages), Quarantine::default());
+        let (opened, entries) = (OpenBlocks::new(share_bytes), Entries::new(share_bytes));
+        Ok(Archive { list, pages, opened, entries, tenants, quarantine, metrics, io, seed })
     }
 
     /// The list of blocks.

@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::failure::Trouble;
 use crate::archive::cover::is_ours;
 use crate::archive::ship::SHARD_LABEL;
 use gyre_ring::TenantId;
@@ -95,6 +96,11 @@ impl Object {
     /// A page of it.
     pub fn page(&self, page: u32) -> PageKey {
         PageKey { block: self.block, file: self.file, page }
+    }
+
+    /// That it ends within something.
+    pub(super) fn ends(&self, begin: u64) -> Trouble {
+        Trouble::at(self.block_file(), begin, "the file ends within this")
     }
 
     /// The file as errors name it.

@@ -6,10 +6,9 @@
 //! of the keys is put off to another pass, which looks at the blocks again. A series that is in twelve blocks has its labels
 //! here once, and twelve parts.
 
-use std::collections::hash_map::{Entry, HashMap};
-
 use gyre_ring::SeriesKey;
 use gyre_tsdb::block::ChunkMeta;
+use hashbrown::HashTable;
 
 /// A series of a pass.
 #[derive(Clone, Copy, Debug)]
@@ -33,6 +32,11 @@ struct Part {
     before: u32,
 }
 
+/// Bits of a key that a table goes by. Series of a shard have the first ones alike.
+fn hash(key: SeriesKey) -> u64 {
+    key.0 as u64
+}
+
 /// Where a list ends.
 const NONE: u32 = u32::MAX;
 
@@ -43,7 +47,8 @@ pub(super) struct Pass {
     series: Vec<Found>,
     parts: Vec<Part>,
     chunks: Vec<ChunkMeta>,
-    by_key: HashMap<u128, u32>,
+    /// The first series of each key. Keys are hashes already.
+    by_key: HashTable<u32>,
     /// Numbers of series that were not taken yet, the next one last.
     order: Vec<u32>,
 }
@@ -71,13 +76,13 @@ impl Pass {
         series: u32,
         chunks: &[ChunkMeta],
     ) {
-        let mut at = match self.by_key.entry(key.0) {
-            Entry::Occupied(found) => *found.get(),
-            Entry::Vacant(free) => {
-                free.insert(self.series.len() as u32);
-                NONE
-            }
-        };
+        let known = self.by_key.find(hash(key), |at| self.series[*at as usize].key == key).copied();
+        let mut at = known.unwrap_or(NONE);
+        if known.is_none() {
+            let all = &self.series;
+            let hash_of = |at: &u32| all.get(*at as usize).map_or(hash(key), |series| hash(series.key));
+            self.by_key.insert_unique(hash(key), all.len() as u32, hash_of);
+        }
         while at != NONE && self.labels_of(at) != labels {
             match self.series[at as usize].same_key {
                 NONE => {
@@ -109,12 +114,12 @@ impl Pass {
             + self.series.capacity() * (size_of::<Found>() + size_of::<u32>())
             + self.parts.capacity() * size_of::<Part>()
             + self.chunks.capacity() * size_of::<ChunkMeta>()
-            + self.by_key.capacity() * (size_of::<(u128, u32)>() + 1)
+            + self.by_key.capacity() * (size_of::<u32>() + 1)
     }
 
     /// Forgets the greater half of the keys; gives the greatest that is left. `None` if there are too few to halve.
     pub(super) fn halve(&mut self) -> Option<u128> {
-        let mut keys: Vec<u128> = self.by_key.keys().copied().collect();
+        let mut keys: Vec<u128> = self.by_key.iter().map(|at| self.series[*at as usize].key.0).collect();
         if keys.len() < 2 {
             return None;
         }
@@ -134,7 +139,7 @@ impl Pass {
 
     /// Puts the series in order: nothing is added any more.
     pub(super) fn sort(&mut self) {
-        self.by_key = HashMap::new();
+        self.by_key = HashTable::new();
         self.order = (0..self.series.len() as u32).collect();
         let series = &self.series;
         self.order.sort_unstable_by_key(|at| std::cmp::Reverse((series[*at as usize].key, *at)));

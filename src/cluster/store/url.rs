@@ -67,7 +67,7 @@ fn cloud(url: Url) -> Result<StorageUrl, String> {
 fn cloud(url: Url) -> Result<StorageUrl, String> {
     let scheme = url.scheme();
     Err(format!(
-        "this program was built without {scheme}://; build it with --features cloud, or use file:///path"
+        "this program was built without {scheme}://; build it with the feature `cloud`, or use file:///path"
     ))
 }
 

@@ -23,6 +23,7 @@ use crate::winner::Value;
 pub struct BatchAssembler {
     /// Chunks, one behind the other; then labels.
     bytes: Vec<u8>,
+    /// In the order in which they came.
     parts: Vec<Part>,
     deleted: Vec<(u32, u32, DeletedRange)>,
 }
@@ -36,6 +37,13 @@ struct Part {
     at: ChunkRef,
     min_ms: i64,
     max_ms: i64,
+}
+
+impl Part {
+    /// In this order the chunks of a series are in its batch.
+    fn order(&self) -> (i64, i64, u32) {
+        (self.min_ms, self.max_ms, self.source)
+    }
 }
 
 /// A chunk that had to be decoded, because something of it is deleted, and could not be.
@@ -101,19 +109,22 @@ impl BatchAssembler {
         mut self,
         labels: impl IntoIterator<Item = &'a [u8]>,
     ) -> Result<SeriesBatch, AssembleError> {
-        let mut parts = std::mem::take(&mut self.parts);
-        parts.sort_by_key(|part| (part.series, part.min_ms, part.max_ms, part.source));
+        let (parts, ends) = self.by_series();
         let mut batch = SeriesBatch::default();
-        let mut rest = parts.as_slice();
+        let mut own = Vec::new();
         for (series, labels) in (0..).zip(labels) {
-            let (own, behind) = rest.split_at(rest.partition_point(|part| part.series <= series));
-            rest = behind;
+            let range = ends.get(series as usize).map_or(0..0, |end| end.0..end.1);
+            own.clear();
+            own.extend(parts[range].iter().map(|part| self.parts[*part as usize]));
+            if !own.is_sorted_by_key(Part::order) {
+                own.sort_by_key(Part::order);
+            }
             let without_deleted;
             let own = if self.deleted.iter().any(|(of, ..)| *of == series) {
-                without_deleted = self.without_deleted(series, own)?;
+                without_deleted = self.without_deleted(series, &own)?;
                 without_deleted.as_slice()
             } else {
-                own
+                own.as_slice()
             };
             let overlap = own.windows(2).any(|pair| pair[1].min_ms <= pair[0].max_ms);
             for (i, part) in own.iter().enumerate() {
@@ -130,6 +141,28 @@ impl BatchAssembler {
         }
         batch.set_bytes(self.bytes);
         Ok(batch)
+    }
+
+    /// Numbers of parts in order of series, and where in these each series begins and ends. Parts of a series are in the
+    /// order in which they came.
+    fn by_series(&self) -> (Vec<u32>, Vec<(usize, usize)>) {
+        let series = self.parts.iter().map(|part| part.series as usize + 1).max().unwrap_or(0);
+        let mut counts = vec![0; series];
+        self.parts.iter().for_each(|part| counts[part.series as usize] += 1);
+        let mut end = 0;
+        let begin_of = |count: usize| {
+            end += count;
+            (end - count, end - count)
+        };
+        // Each end moves as its parts are put in.
+        let mut ends: Vec<(usize, usize)> = counts.into_iter().map(begin_of).collect();
+        let mut parts = vec![0; self.parts.len()];
+        for (number, part) in (0..).zip(&self.parts) {
+            let end = &mut ends[part.series as usize].1;
+            parts[*end] = number;
+            *end += 1;
+        }
+        (parts, ends)
     }
 
     /// A series' chunks without what is deleted.
@@ -158,7 +191,7 @@ impl BatchAssembler {
                 kept.push(Part { series, source, chunk, at: ChunkRef::default(), min_ms, max_ms });
             }
         }
-        kept.sort_by_key(|part| (part.min_ms, part.max_ms, part.source));
+        kept.sort_by_key(Part::order);
         Ok(kept)
     }
 }

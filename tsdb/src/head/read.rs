@@ -107,13 +107,13 @@ impl Head {
         begin.is_some_and(|begin| begin <= max_ms)
     }
 
-    /// Adds a series with its chunks that may hold samples from `min_ms` to `max_ms` to a batch, if it has any.
+    /// Adds a series with its chunks that may hold samples from `min_ms` to `max_ms` to a batch, if there are any. A
+    /// series whose samples are in blocks has none.
     pub fn read(&self, series: SeriesRef, min_ms: i64, max_ms: i64, batch: &mut SeriesBatch) {
         let state = &self.series[series.0 as usize];
         if !state.has_samples() || state.encoder.t_ms < min_ms {
             return;
         }
-        let labels = batch.put(|bytes| self.index.put_labels(series, bytes));
         let first_chunk = batch.chunks.len();
         for sealed in self.sealed_refs.overlapping(state.sealed, min_ms, max_ms) {
             batch.put_sealed(&self.sealed, sealed.at);
@@ -141,11 +141,10 @@ impl Head {
             }
         }
         let chunks = first_chunk as u32..batch.chunks.len() as u32;
-        if chunks.is_empty() {
-            batch.bytes.truncate(labels.start as usize);
-            return;
+        if !chunks.is_empty() {
+            let labels = batch.put(|bytes| self.index.put_labels(series, bytes));
+            batch.series.push(SeriesData { labels, chunks, merge });
         }
-        batch.series.push(SeriesData { labels, chunks, merge });
     }
 }
 
