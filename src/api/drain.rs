@@ -12,10 +12,24 @@ pub(super) async fn drain(api: web::Data<Api>) -> HttpResponse {
         Ok(node) => node,
         Err(starting) => return response::starting(&starting),
     };
-    match node.drain().await {
+    match node.drain(true).await {
         Ok(()) => HttpResponse::Accepted().json(node.drain_status()),
         Err(problem) => {
             response::text_error(StatusCode::CONFLICT, &format!("this node cannot leave: {problem}"))
+        }
+    }
+}
+
+/// `DELETE /drain`: a node that has not left yet stays. 409 if it has.
+pub(super) async fn stay(api: web::Data<Api>) -> HttpResponse {
+    let node = match api.node.get() {
+        Ok(node) => node,
+        Err(starting) => return response::starting(&starting),
+    };
+    match node.drain(false).await {
+        Ok(()) => HttpResponse::Ok().json(node.drain_status()),
+        Err(problem) => {
+            response::text_error(StatusCode::CONFLICT, &format!("this node cannot stay: {problem}"))
         }
     }
 }

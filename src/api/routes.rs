@@ -68,7 +68,9 @@ pub(super) fn configure(config: &mut ServiceConfig) {
         .service(web::resource("/ready").name("ready").get(status::ready))
         .service(web::resource("/metrics").name("metrics").wrap(Compress::default()).get(status::metrics))
         .service(web::resource("/ring").name("ring").wrap(Compress::default()).get(ring::ring))
-        .service(web::resource("/drain").name("drain").post(drain::drain).get(drain::status))
+        .service(
+            web::resource("/drain").name("drain").post(drain::drain).delete(drain::stay).get(drain::status),
+        )
         .service(web::resource("/config").name("config").get(status::config))
         .service(web::resource("/api/v1/rules").name("config_v1_rules").get(rules::configured_groups))
         .service(web::resource("/api/prom/rules").name("prom_rules").get(rules::configured_groups))

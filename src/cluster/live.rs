@@ -234,14 +234,14 @@ impl LiveCluster {
         }
     }
 
-    /// This node leaves the cluster: others take over its shards, and what it holds goes to blocks. When this returns, that is
-    /// noted durably. The error is a text.
-    pub async fn leave(&self) -> Result<(), String> {
+    /// This node leaves the cluster: others take over its shards, and what it holds goes to blocks. Or it stays after all.
+    /// When this returns, that is noted durably. The error is a text.
+    pub async fn leave(&self, leaving: bool) -> Result<(), String> {
         let Some(asks) = &self.asks else {
             return Err("this node is the whole cluster".to_owned());
         };
         let (done, is_done) = oneshot::channel();
-        let asked = asks.send(Ask::Leave { done }).await;
+        let asked = asks.send(Ask::Leave { leaving, done }).await;
         asked.map_err(|_| "this node has stopped being a member".to_owned())?;
         is_done.await.unwrap_or_else(|_| Err("this node has stopped being a member".to_owned()))
     }

@@ -38,8 +38,10 @@ pub(super) enum Ask {
     Close(Epoch),
     /// To propose another number of shards for a tenant.
     Split(TenantId, ShardCount),
-    /// To leave the cluster.
+    /// To leave the cluster, or to stay after all.
     Leave {
+        /// To leave.
+        leaving: bool,
         /// Told when that is noted durably, or why it cannot be.
         done: oneshot::Sender<Result<(), String>>,
     },
@@ -251,7 +253,13 @@ fn heed(
             Ask::Close(through) => joining.set_closable(through),
             Ask::Split(tenant, count) => joining.set_split(tenant, count),
             // Whoever asked may have gone.
-            Ask::Leave { done } => drop(done.send(joining.leave().map_err(|error| error.to_string()))),
+            Ask::Leave { leaving, done } => {
+                let left = match joining.leave(leaving) {
+                    Ok(left) => left.map_err(|refused| refused.to_string()),
+                    Err(error) => Err(error.to_string()),
+                };
+                drop(done.send(left));
+            }
             Ask::Left => joining.has_left()?,
             Ask::Learn { documents, done } => {
                 learners.push((documents.iter().map(|document| document.epoch).max(), done));

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use gyre_ring::diff::{Change, changes};
 use gyre_ring::{
-    BootId, Chain, ClusterId, Epoch, EpochDocument, HashSeed, Member, Proposer, Replica, ShardCount, TenantId,
+    BootId, Chain, ClusterId, Epoch, EpochDocument, HashSeed, Member, Proposer, Replica, Role, ShardCount,
+    TenantId,
 };
 
 use super::ClusterState;
@@ -73,6 +74,17 @@ pub enum Progress {
     Waiting(Waiting),
     /// It is a member. Alarms are for its operator.
     Serving(Vec<Alarm>),
+}
+
+/// Why a node does not leave, or does not stay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CannotLeave {
+    /// Nobody would hold heads.
+    #[error("no other member holds heads")]
+    NobodyElse,
+    /// It is too late.
+    #[error("it has left already; when it has stopped, a start of it joins again")]
+    HasLeft,
 }
 
 /// What a [`Joining`] is made of.
@@ -203,7 +215,7 @@ impl Joining {
     /// What others should know of this node. A member that reads its log yet could hold no replicas.
     pub fn announcement(&self) -> Announcement {
         Announcement {
-            ready: self.facts.is_some() && (self.recovered || !self.serving) && !self.leaving,
+            ready: self.facts.is_some() && (self.recovered || !self.serving) && !self.has_gone(),
             cluster: self.facts.map(|facts| facts.cluster),
             newest_epoch: self.chain.newest().map(|document| document.epoch),
             gone: self.absent.gone().iter().take(GONE_MAX).cloned().collect(),
@@ -227,11 +239,26 @@ impl Joining {
         }
     }
 
-    /// The node is to leave the cluster, durably.
-    pub fn leave(&mut self) -> Result<(), ClusterError> {
-        self.parts.local.set_leaving(true)?;
-        self.leaving = true;
-        Ok(())
+    /// The node is to leave the cluster, durably, or to stay after all. It must be a member; without other members that
+    /// hold heads it cannot leave.
+    pub fn leave(&mut self, leaving: bool) -> Result<Result<(), CannotLeave>, ClusterError> {
+        let own = &self.parts.own.member;
+        let others = self.chain.newest().into_iter().flat_map(|newest| &newest.members);
+        let mut others = others.filter(|member| member.node != own.node);
+        if leaving && !others.any(|member| member.roles.contains(&Role::Write)) {
+            return Ok(Err(CannotLeave::NobodyElse));
+        }
+        if !leaving && self.has_gone() {
+            return Ok(Err(CannotLeave::HasLeft));
+        }
+        self.parts.local.set_leaving(leaving)?;
+        self.leaving = leaving;
+        Ok(Ok(()))
+    }
+
+    /// Whether it is to leave, and is no member any more.
+    fn has_gone(&self) -> bool {
+        self.leaving && !self.is_member()
     }
 
     /// Whether the node is to leave, or is leaving.

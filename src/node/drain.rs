@@ -50,9 +50,9 @@ pub struct DrainStatus {
 }
 
 impl Node {
-    /// Has the node leave the cluster; returns when that is noted durably.
-    pub async fn drain(&self) -> Result<(), String> {
-        self.cluster.leave().await
+    /// Has the node leave the cluster, or stay after all; returns when that is noted durably.
+    pub async fn drain(&self, leaving: bool) -> Result<(), String> {
+        self.cluster.leave(leaving).await
     }
 
     /// How far it is with that.

@@ -73,11 +73,6 @@ impl Load {
         self.shared.requests.load(Ordering::Relaxed)
     }
 
-    /// Requests that failed, so far.
-    pub fn failed(&self) -> usize {
-        self.shared.failed.lock().unwrap_or_else(PoisonError::into_inner).len()
-    }
-
     /// Ends it; acknowledged samples, and what failed.
     pub fn stop(self) -> (u64, Vec<String>) {
         self.shared.stop.store(true, Ordering::Relaxed);

@@ -445,7 +445,7 @@ fn told(s: &Situation<'_>, facts: ClusterFacts) -> Vec<Alarm> {
 fn ready(s: &Situation<'_>, facts: ClusterFacts) -> BTreeSet<Replica> {
     let of_cluster = |peer: &&Peer| peer.ready && peer.cluster == Some(facts.cluster);
     let others = s.view.alive().filter(of_cluster).map(Peer::replica);
-    others.chain((!s.leaving).then(|| s.own.member.replica())).collect()
+    others.chain([s.own.member.replica()]).collect()
 }
 
 /// Whether another node has been heard of; an earlier run of this one does not count.
