@@ -36,7 +36,7 @@ struct NoList;
 
 #[async_trait]
 impl BlockList for NoList {
-    async fn blocks(&self, _: &TenantId, _: i64, _: i64) -> Result<Vec<BlockRef>, String> {
+    async fn blocks(&self, _: &TenantId, _: (i64, i64), _: Duration) -> Result<Vec<BlockRef>, String> {
         Ok(Vec::new())
     }
 

@@ -179,7 +179,8 @@ mod tests {
             let chunks =
                 (0..*series % 3).map(|at| ChunkMeta { at: ChunkRef(u64::from(at)), min_ms: 0, max_ms: 1 });
             let chunks: Vec<ChunkMeta> = chunks.collect();
-            group.push(*series, SeriesKey(u128::from(*series) * 7), &vec![b'x'; *series as usize], &chunks);
+            let labels = vec![b'x'; *series as usize];
+            group.push(*series, SeriesKey(u128::from(*series) * 7), &labels, &chunks);
         }
         group
     }
@@ -200,8 +201,8 @@ mod tests {
     fn a_group_has_what_was_added_and_nothing_else() {
         let group = group(&[1, 5, 6, 20]);
         assert_eq!(found(&group, &[0, 1, 2, 6, 20, 21]), [1, 6, 20]);
-        assert_eq!(found(&group, &[]), []);
-        assert_eq!(found(&Group::default(), &[1]), []);
+        assert!(found(&group, &[]).is_empty());
+        assert!(found(&Group::default(), &[1]).is_empty());
     }
 
     #[test]
