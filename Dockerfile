@@ -4,7 +4,9 @@ WORKDIR /src
 COPY . .
 # Shown by `gyre --version`; give it with --build-arg REVISION=$(git rev-parse HEAD).
 ARG REVISION=unknown
-RUN GYRE_BUILD_REVISION="$REVISION" cargo build --release --locked --bin gyre \
+# --build-arg FEATURES=cloud for s3://, gs:// and az://.
+ARG FEATURES=
+RUN GYRE_BUILD_REVISION="$REVISION" cargo build --release --locked --bin gyre --features "$FEATURES" \
     && mkdir -p /image/data && cp target/release/gyre /image/gyre
 
 FROM debian:bookworm-slim
@@ -13,6 +15,8 @@ COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certifica
 # A user without rights, by number, so that Kubernetes can see that it is none of the root's.
 USER 65532:65532
 COPY --from=build /image/gyre /usr/local/bin/gyre
+# Whom to trust: an object store is talked to over TLS.
+COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
 # A volume mounted here inherits its owner. The bucket is for several nodes on one machine.
 COPY --from=build --chown=65532:65532 /image/data /data
 COPY --from=build --chown=65532:65532 /image/data /bucket

@@ -16,7 +16,7 @@ use crate::server::{
     Gyre, GyreCluster, ManagedFolder, Product, Prometheus, VictoriaMetrics, clean_up_on_signals,
 };
 use crate::stream::recording::Recording;
-use crate::{alloc, blocks, query, report, targets};
+use crate::{alloc, blocks, query, report, shape, targets};
 
 /// Measures gyre and the installed peers side by side, on the same bytes.
 #[derive(Debug, Parser)]
@@ -36,6 +36,8 @@ enum Run {
     Alloc(Common),
     /// Measure the memory that one aggregation over 100,000 bucket series needs.
     Memory(Common),
+    /// Have a fourth node join a cluster under load, and drain it again.
+    Shape(Shape),
     /// Measure blocks: CPU per sample, memory of compaction, a bucket with a thousand, queries beside the head.
     Blocks(Blocks),
     /// Record a real node_exporter for the node-exporter stream.
@@ -110,6 +112,16 @@ struct Query {
 }
 
 #[derive(Debug, Args)]
+struct Shape {
+    /// The gyre binary [default: the one beside this executable].
+    #[arg(long)]
+    gyre: Option<PathBuf>,
+    /// Folder for data folders, removed at the end [default: the system's].
+    #[arg(long)]
+    tmp: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
 struct Blocks {
     /// Parts to run.
     #[arg(long, value_enum, value_delimiter = ',', default_value = "rates,peaks,opening,queries")]
@@ -176,6 +188,7 @@ impl Cli {
             Run::Query(query) => query.run(),
             Run::Alloc(common) => common.run_alloc(),
             Run::Memory(common) => common.run_memory(),
+            Run::Shape(shape) => shape.run(),
             Run::Blocks(blocks) => blocks.run(),
             Run::CompactOnce { folder } => blocks::peaks::compact_once(&folder),
             Run::Record(record) => {
@@ -286,6 +299,17 @@ impl Ingest {
             // After each scenario: an interrupted run keeps what it has.
             self.common.write_json(&Value::Array(json.clone()))?;
         }
+        Ok(())
+    }
+}
+
+impl Shape {
+    fn run(&self) -> Result<()> {
+        let program = shape::program(self.gyre.clone())?;
+        let folder = ManagedFolder::create_in(&self.tmp.clone().unwrap_or_else(std::env::temp_dir))?;
+        let figures = shape::run(&program, folder.path())?;
+        let targets = shape::report::targets(&figures);
+        print!("{}\n{}{}", machine(), shape::report::head(&figures), report::targets_markdown(&targets));
         Ok(())
     }
 }

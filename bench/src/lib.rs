@@ -21,6 +21,7 @@ pub mod report;
 pub mod rng;
 pub mod sender;
 pub mod server;
+pub mod shape;
 pub mod stream;
 pub mod targets;
 

@@ -20,7 +20,7 @@ pub struct Target {
 }
 
 impl Target {
-    /// Of a limit and a figure.
+    /// A target, and what was measured.
     pub fn new(what: impl Into<String>, limit: f64, measured: f64) -> Target {
         Target { what: what.into(), limit, measured }
     }

@@ -6,7 +6,8 @@
 //! anything any more. The next document says so, and from then on nobody asks replicas for these segments.
 //!
 //! What may go wrong: a node says that it is clear before its seal is on disk, or before a block is listed; one clear
-//! replica is taken for all; a reader leaves the segments out and goes by a list of blocks from before.
+//! replica is taken for all, or one of two, which is all that a read takes: the other is not sealed, and tells readers with old
+//! documents that the segment is open; a reader leaves the segments out and goes by a list of blocks from before.
 
 use gyre_ring::diff::changes;
 use gyre_ring::{Chain, Epoch, EpochDocument, Quorum, Replica, Role};
@@ -66,7 +67,12 @@ fn clear_of(
         .map(|replica| clear(replica).unwrap_or(Epoch(0)))
         .collect();
     left.sort_unstable_by(|a, b| b.cmp(a));
-    let need = if rules.closing_by_quorum { Quorum::of(set.len()).seal } else { 1 };
+    let quorum = Quorum::of(set.len());
+    let need = match (rules.closing_by_quorum, rules.closing_by_seals) {
+        (true, true) => quorum.seal,
+        (true, false) => quorum.read,
+        (false, _) => 1,
+    };
     match left.get(need.min(left.len()).wrapping_sub(1)) {
         Some(epoch) => *epoch,
         // Nobody is left who could hold anything.

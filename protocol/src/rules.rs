@@ -69,12 +69,16 @@ pub struct Rules {
     pub settled_names_hosted: bool,
     /// Closing (16, ADR 15): a seal quorum of each set of replicas must be clear, not one replica.
     pub closing_by_quorum: bool,
+    /// Closing: and as many as a seal takes, not as many as a read takes, which is one of two.
+    pub closing_by_seals: bool,
     /// Closing: a node is clear only when it is sealed, durably.
     pub clear_when_sealed: bool,
     /// Closing: a node is clear only when listed blocks have all that it ever held.
     pub clear_when_covered: bool,
     /// Closing: a reader that leaves out what a document closed goes by a list from after it had the document.
     pub closed_needs_fresh_list: bool,
+    /// Closing: that a node does not host what it has dropped because it was closed does not mean that it held nothing.
+    pub settled_tells_closed: bool,
     /// A pull asks for all that the peer holds and this replica lacks, not for a part: records lack what their holder
     /// had before.
     pub pull_asks_for_all: bool,
@@ -118,9 +122,11 @@ impl Rules {
         settled_by_disk: true,
         settled_names_hosted: true,
         closing_by_quorum: true,
+        closing_by_seals: true,
         clear_when_sealed: true,
         clear_when_covered: true,
         closed_needs_fresh_list: true,
+        settled_tells_closed: true,
         pull_asks_for_all: true,
         pull_gives_all: true,
         greater_value_wins: true,

@@ -5,6 +5,9 @@
 //! for that segment, for ever. So a new tenant's empty past does not depend on nodes that are down when it comes. The
 //! node may still pull what a peer has of the segment: if a quorum was empty, nothing of that was ever acknowledged.
 //!
+//! A node that acts upon a document which closed segments has dropped these, and hosts them no more. Of these it says nothing:
+//! who goes by older documents would take them for empty.
+//!
 //! What may go wrong: the node forgets the document that ended a segment, and acknowledges an append to it. So it says
 //! an epoch only when the documents are on its disk, and takes nothing for a segment that has ended by them. Or its answer
 //! is believed of another disk: the one that it had before may hold anything.
@@ -70,8 +73,10 @@ impl Settled {
     /// Whether a segment that has ended is sealed at a replica, and empty.
     pub fn covers(&self, replica: &Replica, span: &Span) -> bool {
         let Some(ended) = span.ended else { return false };
-        let covers =
-            |said: &Said| ended <= said.epoch && ended > said.closed && !said.hosted.contains(&span.segment);
+        let covers = |said: &Said| {
+            let may_be_dropped = ended <= said.closed && self.rules.settled_tells_closed;
+            ended <= said.epoch && !may_be_dropped && !said.hosted.contains(&span.segment)
+        };
         if self.rules.settled_by_disk {
             return self.said.get(replica).is_some_and(covers);
         }

@@ -137,6 +137,12 @@ impl Ledger {
         self.acked.iter().any(|ack| ack.batch.0 == *segment)
     }
 
+    /// What is read is there once, however many blocks and heads have it.
+    pub fn each_once(&self, read: &Answer) -> Option<Violation> {
+        let twice = read.windows(2).find(|pair| pair[0].0 == pair[1].0)?;
+        violation("each once", format!("read has {:?} and {:?}", twice[0], twice[1]))
+    }
+
     /// **I3**: what is read was sent.
     pub fn no_phantom(&self, read: &Answer) -> Option<Violation> {
         for series in read.chunk_by(|(one, _), (other, _)| one.0 == other.0) {
@@ -165,14 +171,16 @@ pub fn durable_ack(copies: usize, need: usize, what: impl Fn() -> String) -> Opt
     }
 }
 
-/// **I2**: an acknowledged point is on some disk.
+/// **I2**: an acknowledged point is on some disk, or in a block that is listed.
 pub fn still_somewhere(copies: usize, what: impl Fn() -> String) -> Option<Violation> {
-    if copies > 0 { None } else { violation("I2", format!("{}: on no disk", what())) }
+    if copies > 0 { None } else { violation("I2", format!("{}: on no disk and in no block", what())) }
 }
 
 /// A restart finds what was synced.
 pub fn recovered(lost: Option<String>) -> Option<Violation> {
-    lost.and_then(|what| violation("I2", format!("a restart: {what}")))
+    lost.and_then(|what| {
+        violation("I2", format!("a restart: {what} was synced, and is not in the log and in no block"))
+    })
 }
 
 /// A warning that data may be missing is given only if a read quorum of the segment is lost.
@@ -186,6 +194,11 @@ pub fn warned_for_a_reason(segment: &Segment, left: usize, read_quorum: usize) -
 /// **I8**: there are exactly the epochs that somebody proposed.
 pub fn only_proposed_epochs(stored: u64, proposed: u64) -> Option<Violation> {
     if stored <= proposed { None } else { violation("I8", format!("{stored} epochs, {proposed} proposed")) }
+}
+
+/// **Closing**: when faults are over, all that has ended comes to be closed.
+pub fn closed(left: Option<String>) -> Option<Violation> {
+    left.and_then(|what| violation("closing", what))
 }
 
 /// **Convergence**: when faults are over, replicas come to hold the same.

@@ -5,7 +5,7 @@
 //!
 //! Beside the bytes this keeps what a correct log must still have, [`Safe`]: for the checks, never for the node.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -17,9 +17,11 @@ use gyre_tsdb::wal::{
     BatchName, LaneEncoder, LoggedBatch, Piece, StreamId, WalPosition, WalWriter, read_batches,
 };
 
-use crate::message::{Batch, Point, Written};
+use crate::message::Batch;
 use crate::recover::{Recovered, recover};
+use crate::safe::{Missing, Place, Safe};
 use crate::series::{Catalog, wins};
+use crate::shelf::Shelf;
 
 /// Files are short, so that logs have many.
 const FILE_BYTES: u64 = 8 << 10;
@@ -38,70 +40,6 @@ struct Group {
     pieces: Vec<Piece>,
     marks: Vec<Mark>,
     end: WalPosition,
-}
-
-/// Where a batch's record is.
-#[derive(Clone, Copy, Debug)]
-struct Place {
-    at: WalPosition,
-    end: WalPosition,
-}
-
-/// What is safe on a disk, as whoever wrote it knows.
-#[derive(Clone, Debug, Default)]
-pub struct Safe {
-    batches: BTreeMap<(Segment, BatchId), Option<Place>>,
-    points: BTreeMap<Segment, HashMap<Point, u64>>,
-    last: Option<(Segment, BatchId)>,
-}
-
-impl Safe {
-    fn insert(&mut self, segment: &Segment, batch: &Batch, place: Option<Place>) {
-        self.batches.insert((segment.clone(), batch.id), place);
-        let points = self.points.entry(segment.clone()).or_default();
-        for (point, value) in &batch.points {
-            let best = points.entry(*point).or_insert(*value);
-            *best = if wins(*value, *best) { *value } else { *best };
-        }
-        self.last = Some((segment.clone(), batch.id));
-    }
-
-    /// Whether a batch is there.
-    pub fn has(&self, segment: &Segment, batch: BatchId) -> bool {
-        self.batches.contains_key(&(segment.clone(), batch))
-    }
-
-    /// Whether a batch is there, and for all of its points a value that counts as its own.
-    pub fn has_all(&self, written: &Written) -> bool {
-        let Written { segment, batch } = written;
-        let mut points = batch.points.iter();
-        self.has(segment, batch.id) && points.all(|(point, value)| self.has_point(segment, point, *value))
-    }
-
-    /// Whether a segment has a value for a point that counts as this one.
-    pub fn has_point(&self, segment: &Segment, point: &Point, value: u64) -> bool {
-        let stored = self.points.get(segment).and_then(|points| points.get(point));
-        stored.is_some_and(|stored| wins(*stored, value))
-    }
-
-    /// The batch that became safe last.
-    pub fn last(&self) -> Option<&(Segment, BatchId)> {
-        self.last.as_ref()
-    }
-
-    /// All batches.
-    pub fn batches(&self) -> impl Iterator<Item = &(Segment, BatchId)> {
-        self.batches.keys()
-    }
-
-    /// Takes out what is there of a segment.
-    fn forget(&mut self, segment: &Segment) -> Vec<(Segment, BatchId)> {
-        let forgotten: Vec<_> = self.batches.keys().filter(|(of, _)| of == segment).cloned().collect();
-        self.batches.retain(|(of, _), _| of != segment);
-        self.points.remove(segment);
-        self.last = None;
-        forgotten
-    }
 }
 
 /// A node's log.
@@ -233,9 +171,16 @@ impl Lane {
         self.marks.clear();
     }
 
-    /// A restart: what the log has, by segment. `lost` is what it should have had, in words.
-    pub fn recover(&mut self, catalog: &Arc<Catalog>, rules: &Rules, lost: &mut Option<String>) -> Recovered {
-        let mut recovered = recover(&self.disk, &self.folder, &self.names, catalog, rules);
+    /// A restart: what the log has, by segment. `lost` is what it should have had.
+    pub fn recover(
+        &mut self,
+        catalog: &Arc<Catalog>,
+        rules: &Rules,
+        shelf: &Shelf,
+        is_closed: &dyn Fn(&Segment) -> bool,
+        lost: &mut Vec<Missing>,
+    ) -> Recovered {
+        let mut recovered = recover(&self.disk, &self.folder, &self.names, catalog, rules, shelf, is_closed);
         self.encoder = LaneEncoder::new(recovered.next_file, FILE_BYTES);
         self.writer = WalWriter::new(Arc::new(self.disk.clone()), &self.folder, true);
         self.streams.clear();
@@ -247,23 +192,21 @@ impl Lane {
         }
         for (segment, batch) in self.safe.batches.keys() {
             if !recovered.segments.get(segment).is_some_and(|found| found.held.contains(*batch)) {
-                lost.get_or_insert_with(|| {
-                    format!("{batch:?} of {segment} was synced, and is not in the log")
-                });
+                lost.push(Missing { segment: segment.clone(), what: format!("{batch:?}"), point: None });
             }
         }
         for (segment, points) in &self.safe.points {
             let Some(found) = recovered.segments.get_mut(segment) else { continue };
             let shown = found.samples.shown();
-            let missing = points.iter().find(|(point, value)| {
+            let missing = points.iter().filter(|(point, value)| {
                 let at = shown.binary_search_by_key(*point, |(point, _)| *point);
                 !at.is_ok_and(|at| wins(shown[at].1, **value))
             });
-            if let Some(missing) = missing {
-                lost.get_or_insert_with(|| {
-                    format!("{missing:?} of {segment} was synced, and is not in the log")
-                });
-            }
+            lost.extend(missing.map(|(point, value)| Missing {
+                segment: segment.clone(),
+                what: format!("{point:?}"),
+                point: Some((*point, *value)),
+            }));
         }
         self.keep(&mut recovered);
         recovered

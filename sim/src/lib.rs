@@ -12,13 +12,20 @@
 //!
 //! As in the node, a write is admitted by one replica of its shard, logged there and sent to the others; a restart reads
 //! the log; what a replica lacks it pulls from a peer's log. What the node does around this with actors and calls is
-//! imitated here, in `node` and `client`. Not simulated: snapshots and the removal of log files, spilled chunks,
-//! histograms, limits and time windows, labels on their way between nodes, full disks and failing syncs, flushing to
-//! blocks.
+//! imitated here, in `node` and `client`, and so is what the archive does: windows of heads become blocks in the store and are
+//! dropped, blocks are compacted and removed, readers have lists of them, documents close segments, and nodes that have left are
+//! switched off for good. A block is its points and what it covers; of snapshots there is only that what was dropped before one
+//! does not come back.
+//!
+//! Not simulated: the removal of log files, spilled chunks, histograms, limits, labels on their way between nodes, full disks and
+//! failing syncs; of blocks their files, retention, partial uploads and failing reads; windows that are dropped slice by slice and
+//! the pins of readers on the same node.
 
+mod blocks;
 pub mod checks;
 mod client;
 pub mod cluster;
+pub mod conduct;
 pub mod directed;
 mod lane;
 mod message;
@@ -27,10 +34,13 @@ mod node;
 pub mod planted;
 mod recover;
 mod rng;
+mod safe;
 mod series;
+mod shelf;
 mod store;
 pub mod swarm;
 
 pub use checks::Violation;
 pub use cluster::{Cluster, Report, run};
+pub use conduct::Conduct;
 pub use swarm::Swarm;

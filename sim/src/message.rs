@@ -6,6 +6,8 @@ use std::sync::Arc;
 use gyre_protocol::{Refusal, Said};
 use gyre_ring::{BatchId, BatchSet, EpochDocument, Replica, Segment};
 
+use crate::blocks::BlockId;
+
 /// A series' key (its place among the shards is decided by the top bits) and a time.
 pub type Point = (u128, u64);
 
@@ -72,8 +74,8 @@ pub enum Body {
     Vector(BatchSet, bool),
     /// Your data, as of these batches at least; the replica named holds them.
     AskData(BatchSet, Option<Replica>),
-    /// The data, if it is as of that; and whether the segment is sealed here.
-    Data(Option<Arc<Answer>>, bool),
+    /// The data, if it is as of that; whether the segment is sealed here; the blocks that have what was dropped of it.
+    Data(Option<Arc<Answer>>, bool, Vec<BlockId>),
     /// The segment has ended: seal it.
     Seal,
     /// It is sealed here, durably.

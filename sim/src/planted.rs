@@ -2,20 +2,27 @@
 
 use gyre_protocol::Rules;
 
+use crate::conduct::{Conduct, Driver};
+
 /// A rule that is left out.
 #[derive(Clone, Copy, Debug)]
 pub struct Planted {
     /// What the bug does.
     pub name: &'static str,
     /// The rules that are left.
-    pub rules: Rules,
+    pub conduct: Conduct,
 }
 
 const fn planted(name: &'static str, rules: Rules) -> Planted {
-    Planted { name, rules }
+    Planted { name, conduct: Conduct { rules, driver: Driver::ALL } }
+}
+
+const fn driven(name: &'static str, driver: Driver) -> Planted {
+    Planted { name, conduct: Conduct { rules: Rules::ALL, driver } }
 }
 
 const ALL: Rules = Rules::ALL;
+const DRIVER: Driver = Driver::ALL;
 
 /// All of them.
 pub const PLANTED: &[Planted] = &[
@@ -56,4 +63,27 @@ pub const PLANTED: &[Planted] = &[
     planted("a pull asks for a part of what is missing", Rules { pull_asks_for_all: false, ..ALL }),
     planted("a peer gives what it finds of what was asked for", Rules { pull_gives_all: false, ..ALL }),
     planted("the first value to arrive wins", Rules { greater_value_wins: false, ..ALL }),
+    planted("one clear replica closes", Rules { closing_by_quorum: false, ..ALL }),
+    planted("one of two closes", Rules { closing_by_seals: false, ..ALL }),
+    planted("clear before the seal", Rules { clear_when_sealed: false, ..ALL }),
+    planted("clear without blocks", Rules { clear_when_covered: false, ..ALL }),
+    planted("what is closed is left out by an old list", Rules { closed_needs_fresh_list: false, ..ALL }),
+    planted(
+        "what was dropped because it is closed counts as empty",
+        Rules { settled_tells_closed: false, ..ALL },
+    ),
+    driven("the closing document is forgotten on restart", Driver { closed_is_durable: false, ..DRIVER }),
+    driven("a block covers what came after its cut", Driver { cover_is_of_the_cut: false, ..DRIVER }),
+    driven("a batch is noted for one window only", Driver { noted_for_all_windows: false, ..DRIVER }),
+    driven("a window is dropped before it is listed", Driver { drop_after_listing: false, ..DRIVER }),
+    driven("a window is dropped on any listing", Driver { drop_what_is_covered: false, ..DRIVER }),
+    driven("released blocks are forgotten on restart", Driver { released_is_durable: false, ..DRIVER }),
+    driven(
+        "a replica's vector lacks what it has dropped",
+        Driver { vector_has_the_dropped: false, ..DRIVER },
+    ),
+    driven("released blocks are not checked", Driver { released_is_checked: false, ..DRIVER }),
+    driven("a window in a block closes its segment", Driver { window_closes_nothing: false, ..DRIVER }),
+    driven("blocks and heads are not merged", Driver { blocks_are_merged: false, ..DRIVER }),
+    driven("blocks that were removed are left out", Driver { gone_begins_again: false, ..DRIVER }),
 ];

@@ -1,20 +1,22 @@
 //! A restart: a node's segments from its log, read as the storage crate reads it.
 //!
-//! Snapshots and spilled chunks are not part of the simulation: what a restart needs is all in the log.
+//! Spilled chunks are not part of the simulation, and of snapshots only that they make it durable that a window was dropped:
+//! what a restart needs is in the log, but for what a [`Shelf`] says is no longer there.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
 use gyre_protocol::Rules;
-use gyre_ring::{BatchId, BatchSet, Segment};
-use gyre_tsdb::SeriesRef;
+use gyre_ring::{BatchId, BatchNumber, BatchSet, BootId, Segment};
 use gyre_tsdb::disk::SimDisk;
 use gyre_tsdb::histogram::Histogram;
 use gyre_tsdb::wal::{BatchName, DecodedSample, Replay, WalPosition, replay};
+use gyre_tsdb::{SeriesRef, window_of};
 
 use crate::lane::id_of;
 use crate::series::{Catalog, Samples};
+use crate::shelf::{Shelf, Windows};
 
 /// What a log has.
 pub struct Recovered {
@@ -36,6 +38,8 @@ pub struct OnDisk {
     pub sealed: bool,
     /// The samples.
     pub samples: Samples,
+    /// By window, the batches that brought them.
+    pub windows: Windows,
 }
 
 struct Reading<'a> {
@@ -43,19 +47,26 @@ struct Reading<'a> {
     names: &'a BTreeMap<Vec<u8>, Segment>,
     catalog: &'a Arc<Catalog>,
     rules: &'a Rules,
+    shelf: &'a Shelf,
+    /// The batch that is being read.
+    batch: BatchId,
     found: Vec<(Segment, OnDisk)>,
     damaged: BTreeSet<usize>,
 }
 
-/// Reads a log. Damage concerns every segment that was there and is not whole for sure.
+/// Reads a log, but for the segments that are closed. Damage concerns every segment that was there and is not whole for sure.
 pub fn recover(
     disk: &SimDisk,
     folder: &Path,
     names: &BTreeMap<Vec<u8>, Segment>,
     catalog: &Arc<Catalog>,
     rules: &Rules,
+    shelf: &Shelf,
+    is_closed: &dyn Fn(&Segment) -> bool,
 ) -> Recovered {
-    let mut reading = Reading { disk, names, catalog, rules, found: Vec::new(), damaged: BTreeSet::new() };
+    let batch = BatchId { boot: BootId(0), number: BatchNumber(0) };
+    let (found, damaged) = (Vec::new(), BTreeSet::new());
+    let mut reading = Reading { disk, names, catalog, rules, shelf, batch, found, damaged };
     let report = replay(disk, folder, &mut reading).expect("the disk is in memory");
     let mut damaged = BTreeSet::new();
     if !report.damage.is_empty() {
@@ -68,8 +79,9 @@ pub fn recover(
         }
     }
     damaged.extend(reading.damaged.iter().map(|stream| reading.found[*stream].0.clone()));
+    damaged.retain(|segment| !is_closed(segment));
     Recovered {
-        segments: reading.found.into_iter().collect(),
+        segments: reading.found.into_iter().filter(|(segment, _)| !is_closed(segment)).collect(),
         damaged,
         forgotten: Vec::new(),
         next_file: report.next_file,
@@ -82,7 +94,8 @@ impl Replay for Reading<'_> {
         let known = self.found.iter().position(|(found, _)| found == segment);
         known.unwrap_or_else(|| {
             let samples = Samples::new(self.disk, self.catalog.clone());
-            self.found.push((segment.clone(), OnDisk { held: BatchSet::default(), sealed: false, samples }));
+            let (held, windows) = (BatchSet::default(), Windows::default());
+            self.found.push((segment.clone(), OnDisk { held, sealed: false, samples, windows }));
             self.found.len() - 1
         })
     }
@@ -92,7 +105,8 @@ impl Replay for Reading<'_> {
     }
 
     fn batch(&mut self, stream: usize, name: BatchName) {
-        self.found[stream].1.held.insert(id_of(name));
+        self.batch = id_of(name);
+        self.found[stream].1.held.insert(self.batch);
     }
 
     fn series(&mut self, stream: usize, number: u32, labels: &[u8]) {
@@ -102,7 +116,13 @@ impl Replay for Reading<'_> {
     }
 
     fn sample(&mut self, stream: usize, sample: DecodedSample) {
-        let samples = &mut self.found[stream].1.samples;
+        let (segment, found) = &mut self.found[stream];
+        let window = window_of(sample.t_ms);
+        if self.shelf.has_dropped(segment, window, self.batch) {
+            return;
+        }
+        found.windows.entry(window).or_default().insert(self.batch);
+        let samples = &mut found.samples;
         let is_there = sample
             .value
             .is_some_and(|value| samples.replay(SeriesRef(sample.series), sample.t_ms, value, self.rules));

@@ -14,12 +14,13 @@ use gyre_tsdb::disk::Disk;
 use gyre_tsdb::labels::{self, Labels};
 use gyre_tsdb::wal::LaneEncoder;
 use gyre_tsdb::winner::{Value, compare};
-use gyre_tsdb::{Appended, Decoded, Head, SeriesBatch, SeriesRef};
+use gyre_tsdb::{Appended, Decoded, Head, SeriesBatch, SeriesRef, window_of};
 
 use crate::message::{Answer, Points};
 
-/// Time between two points, so that they are as far apart as scrapes and chunks end where they do in practice.
-const STEP_MS: i64 = 15_000;
+/// Time between two points: as far apart as scrapes, so that chunks end where they do in practice, and a run has many windows
+/// of two hours.
+const STEP_MS: i64 = 60_000;
 
 const SEED: HashSeed = HashSeed(11);
 
@@ -136,6 +137,12 @@ impl Samples {
         SEED.key(&labels).0
     }
 
+    /// Drops a window.
+    pub fn release(&mut self, window: i64) {
+        self.head.release(SeriesRef(0), usize::MAX, window);
+        self.shown = None;
+    }
+
     /// All samples.
     pub fn shown(&mut self) -> Arc<Answer> {
         if self.shown.is_none() {
@@ -173,4 +180,9 @@ pub fn t_ms(time: u64) -> i64 {
 /// And back.
 pub fn time(t_ms: i64) -> u64 {
     (t_ms / STEP_MS) as u64
+}
+
+/// The window that a point lies in.
+pub fn window_of_time(time: u64) -> i64 {
+    window_of(t_ms(time))
 }

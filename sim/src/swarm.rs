@@ -33,7 +33,7 @@ pub struct Swarm {
     pub fault_every_us: u64,
     /// Time between epochs.
     pub epoch_every_us: u64,
-    /// Epochs at most: nothing closes segments here, so each makes reads longer.
+    /// Epochs at most, but for those that close segments.
     pub epochs_max: u64,
     /// So many disks are lost for good at most.
     pub losses_max: u32,
@@ -47,6 +47,12 @@ pub struct Swarm {
     pub epoch_burst: u64,
     /// Longest time between two comparisons of a node with a peer.
     pub repair_us_max: u64,
+    /// Longest time between two windows that a node ships.
+    pub ship_us_max: u64,
+    /// A list of blocks that is older is refreshed beside reads.
+    pub list_fresh_us: u64,
+    /// How long after a document is known segments are sealed, at most.
+    pub seal_us_max: u64,
     /// Readers try those first that have not sealed: where a stale reader is hardest to catch.
     pub readers_prefer_unsealed: bool,
 }
@@ -125,6 +131,9 @@ impl Swarm {
             seal_loss: *rng.pick(&[0, 0, 500, 900]),
             epoch_burst: *rng.pick(&[0, 300, 900]),
             repair_us_max: *rng.pick(&[6 * SECOND_US, 60 * SECOND_US]),
+            ship_us_max: *rng.pick(&[3 * SECOND_US, 15 * SECOND_US, 60 * SECOND_US]),
+            list_fresh_us: *rng.pick(&[SECOND_US, 10 * SECOND_US, 29 * SECOND_US]),
+            seal_us_max: *rng.pick(&[1_000, 100_000, SECOND_US]),
             readers_prefer_unsealed: rng.chance(500),
         }
     }

@@ -8,7 +8,7 @@
 //! others are not. A job that fails for another reason, such as a damaged block, is left alone for some hours, and others of the
 //! tenant go on.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -23,7 +23,7 @@ use super::bucket_index::BucketIndex;
 use super::cleanup::{mark_expired, mark_superseded, remove_marked, remove_partial};
 use super::compact::Compactor;
 use super::error::ArchiveError;
-use super::list::TenantBlocks;
+use super::list::{self, TenantBlocks};
 use super::plan::{Job, PlanOptions, plan};
 use super::read::listed::ListedBlocks;
 use crate::cluster::LiveCluster;
@@ -118,15 +118,27 @@ impl Keeper {
 
     /// Looks after all tenants whose turn is this node's.
     pub async fn round(&self) {
-        let tenants: Vec<TenantId> =
-            self.parts.shards.tenants().iter().map(|tenant| tenant.state.id.clone()).collect();
-        for tenant in tenants {
+        for tenant in self.tenants().await {
             let Some(shards) = self.own_turn(&tenant) else { continue };
             if let Err(error) = self.keep(&tenant, shards).await {
                 self.parts.metrics.failures.inc();
                 tracing::warn!(%tenant, %error, "cannot look after a tenant's blocks now; trying again later");
             }
         }
+    }
+
+    /// The tenants that have a head here, and those that have blocks: some have nothing but what was imported.
+    async fn tenants(&self) -> BTreeSet<TenantId> {
+        let heads = self.parts.shards.tenants();
+        let mut tenants: BTreeSet<TenantId> = heads.iter().map(|tenant| tenant.state.id.clone()).collect();
+        match list::tenants(self.parts.lists.bucket()).await {
+            Ok(found) => tenants.extend(found),
+            Err(error) => {
+                self.parts.metrics.failures.inc();
+                tracing::warn!(%error, "cannot list the bucket's tenants; looking after those with recent samples only");
+            }
+        }
+        tenants
     }
 
     /// The number of a tenant's shards, if its blocks are this node's to look after.

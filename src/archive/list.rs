@@ -225,6 +225,13 @@ impl TenantBlocks {
     }
 }
 
+/// The tenants that a bucket has a folder of. What else there is in a bucket, such as the cluster's documents, may look like
+/// a tenant, but has no blocks in it.
+pub async fn tenants(bucket: &Bucket) -> Result<Vec<TenantId>, ArchiveError> {
+    let listing = bucket.list_folder("").await?;
+    Ok(listing.folders.iter().filter_map(|name| TenantId::new(name).ok()).collect())
+}
+
 /// Whether `other` has all that `own` has, by their sources.
 fn supersedes(other: &Meta, own: &Meta) -> bool {
     let (theirs, ours) = (&other.compaction, &own.compaction);

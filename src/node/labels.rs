@@ -9,14 +9,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gyre_ring::{Replica, TenantId};
+use gyre_tsdb::block::Ulid;
 use gyre_tsdb::labels::Labels;
 use tokio::time::Instant;
 
 use super::blocks::{BlockTries, Listed};
 use super::{Answer, Node, QueryError, Selection, cut};
 use crate::actor::Gone;
-use crate::archive::read::failure::warning;
-use crate::cluster::state::Closing;
+use crate::archive::read::failure::{BlockFailure, warning};
+use crate::query::blocks::PlanBlocks;
 use crate::replica::read::messages::LabelsQuestion;
 use crate::replica::read::metrics::Retry;
 use crate::replica::read::plan::{ReadPlan, SegmentSource, Wish};
@@ -33,10 +34,17 @@ const TRIES_MAX: usize = 1;
 /// The same where an answer may be partial: with each a replica is left out.
 const PARTIAL_TRIES_MAX: usize = 4;
 
-/// Why a source did not answer.
-pub(super) struct SourceFailed {
-    replica: Replica,
-    error: QueryError,
+/// Why a question was not answered from its sources.
+pub(super) enum SourceFailed {
+    /// One has failed.
+    Replica {
+        /// Who.
+        replica: Replica,
+        /// Why.
+        error: QueryError,
+    },
+    /// A replica has dropped what these blocks have, and they are not in the list.
+    List(Vec<Ulid>),
 }
 
 impl Node {
@@ -86,53 +94,47 @@ impl Node {
     ) -> Result<Vec<String>, QueryError> {
         // Before it is looked which blocks there are: what is dropped from here on waits for this.
         let _pin = self.storage.shards.pins.pin();
-        let mut avoid = Vec::new();
-        let (mut warnings, mut closing) = self.texts_in_blocks(tenant, question, range, texts).await?;
+        let (mut avoid, mut tries) = (Vec::new(), BlockTries::default());
         loop {
             let plan = self.plan(tenant, &avoid).await?;
-            while closing.at < plan.closing.at {
-                // The plan leaves out what was closed meanwhile.
-                (warnings, closing) = self.texts_in_blocks(tenant, question, range, texts).await?;
-            }
-            match self.texts_of(&plan, question, range, texts).await {
-                Ok(()) => {
-                    warnings.extend(plan.warnings);
-                    return Ok(warnings);
+            // After the plan, which leaves out what was closed before.
+            let Listed { blocks, warning, .. } = self.blocks(tenant, Some(range), &tries, later()).await?;
+            let lost = match self.texts_in_blocks(&blocks, question, range, texts).await? {
+                Ok(lost) => lost,
+                Err(failure) => {
+                    self.again_without(tenant, failure, &mut tries).await?;
+                    continue;
                 }
-                Err(failed) => self.without(tenant, failed, &plan, &mut avoid)?,
+            };
+            match self.texts_of(&plan, &blocks, question, range, texts).await {
+                Ok(()) => return Ok(plan.warnings.into_iter().chain(warning).chain(lost).collect()),
+                Err(failed) => self.again_after(tenant, failed, &plan, &mut avoid, &mut tries).await?,
             }
         }
     }
 
-    /// Adds what blocks have of these; gives warnings, and which closed segments are among them for sure. Of a block that overlaps the range all counts, as in Prometheus.
+    /// Adds what blocks have of these; gives a warning if some are left out. Of a block that overlaps the range all counts,
+    /// as in Prometheus.
     async fn texts_in_blocks(
         &self,
-        tenant: &TenantId,
+        blocks: &PlanBlocks,
         question: &LabelsQuestion,
         range: TimeRange,
         texts: &mut BTreeSet<String>,
-    ) -> Result<(Vec<String>, Closing), QueryError> {
-        let mut tries = BlockTries::default();
-        loop {
-            let Listed { blocks, warning: unlisted, closing } =
-                self.blocks(tenant, Some(range), &tries, later()).await?;
-            let Some(query) = blocks.query else { return Ok((unlisted.into_iter().collect(), closing)) };
-            let question = question.clone();
-            let read = move || {
-                let found = match question {
-                    LabelsQuestion::Values(name) => query.label_values(&name, range),
-                    LabelsQuestion::Names | LabelsQuestion::Sets(_) => query.label_names(range),
-                };
-                found.map(|found| (found, warning(&query.lost())))
+    ) -> Result<Result<Option<String>, BlockFailure>, QueryError> {
+        let Some(query) = blocks.query.clone() else { return Ok(Ok(None)) };
+        let question = question.clone();
+        let read = move || {
+            let found = match question {
+                LabelsQuestion::Values(name) => query.label_values(&name, range),
+                LabelsQuestion::Names | LabelsQuestion::Sets(_) => query.label_names(range),
             };
-            match self.read_blocks(read).await? {
-                Ok((found, lost)) => {
-                    texts.extend(found);
-                    return Ok((unlisted.into_iter().chain(lost).collect(), closing));
-                }
-                Err(failure) => self.again_without(tenant, failure, &mut tries).await?,
-            }
-        }
+            found.map(|found| (found, warning(&query.lost())))
+        };
+        Ok(self.read_blocks(read).await?.map(|(found, lost)| {
+            texts.extend(found);
+            lost
+        }))
     }
 
     /// Runs what waits for blocks on a thread that may wait.
@@ -176,29 +178,37 @@ impl Node {
         avoid.len() < if is_partial { PARTIAL_TRIES_MAX } else { TRIES_MAX }
     }
 
-    /// A source has failed: another plan may do without it.
-    pub(super) fn without(
+    /// Prepares another try: with a newer list of blocks, or a plan that may do without the source that has failed.
+    pub(super) async fn again_after(
         &self,
         tenant: &TenantId,
         failed: SourceFailed,
         plan: &ReadPlan,
         avoid: &mut Vec<Replica>,
+        tries: &mut BlockTries,
     ) -> Result<(), QueryError> {
-        if !plan.has_choice || !self.may_try_again(tenant, avoid) {
-            return Err(failed.error);
+        match failed {
+            SourceFailed::List(lacking) => self.again_with_newer_list(tenant, lacking, tries).await,
+            SourceFailed::Replica { error, .. } if !plan.has_choice || !self.may_try_again(tenant, avoid) => {
+                Err(error)
+            }
+            SourceFailed::Replica { replica, .. } => {
+                self.reader.metrics.retry(Retry::Lost);
+                avoid.push(replica);
+                Ok(())
+            }
         }
-        self.reader.metrics.retry(Retry::Lost);
-        avoid.push(failed.replica);
-        Ok(())
     }
 
     async fn texts_of(
         &self,
         plan: &ReadPlan,
+        blocks: &PlanBlocks,
         question: &LabelsQuestion,
         range: TimeRange,
         texts: &mut BTreeSet<String>,
     ) -> Result<(), SourceFailed> {
+        check_named(blocks, &plan.named_here(blocks, range))?;
         let (mut here, mut elsewhere) = (Vec::new(), Vec::new());
         // All are asked at once.
         for source in plan.groups.iter().flatten() {
@@ -213,7 +223,7 @@ impl Node {
             texts.extend(answer.await.map_err(|gone| self.gone(shard, gone))?);
         }
         for mut remote in elsewhere {
-            while let Some(batch) = next_of(&mut remote).await? {
+            while let Some(batch) = next_of(&mut remote, blocks).await? {
                 for text in batch {
                     insert(texts, &String::from_utf8_lossy(&text));
                 }
@@ -224,7 +234,7 @@ impl Node {
 
     pub(super) fn gone(&self, shard: &Arc<ShardHandle>, _: Gone) -> SourceFailed {
         let error = QueryError::Internal(self.storage.shards.rebuild(shard).to_string());
-        SourceFailed { replica: self.cluster.own().clone(), error }
+        SourceFailed::Replica { replica: self.cluster.own().clone(), error }
     }
 }
 
@@ -247,13 +257,25 @@ fn ask(
     }
 }
 
-pub(super) async fn next_of(remote: &mut RemoteTexts) -> Result<Option<Vec<Vec<u8>>>, SourceFailed> {
-    let failed = |replica: &Replica, lost: Lost| SourceFailed {
+/// The next texts of a source elsewhere, if the list of blocks has what was dropped there.
+pub(super) async fn next_of(
+    remote: &mut RemoteTexts,
+    blocks: &PlanBlocks,
+) -> Result<Option<Vec<Vec<u8>>>, SourceFailed> {
+    let failed = |replica: &Replica, lost: Lost| SourceFailed::Replica {
         replica: replica.clone(),
         error: QueryError::Unavailable(lost.to_string()),
     };
     let next = remote.next_batch().await;
-    next.map_err(|lost| failed(&remote.segment.replica, lost))
+    let next = next.map_err(|lost| failed(&remote.segment.replica, lost))?;
+    check_named(blocks, remote.released())?;
+    Ok(next)
+}
+
+/// A failure if the list of blocks lacks some of these, which have what was dropped from heads.
+pub(super) fn check_named(blocks: &PlanBlocks, named: &[Ulid]) -> Result<(), SourceFailed> {
+    let lacking = blocks.unknown(named.iter().copied());
+    if lacking.is_empty() { Ok(()) } else { Err(SourceFailed::List(lacking)) }
 }
 
 pub(super) fn later() -> Instant {

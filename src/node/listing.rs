@@ -4,26 +4,33 @@
 //! labels asked for batch by batch, the next while one is looked at. So a listing of a million series neither fills the
 //! memory nor holds up appends. A shard that has several segments, or one at another node, is listed at once, since its
 //! series may come several times; so are all shards where there are blocks. The series come shard by shard, in no order.
+//!
+//! Which series have samples in the range is found out before the first is sent, while a pin is held: a window of time that
+//! is dropped while a client takes its time does not hide a series. Labels stay.
 
 use std::collections::BTreeSet;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use futures_util::future::try_join_all;
 use gyre_promql::storage::LabelMatcher;
 use gyre_ring::TenantId;
 use gyre_tsdb::SeriesRef;
 
 use super::blocks::{BlockTries, Listed};
-use super::labels::{SourceFailed, later, next_of, range};
+use super::labels::{SourceFailed, check_named, later, next_of, range};
 use super::{Node, QueryError, Selection};
 use crate::actor::{ActorRef, Gone};
 use crate::archive::read::failure::{BlockFailure, warning};
 use crate::archive::read::select::BlockQuery;
+use crate::query::blocks::PlanBlocks;
 use crate::query::matchers;
 use crate::replica::read::messages::{LabelsQuestion, MatcherOnWire};
 use crate::replica::read::plan::{ReadPlan, SegmentSource};
 use crate::shard::actor::ShardActor;
-use crate::shard::read::{LabelSets, ReadLabels, SERIES_PER_READ, Select, TimeRange};
+use crate::shard::read::{
+    LabelSets, Overlapping, ReadLabels, SERIES_PER_LOOK, SERIES_PER_READ, Select, TimeRange,
+};
 use crate::shard::supervisor::{ShardHandle, Shards};
 
 type Asked = Pin<Box<dyn Future<Output = Result<LabelSets, Gone>> + Send>>;
@@ -33,7 +40,6 @@ pub struct SeriesListing {
     /// What may be missing.
     pub warnings: Vec<String>,
     shards: Arc<Shards>,
-    range: TimeRange,
     /// Listed already, each once.
     ready: Option<LabelSets>,
     /// In reverse: the next one is the last.
@@ -68,7 +74,7 @@ impl Node {
         loop {
             let plan = self.plan(tenant, &avoid).await?;
             let Listed { blocks, warning, .. } = self.blocks_of(tenant, selection, &tries, later()).await?;
-            let in_blocks = match blocks.query {
+            let in_blocks = match blocks.query.clone() {
                 None => InBlocks::default(),
                 Some(query) => {
                     let sets = sets.clone();
@@ -82,14 +88,14 @@ impl Node {
                     }
                 }
             };
-            match self.list(&plan, &sets, range, in_blocks.sets).await {
+            match self.list(&plan, &blocks, &sets, range, in_blocks.sets).await {
                 Ok(listing) => {
                     let mut warnings = plan.warnings;
                     warnings.extend(warning);
                     warnings.extend(in_blocks.warning);
                     return Ok(SeriesListing { warnings, ..listing });
                 }
-                Err(failed) => self.without(tenant, failed, &plan, &mut avoid)?,
+                Err(failed) => self.again_after(tenant, failed, &plan, &mut avoid, &mut tries).await?,
             }
         }
     }
@@ -97,10 +103,12 @@ impl Node {
     async fn list(
         &self,
         plan: &ReadPlan,
+        blocks: &PlanBlocks,
         sets: &[Vec<LabelMatcher>],
         range: TimeRange,
         in_blocks: BTreeSet<Vec<u8>>,
     ) -> Result<SeriesListing, SourceFailed> {
+        check_named(blocks, &plan.named_here(blocks, range))?;
         let mut questions = Vec::new();
         let is_only_here = in_blocks.is_empty();
         let mut several = in_blocks;
@@ -114,28 +122,33 @@ impl Node {
                 }
                 sources => {
                     for source in sources {
-                        self.collect(source, sets, range, &mut several).await?;
+                        self.collect(source, blocks, sets, range, &mut several).await?;
                     }
                 }
             }
         }
-        let mut parts = Vec::new();
-        for (shard, actor, answers) in questions {
-            let mut series = Vec::new();
+        let parts = questions.into_iter().map(|(shard, actor, answers)| async move {
+            let mut selected = Vec::new();
             for answer in answers {
-                series.append(&mut answer.await.map_err(|gone| self.gone(shard, gone))?);
+                selected.append(&mut answer.await.map_err(|gone| self.gone(shard, gone))?);
             }
             if sets.len() > 1 {
-                series.sort_unstable();
-                series.dedup();
+                selected.sort_unstable();
+                selected.dedup();
             }
-            parts.push(Part { shard: shard.clone(), actor, series: series.into_iter() });
-        }
+            let mut series = Vec::new();
+            for some in selected.chunks(SERIES_PER_LOOK) {
+                let question = Overlapping { series: some.to_vec(), range };
+                series.append(&mut actor.ask(question).await.map_err(|gone| self.gone(shard, gone))?);
+            }
+            Ok(Part { shard: shard.clone(), actor, series: series.into_iter() })
+        });
+        let mut parts = try_join_all(parts).await?;
         parts.reverse();
         let ready = (!several.is_empty()).then(|| several.iter().map(Vec::as_slice).collect());
         let shards = self.storage.shards.clone();
         let warnings = Vec::new();
-        let mut listing = SeriesListing { warnings, shards, range, ready, parts, asked: None };
+        let mut listing = SeriesListing { warnings, shards, ready, parts, asked: None };
         listing.ask();
         Ok(listing)
     }
@@ -144,6 +157,7 @@ impl Node {
     async fn collect(
         &self,
         source: &SegmentSource,
+        blocks: &PlanBlocks,
         sets: &[Vec<LabelMatcher>],
         range: TimeRange,
         to: &mut BTreeSet<Vec<u8>>,
@@ -154,7 +168,7 @@ impl Node {
                     let gone = |gone| self.gone(shard, gone);
                     let series = shard.actor.ask(select(set)).await.map_err(gone)?;
                     for some in series.chunks(SERIES_PER_READ) {
-                        let question = ReadLabels { series: some.to_vec(), range };
+                        let question = ReadLabels { series: some.to_vec(), range: Some(range) };
                         let sets = shard.actor.ask(question).await.map_err(gone)?;
                         to.extend(sets.iter().map(|labels| labels.as_bytes().to_vec()));
                     }
@@ -162,7 +176,7 @@ impl Node {
                 SegmentSource::Remote(segment) => {
                     let question = LabelsQuestion::Sets(set.iter().map(MatcherOnWire::from).collect());
                     let mut remote = segment.labels(question, range, later());
-                    while let Some(batch) = next_of(&mut remote).await? {
+                    while let Some(batch) = next_of(&mut remote, blocks).await? {
                         to.extend(batch);
                     }
                 }
@@ -217,7 +231,7 @@ impl SeriesListing {
         while let Some(part) = self.parts.last_mut() {
             let series: Vec<SeriesRef> = part.series.by_ref().take(SERIES_PER_READ).collect();
             if !series.is_empty() {
-                let question = ReadLabels { series, range: self.range };
+                let question = ReadLabels { series, range: None };
                 self.asked = Some((part.shard.clone(), Box::pin(part.actor.ask(question))));
                 return;
             }

@@ -104,6 +104,8 @@ impl Evaluator {
     ) -> Result<Answer<Evaluated>, Box<Failed>> {
         // The samples of each step are counted where they are read, and are no part of partial results.
         if let Some(places) = Places::of(&plan).filter(|_| !question.count_samples)
+            // Without a list of blocks it is checked series by series what may be missing.
+            && plan.blocks.unlisted.is_none()
             // Blocks are read here, and merged with the heads of other nodes.
             && let Some(range) = self.range_of(question)
             && !plan.blocks.overlaps(range)

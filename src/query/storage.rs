@@ -94,7 +94,8 @@ impl ShardStorage {
         unlisted.into_iter().chain(lost).collect()
     }
 
-    /// Another node's replica has dropped what these blocks have.
+    /// A replica has dropped what these blocks have: another node's, or one of this node, whose blocks are in every list that
+    /// there is.
     pub(super) fn check_released(&self, released: &[Ulid]) -> Result<(), StorageError> {
         let unknown = self.plan.blocks.unknown(released.iter().copied());
         if unknown.is_empty() {
@@ -180,6 +181,7 @@ impl Storage for ShardStorage {
         let on_wire = || request.matchers.iter().map(MatcherOnWire::from).collect();
         let range = TimeRange { min_ms: request.mint_ms, max_ms: request.maxt_ms };
         self.check_listed(range)?;
+        self.check_released(&self.plan.named_here(&self.plan.blocks, range))?;
         let blocks = self.plan.blocks.query.as_ref().filter(|blocks| blocks.overlaps(range));
         // All shards search at the same time, here and elsewhere.
         let mut searches = Vec::with_capacity(self.plan.groups.len());

@@ -105,8 +105,34 @@ impl Handler<LabelValues> for ShardActor {
 pub struct ReadLabels {
     /// Which.
     pub series: Vec<SeriesRef>,
-    /// Only of those with samples in here.
+    /// Only of those with samples in here; `None`: of all.
+    pub range: Option<TimeRange>,
+}
+
+/// Series looked at for one [`Overlapping`]: about a millisecond at most.
+pub const SERIES_PER_LOOK: usize = 1024;
+
+/// Those of some series, at most [`SERIES_PER_LOOK`], that may have samples in a range of time.
+#[derive(Message)]
+#[rtype(result = "Vec<SeriesRef>")]
+pub struct Overlapping {
+    /// Which.
+    pub series: Vec<SeriesRef>,
+    /// When.
     pub range: TimeRange,
+}
+
+impl Handler<Overlapping> for ShardActor {
+    type Result = MessageResult<Overlapping>;
+
+    fn handle(
+        &mut self,
+        Overlapping { mut series, range }: Overlapping,
+        _: &mut Self::Context,
+    ) -> Self::Result {
+        series.retain(|series| self.parts.head.overlaps(*series, range.min_ms, range.max_ms));
+        MessageResult(series)
+    }
 }
 
 /// Canonical label sets, one behind the other.
@@ -147,7 +173,7 @@ impl Handler<ReadLabels> for ShardActor {
         let head = &self.parts.head;
         let mut sets = LabelSets::default();
         for series in series {
-            if head.overlaps(series, range.min_ms, range.max_ms) {
+            if range.is_none_or(|range| head.overlaps(series, range.min_ms, range.max_ms)) {
                 head.put_labels(series, &mut sets.bytes);
                 sets.ends.push(sets.bytes.len());
             }

@@ -113,7 +113,7 @@ fn a_shard_that_panics_comes_back_with_everything_that_was_acknowledged() {
         let mut found = 0;
         for shard in shards.all() {
             let series = shard.actor.ask(Select { matchers: Vec::new(), by_key: false }).await.unwrap();
-            found += shard.actor.ask(ReadLabels { series, range }).await.unwrap().iter().count();
+            found += shard.actor.ask(ReadLabels { series, range: Some(range) }).await.unwrap().iter().count();
         }
         assert_eq!(found, 64, "all series with their first sample");
         assert_eq!(shards.state.series(), 64, "and none is counted twice");

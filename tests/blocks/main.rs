@@ -7,6 +7,7 @@
 mod blocks;
 mod bucket;
 mod caching;
+mod compaction;
 mod damage;
 #[path = "../support/faulty.rs"]
 #[expect(dead_code, reason = "more than is needed here")]
@@ -15,6 +16,7 @@ mod flush;
 mod foreign;
 #[path = "../support/histograms.rs"]
 mod histograms;
+mod node;
 mod prometheus;
 #[path = "../support/remote_write.rs"]
 mod remote_write;
@@ -31,3 +33,4 @@ mod served;
 #[path = "../support/server.rs"]
 #[expect(dead_code, reason = "more than is needed here")]
 mod server;
+mod shipping;

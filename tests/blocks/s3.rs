@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use crate::flush::{everything, flush, now_ms, samples, total, write, written};
+use crate::node::{everything, flush, now_ms, samples, total, write, written};
 use crate::s3_server::{S3, URL};
 use crate::server::{Server, gyre};
 
@@ -32,7 +32,7 @@ fn a_node_ships_to_s3_and_answers_from_there_after_a_restart_and_without_its_dis
     assert_eq!(everything(&node, until_ms), before);
     assert!(node.terminate().success());
     let listed = on(&server, &["blocks", "list", "--json"]).output().unwrap();
-    let listed = crate::flush::listed(&listed);
+    let listed = crate::node::listed(&listed);
     assert_eq!(total(&listed), written(&all), "each sample is in one block");
 
     let node = start(&server, &data);

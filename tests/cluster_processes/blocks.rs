@@ -64,6 +64,45 @@ fn one_replicas_block_is_enough_for_all_three() {
     }
 }
 
+/// What a node says about labels of the last minutes, of all series or of some.
+fn listing(node: &Node, tenant: &str, (path, of_some): (&str, bool), now_ms: i64) -> Value {
+    let (start, end) = ((now_ms / 1000 - 300).to_string(), (now_ms / 1000 + 1).to_string());
+    let mut parameters = vec![("start", start.as_str()), ("end", end.as_str())];
+    if of_some {
+        parameters.push(("match[]", r#"{pod=~"pod-1.*"}"#));
+    }
+    ask(node, tenant, path, &parameters)["data"].take()
+}
+
+#[test]
+fn a_node_whose_list_is_old_lists_labels_that_others_have_dropped() {
+    let cluster = Cluster::start(4);
+    let now_ms = now_ms();
+    let questions = [
+        ("series", true),
+        ("labels", false),
+        ("labels", true),
+        ("label/pod/values", false),
+        ("label/pod/values", true),
+    ];
+    // Each question finds out by itself, so each is about a tenant of its own.
+    for (turn, question) in questions.into_iter().enumerate() {
+        let tenant = format!("tenant-{turn}");
+        write(&cluster.nodes[turn % 4], &tenant, some_series("web", now_ms));
+        let right = listing(&cluster.nodes[0], &tenant, question, now_ms);
+        assert!(right.as_array().unwrap().len() > 2, "{right}");
+        for node in &cluster.nodes {
+            assert_eq!(listing(node, &tenant, question, now_ms), right, "{question:?} at {}", node.name);
+        }
+        for node in &cluster.nodes {
+            flush(node);
+            for node in &cluster.nodes {
+                assert_eq!(listing(node, &tenant, question, now_ms), right, "{question:?} at {}", node.name);
+            }
+        }
+    }
+}
+
 #[test]
 fn a_node_whose_list_is_old_learns_of_blocks_from_those_that_have_dropped_what_is_in_them() {
     let cluster = Cluster::start(4);

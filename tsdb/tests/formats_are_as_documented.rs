@@ -12,7 +12,7 @@ use common::{Content, LANE, SNAPSHOTS, STREAM, Shard, remember};
 use gyre_tsdb::disk::{Disk, SimDisk};
 use gyre_tsdb::histogram::{CUSTOM_BUCKETS_SCHEMA, CounterReset, Histogram, Kind, Side, Span};
 use gyre_tsdb::wal::StreamId;
-use gyre_tsdb::{Decoded, Matcher, SeriesBatch};
+use gyre_tsdb::{Appended, Decoded, Matcher, SeriesBatch, SeriesRef};
 use proptest::prelude::*;
 
 /// A record of `docs/format/wal.md`: magic, length, CRC of type and payload, type, payload.
@@ -254,6 +254,7 @@ fn snapshots_of_both_versions_written_by_hand_are_read_as_documented() {
 
     // One integer histogram of schema 0 in the open chunk, at 1000 ms, and a stale marker at 500 ms that came late.
     let mut series = series_named(b'h');
+    let flags = series.len();
     series.extend([1 | 2 | 4, 0xd0, 0x0f]);
     series.extend([0; 8]); // no float
     series.extend([0, 0, 0, 0]); // no open chunk of floats, nothing sealed, no late floats
@@ -270,12 +271,27 @@ fn snapshots_of_both_versions_written_by_hand_are_read_as_documented() {
     series.push(chunk.len() as u8);
     series.extend(chunk);
     series.extend([1, 0xe8, 0x07, 8]);
-    let shard = snapshot_of(2, &[float_series(), series]);
+    let shard = snapshot_of(2, &[float_series(), series.clone()]);
     assert_eq!(all_of(&shard, "a"), floats);
     let positive = Side { spans: vec![Span { offset: 0, length: 1 }], counts: vec![3] };
     let open = Histogram { count: 3, sum: 4f64.to_bits(), positive, ..Histogram::default() };
-    let histograms = vec![(500, Histogram::stale(Kind::Integer)), (1000, open)];
-    assert_eq!(all_of(&shard, "h"), (vec![], histograms));
+    let late = (500, Histogram::stale(Kind::Integer));
+    assert_eq!(all_of(&shard, "h"), (vec![], vec![late.clone(), (1000, open.clone())]));
+
+    // The same after its chunk was released: there to be compared with, not to be read.
+    series[flags] |= 8;
+    let mut shard = snapshot_of(2, &[series.clone()]);
+    assert_eq!(all_of(&shard, "h"), (vec![], vec![late.clone()]));
+    assert_eq!(shard.head.append_histogram(SeriesRef(0), 1000, &open), Appended::Again);
+    assert_eq!(shard.head.append_histogram(SeriesRef(0), 1000, &Histogram::default()), Appended::Conflict);
+    // And after it has stopped, too.
+    series[flags] &= !2;
+    let late_at = series.len() - 4;
+    series.drain(flags + 1 + 2 + 8 + 4..late_at);
+    let mut shard = snapshot_of(2, &[series]);
+    assert_eq!(all_of(&shard, "h"), (vec![], vec![late]));
+    assert!(!shard.head.is_late(SeriesRef(0), 1000) && shard.head.is_late(SeriesRef(0), 999));
+    assert_eq!(shard.head.append_histogram(SeriesRef(0), 1001, &open), Appended::InOrder);
 }
 
 /// Bits written as text, filled up with zeros to whole bytes.

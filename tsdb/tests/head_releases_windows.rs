@@ -9,7 +9,8 @@ use std::path::Path;
 
 use common::{Content, SHARD, Shard, remember};
 use gyre_tsdb::disk::{Disk, SimDisk};
-use gyre_tsdb::{Appended, SeriesBatch, SeriesRef, WINDOW_MS, window_of};
+use gyre_tsdb::histogram::{CounterReset, Histogram, STALE_NAN};
+use gyre_tsdb::{Appended, Decoded, SeriesBatch, SeriesRef, WINDOW_MS, window_of};
 use proptest::prelude::*;
 
 const BEGIN_MS: i64 = 1_700_000_000_000 / WINDOW_MS * WINDOW_MS;
@@ -86,6 +87,90 @@ fn the_newest_sample_is_known_again_after_its_window_was_released() {
     assert_eq!(again, Appended::Again);
 }
 
+fn find(shard: &Shard, name: &str) -> SeriesRef {
+    shard.head.find(common::key(&gyre_tsdb::labels::encode([("__name__", name)]))).unwrap()
+}
+
+/// What a reader is told of counter resets, sample by sample.
+fn resets(shard: &Shard, name: &str) -> Vec<CounterReset> {
+    let mut batch = SeriesBatch::default();
+    shard.head.read(find(shard, name), i64::MIN, i64::MAX, &mut batch);
+    let mut resets = Vec::new();
+    for series in batch.series() {
+        let mut histogram = |_, sample: &Histogram| resets.push(sample.counter_reset);
+        let mut to = Decoded { times: &mut Vec::new(), values: &mut Vec::new(), histogram: &mut histogram };
+        batch.decode(series, (i64::MIN, i64::MAX), &mut to, &mut Vec::new()).unwrap();
+    }
+    resets
+}
+
+#[test]
+fn a_live_histogram_goes_with_its_window_and_is_appended_to_as_before() {
+    for restarts in [false, true] {
+        let disk = SimDisk::default();
+        let mut shard = Shard::start(&disk, 1 << 20);
+        let again = |shard: &mut Shard| {
+            if restarts {
+                shard.snapshot(|_| {});
+                *shard = Shard::start(&disk, 1 << 20);
+            }
+        };
+        let at = |t_ms: i64, seed: u64| [("h0".to_owned(), BEGIN_MS + t_ms, seed)];
+        shard.append(&[at(0, 5), at(1000, 6), at(2000, 7)].concat());
+        release(&mut shard, window_of(BEGIN_MS));
+        again(&mut shard);
+        assert_eq!(shard.content(), Content::new());
+        assert!(shard.head.windows().is_empty());
+        let series = find(&shard, "h0");
+        assert!(!shard.head.overlaps(series, BEGIN_MS, BEGIN_MS + 2000), "there is nothing to be read");
+
+        let mut append = |t_ms: i64, seed: u64| {
+            shard.head.append_histogram(series, BEGIN_MS + t_ms, &common::histograms::histogram(seed))
+        };
+        assert_eq!(append(2000, 7), Appended::Again);
+        assert_eq!(append(2000, 8), Appended::Conflict);
+        assert_eq!(append(3000, 8), Appended::InOrder);
+        assert_eq!(append(4000, 9), Appended::InOrder);
+        let expected = [(BEGIN_MS + 3000, 8), (BEGIN_MS + 4000, 9)];
+        assert_eq!(shard.content()["h0"], expected.into_iter().collect());
+        assert_eq!(resets(&shard, "h0"), [CounterReset::Unknown, CounterReset::NotReset]);
+
+        release(&mut shard, window_of(BEGIN_MS));
+        again(&mut shard);
+        assert_eq!(shard.head.append(series, BEGIN_MS + 6000, STALE_NAN), Appended::InOrder);
+        release(&mut shard, window_of(BEGIN_MS));
+        again(&mut shard);
+        assert_eq!(shard.head.append(series, BEGIN_MS + 6000, STALE_NAN), Appended::Again);
+        assert_eq!(shard.head.append(series, BEGIN_MS + 7000, 9), Appended::InOrder, "a float now");
+        assert_eq!(shard.content()["h0"], [(BEGIN_MS + 7000, 9)].into_iter().collect());
+    }
+}
+
+#[test]
+fn a_histogram_that_has_stopped_costs_no_memory_after_its_window_was_released() {
+    let disk = SimDisk::default();
+    let mut shard = Shard::start(&disk, 1 << 20);
+    shard.append(&[("h0".into(), BEGIN_MS, 5)]);
+    release(&mut shard, window_of(BEGIN_MS));
+    assert!(shard.head.size().open_chunk_bytes > 0, "its last sample is known");
+    shard.append(&[("m0".into(), BEGIN_MS + 2 * WINDOW_MS, 5)]);
+    release(&mut shard, window_of(BEGIN_MS) + 2);
+    assert_eq!(shard.head.size().open_chunk_bytes, 0);
+    for restarts in [false, true] {
+        if restarts {
+            shard.snapshot(|_| {});
+            shard = Shard::start(&disk, 1 << 20);
+        }
+        assert_eq!(shard.content(), Content::new());
+        let series = find(&shard, "h0");
+        assert!(shard.head.is_late(series, BEGIN_MS - 1));
+        assert!(!shard.head.is_late(series, BEGIN_MS));
+    }
+    let series = find(&shard, "h0");
+    let later = common::histograms::histogram(6);
+    assert_eq!(shard.head.append_histogram(series, BEGIN_MS + 1, &later), Appended::InOrder);
+}
+
 #[test]
 fn files_of_released_chunks_are_removed_when_no_snapshot_can_need_them() {
     let disk = SimDisk::default();
@@ -124,8 +209,9 @@ enum Op {
 }
 
 fn ops() -> impl Strategy<Value = Vec<Op>> {
-    let sample = (0u8..6, 0i64..400, 0u64..50)
-        .prop_map(|(s, t, v)| (format!("{}{s}", ["m", "h"][usize::from(s % 2)]), BEGIN_MS + t * 60_000, v));
+    let sample = (0u8..6, 0i64..400, 0u64..50).prop_map(|(s, t, v)| {
+        (format!("{}{s}", ["m", "h", "x"][usize::from(s % 3)]), BEGIN_MS + t * 60_000, v)
+    });
     let op = prop_oneof![
         8 => proptest::collection::vec(sample, 1..60).prop_map(Op::Append),
         3 => (0i64..4).prop_map(|n| Op::Release(window_of(BEGIN_MS) + n)),
@@ -164,9 +250,9 @@ proptest! {
                         released.entry(name).or_default().extend(samples);
                     }
                     for (name, samples) in shard.content() {
-                        let is_float = name.starts_with('m');
-                        prop_assert!(!is_float || samples.keys().all(|t_ms| window_of(*t_ms) != window));
+                        prop_assert!(samples.keys().all(|t_ms| window_of(*t_ms) != window), "{}", name);
                     }
+                    prop_assert!(!shard.head.windows().contains(&window));
                 }
                 Op::Snapshot => shard.snapshot(|_| {}),
                 Op::Restart => {

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use gyre_protocol::Rules;
+use gyre_sim::Conduct;
 
 const USAGE: &str = "usage: cargo xtask sim [--seeds N] [--from SEED]   (SEED=n runs one seed)";
 
@@ -40,8 +40,9 @@ fn seeds(arguments: &[String]) -> Result<(u64, u64), String> {
 
 fn simulate(from: u64, count: u64) -> ExitCode {
     let (mut writes, mut reads, mut warned, mut faults, mut losses, mut pulled) = (0, 0, 0, 0, 0, 0);
+    let (mut dropped, mut newer, mut closings, mut off) = (0, 0, 0, 0);
     for seed in from..from + count {
-        match gyre_sim::run(seed, Rules::ALL) {
+        match gyre_sim::run(seed, Conduct::ALL) {
             Ok(report) => {
                 writes += report.acked;
                 reads += report.complete_reads;
@@ -49,6 +50,10 @@ fn simulate(from: u64, count: u64) -> ExitCode {
                 warned += report.warned_reads;
                 losses += report.losses;
                 pulled += report.pulled;
+                dropped += report.dropped_windows;
+                newer += report.newer_lists;
+                closings += report.closings;
+                off += report.switched_off;
                 if count == 1 {
                     println!("{report:#?}");
                 }
@@ -61,7 +66,8 @@ fn simulate(from: u64, count: u64) -> ExitCode {
     }
     println!(
         "{count} seeds: {writes} acks, {reads} reads answered ({warned} with a warning), {pulled} batches pulled, \
-         {faults} faults, {losses} disks lost or damaged; nothing broken"
+         {faults} faults, {losses} disks lost or damaged; {dropped} windows dropped to blocks, {newer} reads begun again by a \
+         newer list, {closings} documents that closed segments, {off} nodes switched off; nothing broken"
     );
     ExitCode::SUCCESS
 }

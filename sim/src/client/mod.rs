@@ -6,7 +6,7 @@ mod write;
 
 use gyre_ring::{NodeId, Segment, SeriesKey, Span};
 
-pub use read::{ReadOp, same_shard};
+pub use read::{Asking, ReadOp, same_shard};
 pub use write::WriteOp;
 
 use crate::message::{Answer, Message, Points, Written};
@@ -25,6 +25,8 @@ pub enum Op {
     First(Box<FirstOp>),
     /// A client's read.
     Read(Box<ReadOp>),
+    /// A client's read that waits for a list of blocks.
+    List(Box<Asking>),
 }
 
 /// The end of an operation.
@@ -82,6 +84,7 @@ impl Node {
             Op::Write(op) => self.write_answered(message, op, effects),
             Op::First(op) => self.first_answered(message, *op, effects),
             Op::Read(op) => self.read_answered(message, op, rng, effects),
+            Op::List(op) => drop(self.ops.insert(message.op, Op::List(op))),
         }
     }
 
@@ -92,6 +95,7 @@ impl Node {
             Op::Write(op) => self.wake_write(now_us, number, op, effects),
             Op::First(op) => self.wake_first(number, *op, effects),
             Op::Read(op) => self.wake_read(now_us, number, op, rng, effects),
+            Op::List(asking) => self.wake_list(now_us, *asking, effects),
         }
     }
 }

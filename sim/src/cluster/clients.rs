@@ -13,7 +13,7 @@ const SETTLED_US: u64 = 30 * SECOND_US;
 
 impl Cluster {
     /// A node that a client can talk to.
-    fn any_up(&mut self) -> Option<usize> {
+    pub(super) fn any_up(&mut self) -> Option<usize> {
         let up: Vec<usize> = (0..self.nodes.len()).filter(|node| self.nodes[*node].up).collect();
         if up.is_empty() { None } else { Some(*self.rng.pick(&up)) }
     }
@@ -82,7 +82,7 @@ impl Cluster {
 
     /// Every node is asked for every series.
     pub(super) fn final_reads(&mut self) {
-        for node in 0..self.nodes.len() {
+        for node in (0..self.nodes.len()).filter(|node| !self.off[*node]).collect::<Vec<_>>() {
             for series in self.series.clone() {
                 self.read_at(node, series);
             }
@@ -107,12 +107,16 @@ impl Cluster {
                         self.check_warning(segment)?;
                     }
                     let asked = |point: &(u128, u64)| same_shard(point.0, key, bits);
-                    // A warning excuses what was acknowledged in its segment, and was on no disk that is left.
+                    let spans = self.all_spans();
+                    // A warning excuses what was acknowledged in its segment, and was on no disk that is left. Once such a
+                    // segment is closed nobody is warned any more: what can be had of it is in blocks.
                     let may_miss = |ack: &Ack| {
                         let segment = &ack.batch.0;
-                        warned.contains(segment)
+                        let is_closed = || !spans.iter().any(|span| span.segment == *segment);
+                        (warned.contains(segment) || (self.swarm.losses_max > 1 && is_closed()))
                             && !ack.holders.iter().any(|holder| self.is_left(holder, segment))
                     };
+                    self.ledger.each_once(&points).map_or(Ok(()), Err)?;
                     let broken = self.ledger.read_your_acks(began_us, asked, may_miss, &points);
                     broken.map_or(Ok(()), Err)?;
                     self.ledger.no_phantom(&points).map_or(Ok(()), Err)?;
@@ -143,6 +147,10 @@ impl Cluster {
         let all = self.all_spans();
         let replicas = all.iter().find(|span| span.segment == *segment).map_or(3, |span| span.replicas.len());
         let what = || format!("{:?} of {segment}", batch.id);
+        if batch.points.iter().all(|(point, value)| self.store.has_point(point, *value)) {
+            // It came late: replicas may have closed the segment.
+            return Ok(holders);
+        }
         checks::durable_ack(holders.len() + lost, Quorum::of(replicas).write, what).map_or(Ok(holders), Err)
     }
 

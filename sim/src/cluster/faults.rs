@@ -7,6 +7,7 @@ use gyre_ring::{BatchId, EpochDocument, Incarnation, Member, Quorum, Role, Segme
 use super::{Cluster, Event, SECOND_US};
 use crate::checks::{self, Violation};
 use crate::message::Documents;
+use crate::safe::Missing;
 
 /// When faults are over, so long is waited for everything to come to rest.
 const REST_US: u64 = 60 * SECOND_US;
@@ -38,7 +39,7 @@ impl Cluster {
         Ok(())
     }
 
-    fn crash(&mut self, node: usize) {
+    pub(super) fn crash(&mut self, node: usize) {
         if self.nodes[node].up {
             let rng = &mut self.rng;
             self.nodes[node].lane.crash(|bytes| rng.below(bytes as u64 + 1) as usize);
@@ -53,7 +54,18 @@ impl Cluster {
     pub(super) fn restarted(&mut self, node: usize) -> Result<(), Violation> {
         let forgotten = std::mem::take(&mut self.nodes[node].forgotten);
         self.count_lost(forgotten);
-        checks::recovered(self.nodes[node].lost_on_restart.take()).map_or(Ok(()), Err)
+        self.check_restart(node)
+    }
+
+    /// What was synced is in the log, or in a block.
+    pub(super) fn check_restart(&mut self, node: usize) -> Result<(), Violation> {
+        let missing = std::mem::take(&mut self.nodes[node].lost_on_restart);
+        let is_listed = |missing: &Missing| {
+            missing.point.is_some_and(|(point, value)| self.store.has_point(&point, value))
+        };
+        let lost = missing.into_iter().find(|missing| !is_listed(missing));
+        let lost = lost.map(|Missing { segment, what, .. }| format!("{what} of {segment}"));
+        checks::recovered(lost).map_or(Ok(()), Err)
     }
 
     fn count_lost(&mut self, batches: Vec<(Segment, BatchId)>) {
@@ -136,7 +148,7 @@ impl Cluster {
 
     /// Some node proposes a change; sometimes two do at the same moment.
     pub(super) fn propose_something(&mut self) {
-        if self.store.newest() >= self.swarm.epochs_max {
+        if self.store.newest() - self.closings() >= self.swarm.epochs_max {
             return;
         }
         let proposers = if self.rng.chance(400) { 2 } else { 1 };
@@ -157,15 +169,15 @@ impl Cluster {
         }
     }
 
-    fn propose(&mut self, _node: usize, document: EpochDocument) {
+    pub(super) fn propose(&mut self, _node: usize, document: EpochDocument) {
         self.proposed = self.proposed.max(document.epoch.0);
-        self.store.create(Arc::new(document), &self.swarm, &self.rules, &mut self.rng);
+        self.store.create(Arc::new(document), &self.swarm, &self.conduct.rules, &mut self.rng);
     }
 
     fn some_change(&mut self, node: usize, known: &EpochDocument) -> Option<EpochDocument> {
         let proposer = self.proposer(node);
-        let spare: Vec<usize> =
-            (0..self.nodes.len()).filter(|n| known.member(&self.nodes[*n].id).is_none()).collect();
+        let is_spare = |n: &usize| !self.off[*n] && known.member(&self.nodes[*n].id).is_none();
+        let spare: Vec<usize> = (0..self.nodes.len()).filter(is_spare).collect();
         let next = match self.rng.below(4) {
             0 if known.shard_count(&self.tenant).get() < 8 => {
                 let count = ShardCount::new(known.shard_count(&self.tenant).get() * 2)?;
@@ -246,8 +258,10 @@ impl Cluster {
             self.nodes[node].paused_until_us = 0;
             self.schedule(0, Event::Restart { node });
             self.schedule(SECOND_US, Event::Gossip { node });
-            // The next comparison may have been a minute away.
+            // The next comparison may have been a minute away, and the next window.
             self.schedule(SECOND_US, Event::Repair { node });
+            self.schedule(SECOND_US, Event::Ship { node });
+            self.schedule(SECOND_US, Event::Close { node });
         }
         self.schedule(REST_US - 10 * SECOND_US, Event::FinalReads);
         self.schedule(REST_US, Event::End);

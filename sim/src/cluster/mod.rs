@@ -1,14 +1,18 @@
 //! The world: virtual time, nodes, network, store, clients and faults, all from one seed.
 
+mod bucket;
 mod clients;
+mod events;
 mod faults;
+mod report;
 mod rest;
+
+pub use report::Report;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 use std::sync::Arc;
 
-use gyre_protocol::Rules;
 use gyre_ring::{
     BatchId, BootId, EpochDocument, Incarnation, Member, NodeId, Proposer, Role, Segment, ShardCount, Span,
     TenantId, Weight, Zone,
@@ -16,13 +20,16 @@ use gyre_ring::{
 
 use crate::checks::{Ledger, Violation};
 use crate::client::Finished;
-use crate::message::{Answer, Body, Message};
+use crate::conduct::Conduct;
+use crate::message::{Answer, Body};
 use crate::network::Network;
 use crate::node::{Effect, Node};
 use crate::rng::Rng;
 use crate::series::Catalog;
 use crate::store::Store;
 use crate::swarm::Swarm;
+
+use events::Event;
 
 const SECOND_US: u64 = 1_000_000;
 
@@ -32,58 +39,6 @@ const SERIES: u64 = 8;
 /// How long a client waits while there are faults.
 const PATIENCE_US: u64 = 5 * SECOND_US;
 
-#[derive(Debug)]
-enum Event {
-    Arrive { to: usize, from: NodeId, message: Message },
-    Synced { node: usize, run: u64 },
-    Wake { node: usize, run: u64, op: u64 },
-    Fetch { node: usize, run: u64 },
-    Repair { node: usize },
-    Gossip { node: usize },
-    Restart { node: usize },
-    Write,
-    Read,
-    Fault,
-    Epoch,
-    Rejoin,
-    Heal,
-    FinalReads,
-    End,
-}
-
-/// What a run did.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Report {
-    /// The seed.
-    pub seed: u64,
-    /// Writes begun.
-    pub writes: u64,
-    /// Of these, acknowledged.
-    pub acked: u64,
-    /// Of these, refused as a whole, since their times were taken.
-    pub refused: u64,
-    /// Reads begun.
-    pub reads: u64,
-    /// Of these, answered in full.
-    pub complete_reads: u64,
-    /// Of these, with a warning that data may be missing.
-    pub warned_reads: u64,
-    /// Disks lost or damaged.
-    pub losses: u64,
-    /// Batches that replicas pulled from peers.
-    pub pulled: u64,
-    /// How often a node has found that a segment is empty.
-    pub found_empty: u64,
-    /// Crashes, pauses, partitions, lost disks.
-    pub faults: u64,
-    /// Epochs at the end.
-    pub epochs: u64,
-    /// Events.
-    pub events: u64,
-    /// Virtual time.
-    pub virtual_us: u64,
-}
-
 /// A cluster in its world.
 pub struct Cluster {
     now_us: u64,
@@ -92,8 +47,12 @@ pub struct Cluster {
     next_event: u64,
     rng: Rng,
     swarm: Swarm,
-    rules: Rules,
+    conduct: Conduct,
     nodes: Vec<Node>,
+    /// Those that are switched off for good.
+    off: Vec<bool>,
+    /// Something was dropped, and it has not been looked whether anything is missing.
+    has_dropped: bool,
     deaf: Vec<bool>,
     network: Network,
     store: Store,
@@ -119,23 +78,26 @@ pub struct Cluster {
     report: Report,
 }
 
-/// Runs a seed under some rules; the report, or what was broken.
-pub fn run(seed: u64, rules: Rules) -> Result<Report, Violation> {
+/// Runs a seed with nodes that follow some rules; the report, or what was broken.
+pub fn run(seed: u64, conduct: Conduct) -> Result<Report, Violation> {
     let mut rng = Rng::new(seed);
     let swarm = Swarm::of(&mut rng);
-    Cluster::new(seed, swarm, rules).run()
+    Cluster::new(seed, swarm, conduct).run()
 }
 
 impl Cluster {
     /// A cluster of a shape, at its beginning.
-    pub fn new(seed: u64, swarm: Swarm, rules: Rules) -> Self {
+    pub fn new(seed: u64, swarm: Swarm, conduct: Conduct) -> Self {
         let mut rng = Rng::new(seed ^ 0x5157_a12b);
         let tenant = TenantId::fake();
         let catalog = Arc::new(Catalog::new(SERIES, seed));
         let nodes = (0..swarm.members + swarm.spares)
             .map(|number| {
                 let id = NodeId::new(&format!("n{number}")).expect("a letter and digits");
-                Node::new(id, Incarnation(number as u128 + 1), tenant.clone(), catalog.clone(), rules)
+                let incarnation = Incarnation(number as u128 + 1);
+                let mut node = Node::new(id, incarnation, tenant.clone(), catalog.clone(), conduct);
+                node.list_fresh_us = swarm.list_fresh_us;
+                node
             })
             .collect::<Vec<_>>();
         let deaf = nodes.iter().map(|_| rng.chance(swarm.deaf)).collect();
@@ -146,7 +108,9 @@ impl Cluster {
             next_event: 0,
             rng,
             swarm,
-            rules,
+            conduct,
+            off: vec![false; nodes.len()],
+            has_dropped: false,
             nodes,
             deaf,
             network: Network::default(),
@@ -176,7 +140,7 @@ impl Cluster {
         let count = ShardCount::new(self.swarm.shards).expect("a power of two");
         let first = EpochDocument::first(self.proposer(0), 3, count, members).expect("valid members");
         let never_fails = Swarm { store_fails: 0, ..self.swarm.clone() };
-        self.store.create(Arc::new(first), &never_fails, &self.rules, &mut self.rng);
+        self.store.create(Arc::new(first), &never_fails, &self.conduct.rules, &mut self.rng);
         self.proposed = 1;
         for number in 0..self.nodes.len() {
             self.fetch(number);
@@ -186,7 +150,13 @@ impl Cluster {
             let first_repair = self.rng.below(3 * SECOND_US);
             self.schedule(first_repair, Event::Repair { node: number });
             self.schedule(SECOND_US, Event::Gossip { node: number });
+            self.schedule(10 * SECOND_US, Event::Ship { node: number });
+            self.schedule(20 * SECOND_US, Event::Snapshot { node: number });
+            self.schedule(30 * SECOND_US, Event::Close { node: number });
         }
+        self.schedule(20 * SECOND_US, Event::Compact);
+        self.schedule(25 * SECOND_US, Event::Clean);
+        self.schedule(30 * SECOND_US, Event::SwitchOff);
         self.schedule(0, Event::Write);
         self.schedule(0, Event::Read);
         self.schedule(self.swarm.fault_every_us, Event::Fault);
@@ -226,6 +196,9 @@ impl Cluster {
         while let Some(Reverse((at_us, number))) = self.queue.pop() {
             let event = self.events.remove(&number).expect("queued once");
             self.now_us = at_us;
+            for node in &mut self.nodes {
+                node.now_us = at_us;
+            }
             self.report.events += 1;
             if matches!(event, Event::End) {
                 self.at_rest()?;
@@ -233,126 +206,17 @@ impl Cluster {
                 self.report.losses = u64::from(self.losses);
                 self.report.pulled = self.nodes.iter().map(|node| node.pulled).sum();
                 self.report.found_empty = self.nodes.iter().map(|node| node.found_empty).sum();
+                self.report.dropped_windows = self.nodes.iter().map(|node| node.dropped_windows).sum();
+                self.report.dropped_segments = self.nodes.iter().map(|node| node.dropped_segments).sum();
+                self.report.blocks = self.store.listing().blocks().len() as u64;
+                self.report.newer_lists = self.nodes.iter().map(|node| node.newer_lists).sum();
+                self.report.closings = self.closings();
                 self.report.virtual_us = self.now_us;
                 return Ok(self.report);
             }
             self.happen(event)?;
         }
         Ok(self.report)
-    }
-
-    fn happen(&mut self, event: Event) -> Result<(), Violation> {
-        let mut effects = Vec::new();
-        let node = match event {
-            Event::Arrive { to, from, message } => {
-                if self.asleep(to, |to| Event::Arrive { to, from: from.clone(), message: message.clone() }) {
-                    return Ok(());
-                }
-                self.nodes[to].receive(from, message, &mut self.rng, &mut effects);
-                to
-            }
-            Event::Synced { node, run } => {
-                if !self.is_run(node, run) || self.asleep(node, |node| Event::Synced { node, run }) {
-                    return Ok(());
-                }
-                self.nodes[node].synced(&mut effects);
-                self.carry_out(node, effects);
-                self.tempt_early(node)?;
-                return self.finished();
-            }
-            Event::Wake { node, run, op } => {
-                if !self.is_run(node, run) || self.asleep(node, |node| Event::Wake { node, run, op }) {
-                    return Ok(());
-                }
-                self.nodes[node].wake(self.now_us, op, &mut self.rng, &mut effects);
-                node
-            }
-            Event::Fetch { node, run } => {
-                if self.is_run(node, run) {
-                    self.fetch(node);
-                }
-                return Ok(());
-            }
-            Event::Repair { node } => {
-                let pause = if self.healed {
-                    SECOND_US / 5
-                } else {
-                    self.rng.range(SECOND_US, self.swarm.repair_us_max)
-                };
-                self.schedule(pause, Event::Repair { node });
-                if self.nodes[node].up && self.nodes[node].paused_until_us <= self.now_us {
-                    self.nodes[node].repair(&mut effects);
-                    if self.healed {
-                        self.nodes[node].settle(&mut effects);
-                    }
-                }
-                node
-            }
-            Event::Gossip { node } => {
-                let pause = if self.healed { SECOND_US } else { self.rng.range(SECOND_US, 40 * SECOND_US) };
-                self.schedule(pause, Event::Gossip { node });
-                if self.nodes[node].up && (self.healed || !self.deaf[node]) {
-                    self.fetch(node);
-                }
-                return Ok(());
-            }
-            Event::Restart { node } => {
-                if self.nodes[node].up {
-                    return Ok(());
-                }
-                if self.nodes[node].documents.is_empty() {
-                    self.fetch(node);
-                }
-                self.nodes[node].start(&mut effects);
-                self.restarted(node)?;
-                node
-            }
-            Event::Write => return self.client_writes(),
-            Event::Read => return self.client_reads(),
-            Event::Fault => return self.fault(),
-            Event::Epoch => {
-                if !self.healed {
-                    self.propose_something();
-                    let at_once = self.rng.chance(self.swarm.epoch_burst);
-                    let pause = if at_once {
-                        self.rng.range(1_000, 2 * SECOND_US)
-                    } else {
-                        self.swarm.epoch_every_us
-                    };
-                    self.schedule(pause, Event::Epoch);
-                }
-                return self.only_proposed();
-            }
-            Event::Rejoin => {
-                self.rejoin();
-                return self.only_proposed();
-            }
-            Event::Heal => {
-                self.heal();
-                return Ok(());
-            }
-            Event::FinalReads => {
-                self.final_reads();
-                return self.finished();
-            }
-            Event::End => return Ok(()),
-        };
-        self.carry_out(node, effects);
-        self.finished()
-    }
-
-    fn is_run(&self, node: usize, run: u64) -> bool {
-        self.nodes[node].up && self.nodes[node].runs == run
-    }
-
-    /// What arrives at a node that is paused waits; at one that is down it is lost.
-    fn asleep(&mut self, node: usize, again: impl FnOnce(usize) -> Event) -> bool {
-        let (up, until) = (self.nodes[node].up, self.nodes[node].paused_until_us);
-        if up && until > self.now_us {
-            self.schedule(until - self.now_us, again(node));
-            return true;
-        }
-        !up
     }
 
     fn carry_out(&mut self, node: usize, effects: Vec<Effect>) {
@@ -380,6 +244,19 @@ impl Cluster {
                     self.schedule(delay, Event::Fetch { node, run });
                 }
                 Effect::Finished(finished) => self.done.push(finished),
+                Effect::Seal => {
+                    let delay = self.rng.range(10, if self.healed { 100 } else { self.swarm.seal_us_max });
+                    self.schedule(delay, Event::Seal { node, run });
+                }
+                Effect::GoOn(number, delay) => {
+                    let delay = if self.healed { delay / 20 } else { delay };
+                    self.schedule(delay, Event::GoOn { node, run, number });
+                }
+                Effect::Ask(request) => {
+                    let delay = self.store_delay();
+                    self.schedule(delay, Event::AtStore { node, run, request });
+                }
+                Effect::Dropped => self.has_dropped = true,
             }
         }
     }

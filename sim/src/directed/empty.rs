@@ -1,6 +1,6 @@
 //! Segments that have ended and hold nothing (ADR 10).
 
-use gyre_protocol::Rules;
+use crate::conduct::Conduct;
 
 use super::{Scenario, Stage};
 use crate::checks::Violation;
@@ -16,8 +16,8 @@ pub(super) const SCENARIOS: &[Scenario] = &[
 ];
 
 /// The first segment is over, and n3 has been told by n0 and n2 that there is nothing in it. n1 has not heard of it.
-fn known_to_be_empty(rules: Rules) -> (Stage, Option<Violation>) {
-    let mut stage = Stage::new(rules, &[&[(0, 0), (1, 0), (2, 0)], &[(2, 0), (3, 0), (4, 0)]]);
+fn known_to_be_empty(conduct: Conduct) -> (Stage, Option<Violation>) {
+    let mut stage = Stage::new(conduct, &[&[(0, 0), (1, 0), (2, 0)], &[(2, 0), (3, 0), (4, 0)]]);
     for node in [0, 2, 3] {
         stage.learn(node, 2);
     }
@@ -25,15 +25,15 @@ fn known_to_be_empty(rules: Rules) -> (Stage, Option<Violation>) {
     (stage, first)
 }
 
-fn restarted(rules: Rules) -> Option<Violation> {
-    let (mut stage, first) = known_to_be_empty(rules);
+fn restarted(conduct: Conduct) -> Option<Violation> {
+    let (mut stage, first) = known_to_be_empty(conduct);
     stage.restart(0);
     stage.write_among(0, 1, &[0, 1]);
     first.or_else(|| stage.must_read(3, &[3, 2, 1, 0], 0))
 }
 
-fn wiped(rules: Rules) -> Option<Violation> {
-    let (mut stage, first) = known_to_be_empty(rules);
+fn wiped(conduct: Conduct) -> Option<Violation> {
+    let (mut stage, first) = known_to_be_empty(conduct);
     stage.lose_disk(0, 1, 1);
     // It compares itself with the others, and has all that they have.
     stage.deliver_among(&[0, 1, 2]);
@@ -41,9 +41,9 @@ fn wiped(rules: Rules) -> Option<Violation> {
     first.or_else(|| stage.must_read(3, &[3, 2, 1, 0], 0))
 }
 
-fn one_is_empty(rules: Rules) -> Option<Violation> {
+fn one_is_empty(conduct: Conduct) -> Option<Violation> {
     let lists: [&[_]; 2] = [&[(0, 0), (1, 0), (2, 0)], &[(1, 0), (2, 0), (3, 0)]];
-    let mut stage = Stage::new(rules, &lists);
+    let mut stage = Stage::new(conduct, &lists);
     stage.write_among(1, 1, &[0, 1]);
     let acked = stage.must_have_acked(1);
     for node in [1, 2, 3] {
@@ -55,9 +55,9 @@ fn one_is_empty(rules: Rules) -> Option<Violation> {
     acked.or_else(|| stage.must_read(3, &[1, 2], 0)).or_else(|| stage.must_read(3, &[1, 2], 0))
 }
 
-fn not_sealed(rules: Rules) -> Option<Violation> {
+fn not_sealed(conduct: Conduct) -> Option<Violation> {
     let lists: [&[_]; 2] = [&[(0, 0), (1, 0), (2, 0)], &[(2, 0), (3, 0), (4, 0)]];
-    let mut stage = Stage::new(rules, &lists);
+    let mut stage = Stage::new(conduct, &lists);
     for node in [3, 4] {
         stage.learn(node, 2);
     }

@@ -1,6 +1,6 @@
 //! Epochs that some have not heard of, and one lost disk.
 
-use gyre_protocol::Rules;
+use crate::conduct::Conduct;
 
 use super::{Disk, Scenario, Stage};
 use crate::checks::Violation;
@@ -27,8 +27,8 @@ pub(super) const SCENARIOS: &[Scenario] = &[
 const SHIFTING: &[&[Disk]] =
     &[&[(0, 0), (1, 0), (2, 0)], &[(1, 0), (2, 0), (3, 0)], &[(2, 0), (3, 0), (4, 0)]];
 
-fn skipped_epoch(rules: Rules) -> Option<Violation> {
-    let mut stage = Stage::new(rules, SHIFTING);
+fn skipped_epoch(conduct: Conduct) -> Option<Violation> {
+    let mut stage = Stage::new(conduct, SHIFTING);
     for node in [1, 3, 4] {
         stage.learn(node, 3);
     }
@@ -37,8 +37,8 @@ fn skipped_epoch(rules: Rules) -> Option<Violation> {
 }
 
 /// Some of the old replicas hear of epoch 2; they and n3 take the write if they may.
-fn write_at_two(rules: Rules, hear: &[usize]) -> Stage {
-    let mut stage = Stage::new(rules, SHIFTING);
+fn write_at_two(conduct: Conduct, hear: &[usize]) -> Stage {
+    let mut stage = Stage::new(conduct, SHIFTING);
     for node in hear {
         stage.learn(*node, 2);
     }
@@ -46,26 +46,26 @@ fn write_at_two(rules: Rules, hear: &[usize]) -> Stage {
     stage
 }
 
-fn one_sealed(rules: Rules) -> Option<Violation> {
-    write_at_two(rules, &[1, 3]).read(0, &[2, 0])
+fn one_sealed(conduct: Conduct) -> Option<Violation> {
+    write_at_two(conduct, &[1, 3]).read(0, &[2, 0])
 }
 
-fn sealed_restarts(rules: Rules) -> Option<Violation> {
-    let mut stage = write_at_two(rules, &[0, 1, 3]);
+fn sealed_restarts(conduct: Conduct) -> Option<Violation> {
+    let mut stage = write_at_two(conduct, &[0, 1, 3]);
     stage.restart(0);
     stage.read(2, &[2, 0])
 }
 
-fn sealed_vector(rules: Rules) -> Option<Violation> {
-    write_at_two(rules, &[0, 1, 3]).read(2, &[2, 0])
+fn sealed_vector(conduct: Conduct) -> Option<Violation> {
+    write_at_two(conduct, &[0, 1, 3]).read(2, &[2, 0])
 }
 
-fn sealed_data(rules: Rules) -> Option<Violation> {
-    write_at_two(rules, &[0, 1, 3]).read(2, &[0, 2])
+fn sealed_data(conduct: Conduct) -> Option<Violation> {
+    write_at_two(conduct, &[0, 1, 3]).read(2, &[0, 2])
 }
 
-fn lost_between_acks(rules: Rules) -> Option<Violation> {
-    let mut stage = Stage::new(rules, SHIFTING);
+fn lost_between_acks(conduct: Conduct) -> Option<Violation> {
+    let mut stage = Stage::new(conduct, SHIFTING);
     stage.write_among(2, 1, &[0, 1, 2]);
     stage.tell_clients();
     // n2 admits a batch, and n0 has it on disk before n2 has; n1 hears nothing of it.
@@ -81,8 +81,8 @@ fn lost_between_acks(rules: Rules) -> Option<Violation> {
 }
 
 /// Two batches that n0 and n1 have acknowledged.
-fn acked_by_two(rules: Rules) -> Stage {
-    let mut stage = Stage::new(rules, SHIFTING);
+fn acked_by_two(conduct: Conduct) -> Stage {
+    let mut stage = Stage::new(conduct, SHIFTING);
     for time in [1, 2] {
         stage.write_among(1, time, &[0, 1]);
     }
@@ -90,14 +90,14 @@ fn acked_by_two(rules: Rules) -> Stage {
     stage
 }
 
-fn lost_after_acks(rules: Rules) -> Option<Violation> {
-    let mut stage = acked_by_two(rules);
+fn lost_after_acks(conduct: Conduct) -> Option<Violation> {
+    let mut stage = acked_by_two(conduct);
     stage.lose_disk(0, 1, 1);
     stage.read(2, &[2, 0])
 }
 
-fn damaged(rules: Rules) -> Option<Violation> {
-    let mut stage = acked_by_two(rules);
+fn damaged(conduct: Conduct) -> Option<Violation> {
+    let mut stage = acked_by_two(conduct);
     let batches: Vec<_> = stage.nodes[0].lane.safe.batches().cloned().collect();
     for (segment, batch) in batches {
         // All but the last: bad bytes at the very end are a torn write.

@@ -1,6 +1,6 @@
 //! Lost disks: as many as leave too few replicas to go on without help (ADR 9).
 
-use gyre_protocol::Rules;
+use crate::conduct::Conduct;
 
 use super::{Scenario, Stage};
 use crate::checks::Violation;
@@ -20,16 +20,16 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario { name: "two of three are lost, and leave the cluster afterwards", play: lost_and_left },
 ];
 
-fn left_is_deaf(rules: Rules) -> Option<Violation> {
-    let mut stage = Stage::new(rules, &[&[(0, 0), (1, 0)], &[(1, 1), (2, 0)]]);
+fn left_is_deaf(conduct: Conduct) -> Option<Violation> {
+    let mut stage = Stage::new(conduct, &[&[(0, 0), (1, 0)], &[(1, 1), (2, 0)]]);
     stage.lose_disk(1, 1, 2);
     stage.learn(2, 2);
     stage.write_among(2, 1, &[1, 2]);
     stage.read(0, &[0])
 }
 
-fn left_with_its_disk(rules: Rules) -> Option<Violation> {
-    let mut stage = Stage::new(rules, &[&[(0, 0), (1, 0)], &[(1, 0), (2, 0)]]);
+fn left_with_its_disk(conduct: Conduct) -> Option<Violation> {
+    let mut stage = Stage::new(conduct, &[&[(0, 0), (1, 0)], &[(1, 0), (2, 0)]]);
     for node in [1, 2] {
         stage.learn(node, 2);
     }
@@ -48,9 +48,9 @@ fn goes_on(stage: &mut Stage, members: &[usize], warnings: usize) -> Option<Viol
     stage.must_have_acked(9).or_else(|| reads(stage))
 }
 
-fn two_of_three(rules: Rules) -> Option<Violation> {
+fn two_of_three(conduct: Conduct) -> Option<Violation> {
     let lists: [&[_]; 2] = [&[(0, 0), (1, 0), (2, 0)], &[(0, 1), (1, 1), (2, 0)]];
-    let mut stage = Stage::new(rules, &lists);
+    let mut stage = Stage::new(conduct, &lists);
     stage.write_among(0, 1, &[0, 1]);
     let acked = stage.must_have_acked(1);
     for node in [0, 1] {
@@ -59,9 +59,9 @@ fn two_of_three(rules: Rules) -> Option<Violation> {
     acked.or_else(|| goes_on(&mut stage, &[0, 1, 2], 1))
 }
 
-fn one_after_the_other(rules: Rules) -> Option<Violation> {
+fn one_after_the_other(conduct: Conduct) -> Option<Violation> {
     let lists: [&[_]; 3] = [&[(0, 0), (1, 0), (2, 0)], &[(0, 1), (1, 0), (2, 0)], &[(0, 1), (1, 1), (2, 0)]];
-    let mut stage = Stage::new(rules, &lists);
+    let mut stage = Stage::new(conduct, &lists);
     stage.write_among(0, 1, &[0, 1]);
     let acked = stage.must_have_acked(1);
     stage.lose_disk(0, 1, 2);
@@ -75,8 +75,8 @@ fn one_after_the_other(rules: Rules) -> Option<Violation> {
     acked.or_else(|| goes_on(&mut stage, &[0, 1, 2], 1))
 }
 
-fn one_of_two(rules: Rules) -> Option<Violation> {
-    let mut stage = Stage::new(rules, &[&[(0, 0), (1, 0)], &[(0, 0), (1, 1)]]);
+fn one_of_two(conduct: Conduct) -> Option<Violation> {
+    let mut stage = Stage::new(conduct, &[&[(0, 0), (1, 0)], &[(0, 0), (1, 1)]]);
     stage.write_among(0, 1, &[0, 1]);
     let acked = stage.must_have_acked(1);
     stage.lose_disk(1, 1, 2);
@@ -84,8 +84,8 @@ fn one_of_two(rules: Rules) -> Option<Violation> {
     acked.or_else(|| goes_on(&mut stage, &[0, 1], 0))
 }
 
-fn one_of_two_is_damaged(rules: Rules) -> Option<Violation> {
-    let mut stage = Stage::new(rules, &[&[(0, 0), (1, 0)], &[(0, 0), (1, 0), (2, 0)]]);
+fn one_of_two_is_damaged(conduct: Conduct) -> Option<Violation> {
+    let mut stage = Stage::new(conduct, &[&[(0, 0), (1, 0)], &[(0, 0), (1, 0), (2, 0)]]);
     stage.write_among(0, 1, &[0, 1]);
     let acked = stage.must_have_acked(1);
     stage.damage_log(1);
@@ -93,18 +93,18 @@ fn one_of_two_is_damaged(rules: Rules) -> Option<Violation> {
     acked.or_else(|| goes_on(&mut stage, &[0, 1, 2], 0))
 }
 
-fn only_one(rules: Rules) -> Option<Violation> {
-    let mut stage = Stage::new(rules, &[&[(0, 0)], &[(0, 1)]]);
+fn only_one(conduct: Conduct) -> Option<Violation> {
+    let mut stage = Stage::new(conduct, &[&[(0, 0)], &[(0, 1)]]);
     stage.write_among(0, 1, &[0]);
     let acked = stage.must_have_acked(1);
     stage.lose_disk(0, 1, 2);
     acked.or_else(|| goes_on(&mut stage, &[0], 1))
 }
 
-fn grown(rules: Rules) -> Option<Violation> {
+fn grown(conduct: Conduct) -> Option<Violation> {
     let lists: [&[_]; 4] =
         [&[(0, 0)], &[(0, 0), (1, 0)], &[(0, 0), (1, 0), (2, 0)], &[(0, 1), (1, 0), (2, 0)]];
-    let mut stage = Stage::new(rules, &lists);
+    let mut stage = Stage::new(conduct, &lists);
     let mut acked = None;
     for epoch in 1..=3 {
         for node in 0..epoch {
@@ -118,9 +118,9 @@ fn grown(rules: Rules) -> Option<Violation> {
     acked.or_else(|| goes_on(&mut stage, &[0, 1, 2], 1))
 }
 
-fn lost_and_left(rules: Rules) -> Option<Violation> {
+fn lost_and_left(conduct: Conduct) -> Option<Violation> {
     let lists: [&[_]; 3] = [&[(0, 0), (1, 0), (2, 0)], &[(0, 1), (1, 1), (2, 0)], &[(2, 0)]];
-    let mut stage = Stage::new(rules, &lists);
+    let mut stage = Stage::new(conduct, &lists);
     stage.write_among(0, 1, &[0, 1, 2]);
     let acked = stage.must_have_acked(1);
     for node in [0, 1] {

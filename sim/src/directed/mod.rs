@@ -3,6 +3,9 @@
 //! Many follow a trace that the model checker found for a rule left out. With all rules each must end well: either the
 //! write is not acknowledged, or the read sees it; and where nothing stands in the way, both are answered.
 
+mod blocks;
+mod bucket;
+mod closing;
 mod empty;
 mod epochs;
 mod losses;
@@ -20,10 +23,12 @@ use gyre_ring::{
 
 use crate::checks::{self, Ledger, Violation};
 use crate::client::Finished;
+use crate::conduct::Conduct;
 use crate::message::{Answer, Documents, Message, Point, Points};
 use crate::node::{Effect, Node};
 use crate::rng::Rng;
 use crate::series::Catalog;
+use crate::store::Store;
 
 /// A scenario.
 #[derive(Clone, Copy)]
@@ -31,12 +36,20 @@ pub struct Scenario {
     /// What happens.
     pub name: &'static str,
     /// Plays it under some rules.
-    pub play: fn(Rules) -> Option<Violation>,
+    pub play: fn(Conduct) -> Option<Violation>,
 }
 
 /// All of them.
 pub fn scenarios() -> impl Iterator<Item = Scenario> {
-    let all = [epochs::SCENARIOS, losses::SCENARIOS, empty::SCENARIOS, pulls::SCENARIOS, settled::SCENARIOS];
+    let all = [
+        epochs::SCENARIOS,
+        losses::SCENARIOS,
+        empty::SCENARIOS,
+        pulls::SCENARIOS,
+        settled::SCENARIOS,
+        blocks::SCENARIOS,
+        closing::SCENARIOS,
+    ];
     all.into_iter().flatten().copied()
 }
 
@@ -60,6 +73,14 @@ struct Stage {
     key: u128,
     /// A node whose disk is slow: nothing is synced there.
     slow_disk: Option<usize>,
+    /// Nodes that know of an epoch before their shards do: nothing is sealed there.
+    slow_seals: Vec<usize>,
+    store: Store,
+    /// Nothing can be put there.
+    store_is_full: bool,
+    /// Cuts take long, or not; and those that go on.
+    cuts_are_slow: bool,
+    cuts: Vec<(usize, u64)>,
 }
 
 fn incarnation((node, disk): Disk) -> Incarnation {
@@ -68,12 +89,12 @@ fn incarnation((node, disk): Disk) -> Incarnation {
 
 impl Stage {
     /// Documents that list these disks, one after the other. All nodes know the first.
-    fn new(rules: Rules, lists: &[&[Disk]]) -> Self {
+    fn new(conduct: Conduct, lists: &[&[Disk]]) -> Self {
         let tenant = TenantId::fake();
         let catalog = Arc::new(Catalog::new(1, 0));
         let id = |number: usize| NodeId::new(&format!("n{number}")).expect("a letter and a digit");
         let node = |number: usize| {
-            Node::new(id(number), incarnation((number, 0)), tenant.clone(), catalog.clone(), rules)
+            Node::new(id(number), incarnation((number, 0)), tenant.clone(), catalog.clone(), conduct)
         };
         let member = |disk: &Disk| Member {
             node: id(disk.0),
@@ -103,6 +124,11 @@ impl Stage {
             now_us: 0,
             key: catalog.keys().next().expect("there is one"),
             slow_disk: None,
+            slow_seals: Vec::new(),
+            store: Store::default(),
+            store_is_full: false,
+            cuts_are_slow: false,
+            cuts: Vec::new(),
         };
         for number in 0..stage.nodes.len() {
             stage.learn(number, 1);
@@ -165,7 +191,15 @@ impl Stage {
                 Effect::Sync => self.sync(node),
                 Effect::Finished(finished) => self.done.push(finished),
                 // Nothing is retried, and nobody fetches documents: a fenced reader has done its part.
-                Effect::Wake(..) | Effect::Fetch => {}
+                Effect::Wake(..) | Effect::Fetch | Effect::Dropped => {}
+                Effect::Seal => {
+                    if !self.slow_seals.contains(&node) {
+                        self.seal(node);
+                    }
+                }
+                Effect::Ask(request) => self.ask_store(node, request),
+                Effect::GoOn(number, _) if self.cuts_are_slow => self.cuts.push((node, number)),
+                Effect::GoOn(number, _) => self.go_on(node, number),
             }
         }
     }
@@ -181,7 +215,7 @@ impl Stage {
     /// Delivers what `passes`, until nothing is left; the rest is held back.
     fn deliver(&mut self, passes: impl Fn(usize, usize, &Message) -> bool) {
         while let Some((from, to, message)) = self.mail.pop_front() {
-            self.now_us += 1;
+            self.pass(1);
             if !passes(from, to, &message) {
                 self.held.push((from, to, message));
                 continue;
@@ -200,7 +234,12 @@ impl Stage {
 
     /// A client writes a point to a node.
     fn write(&mut self, node: usize, time: u64) {
-        let points = Points::from([((self.key, time), 5)]);
+        self.write_points(node, &[time]);
+    }
+
+    /// A client writes several points to a node.
+    fn write_points(&mut self, node: usize, times: &[u64]) {
+        let points: Points = times.iter().map(|time| ((self.key, *time), 5)).collect();
         self.ledger.sent(&points);
         let mut effects = Vec::new();
         self.nodes[node].write(self.now_us, points, u64::MAX / 2, &mut effects);
@@ -219,13 +258,21 @@ impl Stage {
     fn tell_clients(&mut self) {
         for finished in std::mem::take(&mut self.done) {
             if let Finished::Acked(written) = finished {
-                let holds = |node: &&Node| node.lane.safe.has_all(&written);
+                let holds = |node: &&Node| node.lane.safe.has_all(&written, &self.store);
                 let holders = self.nodes.iter().filter(holds).map(Node::replica).collect();
                 self.ledger.acked(self.now_us, &written, holders);
             }
         }
-        self.now_us += 1;
+        self.pass(1);
         self.mail.clear();
+    }
+
+    /// Time passes.
+    fn pass(&mut self, time_us: u64) {
+        self.now_us += time_us;
+        for node in &mut self.nodes {
+            node.now_us = self.now_us;
+        }
     }
 
     /// A read that begins now. Nodes are asked in this order, and these alone are heard.
@@ -253,7 +300,8 @@ impl Stage {
             (Err(broken), _) | (_, Err(broken)) => return Some(broken),
             _ => return no_answer(),
         };
-        let spans = crate::node::spans(&self.documents, &TenantId::fake(), &Rules::ALL);
+        let chain = crate::node::chain(&self.documents, &Rules::ALL);
+        let spans = crate::node::spans(&chain, &TenantId::fake(), &Rules::ALL);
         let holds = |segment: &Segment, point: &Point, value: u64| {
             self.nodes.iter().any(|node| node.lane.safe.has_point(segment, point, value))
         };
@@ -282,6 +330,7 @@ impl Stage {
                     |holder: &gyre_ring::Replica| self.nodes.iter().any(|node| node.replica() == *holder);
                 let may_miss =
                     |ack: &checks::Ack| warned.contains(&ack.batch.0) && !ack.holders.iter().any(is_left);
+                self.ledger.each_once(&points).map_or(Ok(()), Err)?;
                 let broken = self.ledger.read_your_acks(began_us, |_| true, may_miss, &points);
                 return broken.map_or(Ok(Some((points, warned.len()))), Err);
             }

@@ -1,6 +1,6 @@
 //! Pulls: a batch's record lacks what its holder had before.
 
-use gyre_protocol::Rules;
+use crate::conduct::Conduct;
 use gyre_ring::{BatchId, Segment};
 
 use super::{Scenario, Stage};
@@ -16,8 +16,8 @@ pub(super) const SCENARIOS: &[Scenario] = &[
 
 /// A point that n1 admitted in a batch of its own, which nobody else has, and again in another one, which n0 has too. The
 /// record of the second at n1 lacks the point.
-fn sent_twice(rules: Rules) -> (Stage, Option<Violation>, Option<(Segment, BatchId)>) {
-    let mut stage = Stage::new(rules, &[&[(0, 0), (1, 0), (2, 0)]]);
+fn sent_twice(conduct: Conduct) -> (Stage, Option<Violation>, Option<(Segment, BatchId)>) {
+    let mut stage = Stage::new(conduct, &[&[(0, 0), (1, 0), (2, 0)]]);
     stage.write_among(1, 1, &[0, 1, 2]);
     stage.tell_clients();
     stage.write(1, 2);
@@ -30,14 +30,14 @@ fn sent_twice(rules: Rules) -> (Stage, Option<Violation>, Option<(Segment, Batch
     (stage, acked, first)
 }
 
-fn pulled_both(rules: Rules) -> Option<Violation> {
-    let (mut stage, acked, _) = sent_twice(rules);
+fn pulled_both(conduct: Conduct) -> Option<Violation> {
+    let (mut stage, acked, _) = sent_twice(conduct);
     stage.repair(2, &[1, 2]);
     acked.or_else(|| stage.must_read(2, &[2, 0], 0))
 }
 
-fn first_is_damaged(rules: Rules) -> Option<Violation> {
-    let (mut stage, acked, first) = sent_twice(rules);
+fn first_is_damaged(conduct: Conduct) -> Option<Violation> {
+    let (mut stage, acked, first) = sent_twice(conduct);
     if let Some((segment, batch)) = first {
         stage.nodes[1].lane.damage(&segment, batch);
     }

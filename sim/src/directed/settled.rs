@@ -1,6 +1,6 @@
 //! Nodes that have said once for all what they do not hold (ADR 11).
 
-use gyre_protocol::Rules;
+use crate::conduct::Conduct;
 
 use super::{Asked, Scenario, Stage};
 use crate::checks::Violation;
@@ -12,8 +12,8 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario { name: "what only the third replica has was not acknowledged", play: never_acknowledged },
 ];
 
-fn crashed(rules: Rules) -> Option<Violation> {
-    let mut stage = Stage::new(rules, &[&[(0, 0), (1, 0), (2, 0)], &[(2, 0), (3, 0), (4, 0)]]);
+fn crashed(conduct: Conduct) -> Option<Violation> {
+    let mut stage = Stage::new(conduct, &[&[(0, 0), (1, 0), (2, 0)], &[(2, 0), (3, 0), (4, 0)]]);
     stage.slow_disk = Some(0);
     for node in [0, 2, 3] {
         stage.learn(node, 2);
@@ -27,8 +27,8 @@ fn crashed(rules: Rules) -> Option<Violation> {
     stage.must_read(3, &[3, 4, 1, 2], 0)
 }
 
-fn new_disk(rules: Rules) -> Option<Violation> {
-    let mut stage = Stage::new(rules, &[&[(0, 0), (1, 0), (2, 0)], &[(0, 1), (2, 0), (3, 0)]]);
+fn new_disk(conduct: Conduct) -> Option<Violation> {
+    let mut stage = Stage::new(conduct, &[&[(0, 0), (1, 0), (2, 0)], &[(0, 1), (2, 0), (3, 0)]]);
     stage.write_among(1, 1, &[0, 1]);
     let acked = stage.must_have_acked(1);
     stage.lose_disk(0, 1, 2);
@@ -39,8 +39,8 @@ fn new_disk(rules: Rules) -> Option<Violation> {
     acked.or_else(|| stage.must_read(3, &[3, 2, 1, 0], 0))
 }
 
-fn holder(rules: Rules) -> Option<Violation> {
-    let mut stage = Stage::new(rules, &[&[(0, 0), (1, 0), (2, 0)], &[(2, 0), (3, 0), (4, 0)]]);
+fn holder(conduct: Conduct) -> Option<Violation> {
+    let mut stage = Stage::new(conduct, &[&[(0, 0), (1, 0), (2, 0)], &[(2, 0), (3, 0), (4, 0)]]);
     stage.write_among(0, 1, &[0, 1]);
     let acked = stage.must_have_acked(1);
     for node in [0, 2, 3, 4] {
@@ -51,8 +51,8 @@ fn holder(rules: Rules) -> Option<Violation> {
 }
 
 /// n0 has not heard that the first segment is over, and takes a point that n1 and n2 refuse: they are settled.
-fn never_acknowledged(rules: Rules) -> Option<Violation> {
-    let mut stage = Stage::new(rules, &[&[(0, 0), (1, 0), (2, 0)], &[(2, 0), (3, 0), (4, 0)]]);
+fn never_acknowledged(conduct: Conduct) -> Option<Violation> {
+    let mut stage = Stage::new(conduct, &[&[(0, 0), (1, 0), (2, 0)], &[(2, 0), (3, 0), (4, 0)]]);
     for node in [1, 2, 3] {
         stage.learn(node, 2);
     }

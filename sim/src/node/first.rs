@@ -47,6 +47,10 @@ impl Node {
 
     /// Admits the points if the segment is open here.
     fn admit(&mut self, number: u64, mut op: FirstOp, effects: &mut Vec<Effect>) {
+        if self.span(&op.segment).is_none() {
+            // It is closed by now.
+            return self.answer_first(&op, Body::NotWritten, effects);
+        }
         let (boot, replica) = (self.boot(), self.own_name(&op.segment));
         let local = local(&mut self.segments, &op.segment, &self.rules);
         let may_wait = local.replica.is_inactive() && self.rules.activation;
@@ -69,6 +73,7 @@ impl Node {
         let id = BatchId { boot, number: BatchNumber(*next) };
         let batch = Arc::new(Batch { id, points: admitted });
         let request = Message { segment: op.segment.clone(), replica, op: number, ..op.asked.1.clone() };
+        local.note(id, &batch.points, &self.driver);
         match local.replica.append(id) {
             Append::Take => {
                 self.lane.finish(&op.segment, batch.clone());

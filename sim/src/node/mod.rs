@@ -1,27 +1,37 @@
 //! A node: drives the protocol's state machines over its disk and the network, as the real one does.
 //!
 //! [`first`] admits what clients send and takes what other replicas have admitted, [`open`] seals and opens segments,
-//! [`pull`] gets what is missing, [`settled`] says once for all what a node does not hold.
+//! [`pull`] gets what is missing, [`settled`] says once for all what a node does not hold, [`ship`] makes blocks of windows
+//! and drops these, [`close`] drops what is closed.
 
+mod close;
 mod first;
+mod local;
 mod open;
 mod pull;
+mod receive;
 mod settled;
+mod ship;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use gyre_protocol::membership::is_meant;
-use gyre_protocol::{Activation, Disks, EmptyCheck, Rules, SegmentReplica, Settled};
-use gyre_ring::{BatchId, BatchSet, BootId, Chain, Incarnation, NodeId, Replica, Segment, Span, TenantId};
+use gyre_protocol::{Disks, EmptyCheck, Rules, SegmentReplica, Settled, to_close};
+use gyre_ring::{BatchId, BootId, Chain, Epoch, Incarnation, NodeId, Replica, Segment, Span, TenantId};
 
 pub use first::FirstOp;
+pub use local::Local;
+pub use ship::{Answered, KnownList, Purpose, Request};
 
 use crate::client::Op;
+use crate::conduct::{Conduct, Driver};
 use crate::lane::{Lane, Mark};
 use crate::message::{Body, Documents, Message};
-use crate::rng::Rng;
-use crate::series::{Catalog, Samples};
+use crate::safe::Missing;
+use crate::series::Catalog;
+use crate::shelf::{Dropped, Released, Shelf};
+
+use local::{Waiting, local};
 
 /// What a node wants from the world.
 #[derive(Debug)]
@@ -36,28 +46,14 @@ pub enum Effect {
     Finished(crate::client::Finished),
     /// Fetch the documents from the store.
     Fetch,
-}
-
-/// A data request that waits for batches to be pulled.
-#[derive(Clone, Debug)]
-struct Waiting {
-    from: NodeId,
-    request: Message,
-    as_of: BatchSet,
-}
-
-/// One segment on a node.
-pub struct Local {
-    /// The protocol's state.
-    pub replica: SegmentReplica,
-    /// What reads see; made with the first batch.
-    samples: Option<Samples>,
-    activation: Option<Activation>,
-    append_waiters: BTreeMap<BatchId, Vec<(NodeId, Message)>>,
-    seal_waiters: Vec<(NodeId, Message)>,
-    data_waiters: Vec<Waiting>,
-    /// Nodes that it has been compared with, and had nothing to pull from.
-    compared: BTreeSet<NodeId>,
+    /// Let me seal what has ended, soon.
+    Seal,
+    /// Ask the store for blocks, or put one.
+    Ask(Request),
+    /// Let me go on with the window that I ship, so many microseconds from now.
+    GoOn(u64, u64),
+    /// Something was dropped: for the checks.
+    Dropped,
 }
 
 /// A node.
@@ -78,14 +74,33 @@ pub struct Node {
     pub documents: Arc<Documents>,
     /// The segments that follow from that.
     pub spans: Vec<Span>,
-    /// Who has lost his disk, likewise.
+    /// The documents with their placements.
+    chain: Chain,
+    /// Who has lost his disk, as they say.
     pub disks: Disks,
+    /// The last epoch whose end of segments is not closed.
+    to_close: Option<Epoch>,
+    /// What time it is.
+    pub now_us: u64,
+    /// What is on its disk beside the log.
+    pub shelf: Shelf,
+    /// Which blocks have what it has dropped, as readers are told.
+    released: Released,
+    /// What it has dropped since the last snapshot.
+    dropped: Dropped,
+    /// Which blocks there are, as far as it knows.
+    pub(crate) list: Option<KnownList>,
+    /// A list that is older is refreshed beside reads.
+    pub list_fresh_us: u64,
+    /// The window that it makes a block of.
+    shipping: Option<ship::Shipping>,
+    next_shipping: u64,
     /// What it holds.
     pub segments: BTreeMap<Segment, Local>,
     /// Segments whose records are damaged on this disk.
     damaged: BTreeSet<Segment>,
     /// What the last restarts should have found and did not: for the checks.
-    pub lost_on_restart: Option<String>,
+    pub lost_on_restart: Vec<Missing>,
     /// Batches that were safe until damage was found: likewise.
     pub forgotten: Vec<(Segment, BatchId)>,
     /// Operations it coordinates.
@@ -102,11 +117,18 @@ pub struct Node {
     pub pulled: u64,
     /// Segments found to be empty so far: likewise.
     pub found_empty: u64,
+    /// Windows dropped so far, and segments dropped since they were closed: likewise.
+    pub dropped_windows: u64,
+    /// Likewise.
+    pub dropped_segments: u64,
+    /// Reads that began again by a newer list of blocks: likewise.
+    pub newer_lists: u64,
     /// Comparisons begun: its segments take turns.
     repairs: usize,
     pub(crate) next_op: u64,
     pub(crate) next_number: BTreeMap<Segment, u64>,
     pub(crate) rules: Rules,
+    pub(crate) driver: Driver,
     pub(crate) tenant: TenantId,
     catalog: Arc<Catalog>,
 }
@@ -118,8 +140,9 @@ impl Node {
         incarnation: Incarnation,
         tenant: TenantId,
         catalog: Arc<Catalog>,
-        rules: Rules,
+        conduct: Conduct,
     ) -> Self {
+        let Conduct { rules, driver } = conduct;
         Node {
             id,
             incarnation,
@@ -129,10 +152,20 @@ impl Node {
             lane: Lane::new(),
             documents: Arc::default(),
             spans: Vec::new(),
+            chain: Chain::default(),
             disks: Disks::default(),
+            to_close: None,
+            now_us: 0,
+            shelf: Shelf::default(),
+            released: Released::default(),
+            dropped: Dropped::default(),
+            list: None,
+            list_fresh_us: 5_000_000,
+            shipping: None,
+            next_shipping: 0,
             segments: BTreeMap::new(),
             damaged: BTreeSet::new(),
-            lost_on_restart: None,
+            lost_on_restart: Vec::new(),
             forgotten: Vec::new(),
             ops: BTreeMap::new(),
             empty: BTreeSet::new(),
@@ -141,10 +174,14 @@ impl Node {
             settled: Settled::new(BTreeMap::new(), rules),
             pulled: 0,
             found_empty: 0,
+            dropped_windows: 0,
+            dropped_segments: 0,
+            newer_lists: 0,
             repairs: 0,
             next_op: 0,
             next_number: BTreeMap::new(),
             rules,
+            driver,
             tenant,
             catalog,
         }
@@ -168,6 +205,10 @@ impl Node {
         self.ops.clear();
         self.empty.clear();
         self.empty_checks.clear();
+        self.list = None;
+        self.shipping = None;
+        self.released.clear();
+        self.dropped.clear();
     }
 
     /// Starts it from its disk.
@@ -175,7 +216,13 @@ impl Node {
         self.up = true;
         self.runs += 1;
         self.next_number.clear();
-        let found = self.lane.recover(&self.catalog, &self.rules, &mut self.lost_on_restart);
+        let closed = &self.shelf.closed;
+        let is_closed = |segment: &Segment| closed.contains(segment);
+        let lost = &mut self.lost_on_restart;
+        let found = self.lane.recover(&self.catalog, &self.rules, &self.shelf, &is_closed, lost);
+        if self.driver.released_is_durable {
+            self.released.clone_from(&self.shelf.released);
+        }
         self.damaged.extend(found.damaged);
         self.forgotten.extend(found.forgotten);
         // What it has acted upon is on its disk; of later documents it may have heard without writing them down.
@@ -190,7 +237,8 @@ impl Node {
             .into_iter()
             .map(|(segment, on_disk)| {
                 let replica = SegmentReplica::recovered(on_disk.held, on_disk.sealed, self.rules);
-                (segment, Local { samples: Some(on_disk.samples), ..Local::new(replica) })
+                let (samples, windows) = (Some(on_disk.samples), on_disk.windows);
+                (segment, Local { samples, windows, ..Local::new(replica) })
             })
             .collect();
         self.seal_what_has_ended(effects);
@@ -202,8 +250,16 @@ impl Node {
     }
 
     fn follow_documents(&mut self) {
-        self.spans = spans(&self.documents, &self.tenant, &self.rules);
+        self.chain = chain(&self.documents, &self.rules);
+        self.spans = spans(&self.chain, &self.tenant, &self.rules);
+        self.to_close = to_close(&self.chain);
         self.disks = Disks::of(self.documents.iter().map(Arc::as_ref), self.rules);
+    }
+
+    /// From now on it is asked for another tenant.
+    pub fn serve(&mut self, tenant: TenantId) {
+        self.tenant = tenant;
+        self.follow_documents();
     }
 
     /// Its disk is replaced by an empty one.
@@ -211,6 +267,7 @@ impl Node {
         self.lane = Lane::new();
         self.incarnation = incarnation;
         self.damaged.clear();
+        self.shelf = Shelf::default();
         self.durable_epochs = 0;
         self.settled = Settled::new(BTreeMap::new(), self.rules);
         self.documents = Arc::default();
@@ -226,8 +283,13 @@ impl Node {
         let mut all = self.documents.as_ref().clone();
         all.extend(documents[own..end].iter().cloned());
         self.documents = Arc::new(all);
+        let closed = self.chain.closed_through();
         self.follow_documents();
-        self.seal_what_has_ended(effects);
+        if self.chain.closed_through() > closed {
+            self.drop_closed(effects);
+        }
+        // Documents are known before shards hear of them.
+        effects.push(Effect::Seal);
         self.ask_to_settle(effects);
         true
     }
@@ -242,14 +304,14 @@ impl Node {
         for mark in self.lane.end_sync() {
             match mark {
                 Mark::Batch(segment, batch) => {
-                    let local = local(&mut self.segments, &segment, &self.rules);
+                    let Some(local) = self.segments.get_mut(&segment) else { continue };
                     local.replica.durable(batch.id);
                     for (from, request) in local.append_waiters.remove(&batch.id).unwrap_or_default() {
                         effects.push(answer(&self.documents, from, &request, Body::Acked(batch.id)));
                     }
                 }
                 Mark::Seal(segment) => {
-                    let local = local(&mut self.segments, &segment, &self.rules);
+                    let Some(local) = self.segments.get_mut(&segment) else { continue };
                     local.replica.seal_durable();
                     for (from, request) in std::mem::take(&mut local.seal_waiters) {
                         effects.push(answer(&self.documents, from, &request, Body::Sealed));
@@ -262,92 +324,9 @@ impl Node {
         }
     }
 
-    /// A message has arrived.
-    pub fn receive(&mut self, from: NodeId, message: Message, rng: &mut Rng, effects: &mut Vec<Effect>) {
-        if message.body.is_answer() {
-            return self.receive_answer(from, message, rng, effects);
-        }
-        // A request for a segment that is not known yet brings the documents that made it; a seal brings those that
-        // ended it.
-        let needed = match message.body {
-            Body::Seal | Body::AskSettled => message.documents.len(),
-            _ => message.segment.epoch.0 as usize,
-        };
-        self.learn(&message.documents.clone(), needed, effects);
-        let segment = message.segment.clone();
-        let meant = is_meant(&self.replica(), &message.replica, self.has_copied_all(&segment), &self.rules);
-        if matches!(message.body, Body::AskSettled) {
-            return self.settle_for(from, message, effects);
-        }
-        let span = self.span(&segment).filter(|span| span.replicas.contains(&message.replica));
-        let has_ended_among_others = span.is_some_and(|span| span.ended.is_some() && span.replicas.len() > 1);
-        let member = span.is_some();
-        if meant && has_ended_among_others && self.is_damaged(&segment) && matches!(message.body, Body::Seal)
-        {
-            // It acknowledges nothing of it any more, which is all that a seal promises.
-            effects.push(answer(&self.documents, from, &message, Body::Sealed));
-            return;
-        }
-        if !meant || !member || self.is_damaged(&segment) {
-            effects.push(answer(&self.documents, from, &message, Body::NotMember));
-            return;
-        }
-        match message.body.clone() {
-            Body::Write(points) => self.begin_first(from, message, points, effects),
-            Body::Append(batch) => self.append(from, message, batch, rng, effects),
-            Body::AskVector => {
-                let local = self.segments.get(&segment);
-                let held = local.map(|local| local.replica.held().clone()).unwrap_or_default();
-                let sealed = local.is_some_and(|local| local.replica.is_sealed());
-                effects.push(answer(&self.documents, from, &message, Body::Vector(held, sealed)));
-            }
-            Body::AskData(as_of, holder) => self.ask_data(from, message, as_of, holder, effects),
-            Body::Seal => {
-                self.begin_seal(&segment, effects);
-                let local = local(&mut self.segments, &segment, &self.rules);
-                if local.replica.is_sealed() {
-                    effects.push(answer(&self.documents, from, &message, Body::Sealed));
-                } else {
-                    local.seal_waiters.push((from, message));
-                }
-            }
-            Body::Pull(wanted) => {
-                let given = self.give(&segment, &wanted, rng);
-                effects.push(answer(&self.documents, from, &message, Body::Pulled(given)));
-            }
-            _ => {}
-        }
-    }
-
-    fn receive_answer(&mut self, from: NodeId, message: Message, rng: &mut Rng, effects: &mut Vec<Effect>) {
-        match &message.body {
-            Body::Sealed => self.note_seal(&message.segment, &message.replica),
-            Body::Settled(said) => self.settled.note(message.replica.clone(), said.clone()),
-            Body::Pulled(batches) => {
-                // To whom asked: a call does not outlive a restart, which may have lost what was not asked for.
-                if message.op == self.runs {
-                    self.pulled(&message.segment, batches.clone(), effects);
-                }
-            }
-            Body::Vector(held, _) if message.op == REPAIR => self.compared(&message, held, effects),
-            Body::Vector(held, sealed) if message.op == EMPTY => {
-                self.note_vector(&message.segment, &message.replica, held, *sealed);
-            }
-            _ => self.operate(from, message, rng, effects),
-        }
-    }
-
     /// Whether it is no replica of a segment any more, since its log of it is damaged (rule 17).
     pub fn is_damaged(&self, segment: &Segment) -> bool {
         self.rules.damage_ends_membership && self.damaged.contains(segment)
-    }
-
-    /// Whether it has compared a segment with all of its other replicas since it started.
-    fn has_copied_all(&self, segment: &Segment) -> bool {
-        let (Some(span), Some(local)) = (self.span(segment), self.segments.get(segment)) else {
-            return false;
-        };
-        span.replicas.iter().all(|replica| replica.node == self.id || local.compared.contains(&replica.node))
     }
 
     pub(crate) fn send(
@@ -370,36 +349,13 @@ const REPAIR: u64 = 0;
 /// Likewise: whether a segment is empty.
 pub(crate) const EMPTY: u64 = u64::MAX;
 
-impl Local {
-    fn new(replica: SegmentReplica) -> Self {
-        Local {
-            replica,
-            samples: None,
-            activation: None,
-            append_waiters: BTreeMap::new(),
-            seal_waiters: Vec::new(),
-            data_waiters: Vec::new(),
-            compared: BTreeSet::new(),
-        }
-    }
-
-    /// What reads see.
-    pub fn shown(&mut self) -> Arc<crate::message::Answer> {
-        self.samples.as_mut().map(Samples::shown).unwrap_or_default()
-    }
-}
-
-fn local<'a>(segments: &'a mut BTreeMap<Segment, Local>, segment: &Segment, rules: &Rules) -> &'a mut Local {
-    segments.entry(segment.clone()).or_insert_with(|| Local::new(SegmentReplica::new(*rules)))
-}
-
 fn answer(documents: &Arc<Documents>, to: NodeId, request: &Message, body: Body) -> Effect {
     let message = Message { documents: documents.clone(), body, ..request.clone() };
     Effect::Send(to, message)
 }
 
-/// The segments that follow from documents.
-pub fn spans(documents: &Documents, tenant: &TenantId, rules: &Rules) -> Vec<Span> {
+/// Documents with their placements.
+pub fn chain(documents: &Documents, rules: &Rules) -> Chain {
     let mut first: BTreeMap<NodeId, Incarnation> = BTreeMap::new();
     let documents = documents.iter().map(|document| {
         let mut document = document.as_ref().clone();
@@ -410,7 +366,11 @@ pub fn spans(documents: &Documents, tenant: &TenantId, rules: &Rules) -> Vec<Spa
         }
         document
     });
-    let Ok(chain) = Chain::new(documents) else { return Vec::new() };
+    Chain::new(documents).unwrap_or_default()
+}
+
+/// The segments that follow from documents, those that are not closed.
+pub fn spans(chain: &Chain, tenant: &TenantId, rules: &Rules) -> Vec<Span> {
     let mut spans = chain.segments(tenant);
     if !rules.split_ends_segment {
         for span in &mut spans {

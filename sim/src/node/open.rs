@@ -11,7 +11,7 @@ const ASK_AGAIN_US: u64 = 30_000_000;
 
 impl Node {
     /// Segments that a document has ended are sealed as soon as it is known (rule 10).
-    pub(super) fn seal_what_has_ended(&mut self, effects: &mut Vec<Effect>) {
+    pub fn seal_what_has_ended(&mut self, effects: &mut Vec<Effect>) {
         let ended: Vec<Segment> = self
             .spans
             .iter()
@@ -61,7 +61,11 @@ impl Node {
 
     /// A replica has said that it is sealed.
     pub(super) fn note_seal(&mut self, sealed: &Segment, replica: &Replica) {
-        for (segment, local) in &mut self.segments {
+        // One that has ended meanwhile is about to be sealed itself.
+        let open = |segment: &Segment| {
+            self.spans.iter().any(|span| span.segment == *segment && span.ended.is_none())
+        };
+        for (segment, local) in self.segments.iter_mut().filter(|(segment, _)| open(segment)) {
             if let Some(activation) = &mut local.activation
                 && segment != sealed
             {

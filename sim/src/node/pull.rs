@@ -9,6 +9,7 @@ use gyre_protocol::Append;
 use gyre_ring::{BatchSet, NodeId, Replica, Segment, Span};
 
 use super::{Effect, Local, Node, REPAIR, Waiting, answer, local};
+use crate::blocks::BlockId;
 use crate::lane::id_of;
 use crate::message::{Batch, Body, Message, Points};
 use crate::rng::Rng;
@@ -27,10 +28,11 @@ impl Node {
         holder: Option<Replica>,
         effects: &mut Vec<Effect>,
     ) {
+        let names = self.names_of(&message.segment);
         let local = local(&mut self.segments, &message.segment, &self.rules);
         let missing = local.replica.missing(&as_of);
         if missing.is_empty() || holder.is_none() {
-            let body = data(local, &as_of);
+            let body = data(local, &as_of, names);
             return effects.push(answer(&self.documents, from, &message, body));
         }
         local.data_waiters.push(Waiting { from, request: message.clone(), as_of });
@@ -79,9 +81,10 @@ impl Node {
                 self.pulled += 1;
             }
         }
+        let names = self.names_of(segment);
         let Some(local) = self.segments.get_mut(segment) else { return };
         for waiting in std::mem::take(&mut local.data_waiters) {
-            let body = data(local, &waiting.as_of);
+            let body = data(local, &waiting.as_of, names.clone());
             effects.push(answer(&self.documents, waiting.from, &waiting.request, body));
         }
     }
@@ -92,6 +95,7 @@ impl Node {
         let (disk, catalog) = (self.lane.disk(), &self.catalog);
         let samples = local.samples.get_or_insert_with(|| Samples::new(disk, catalog.clone()));
         samples.apply(&batch.points, self.lane.encoder(), &self.rules);
+        local.note(batch.id, &batch.points, &self.driver);
         self.lane.finish(segment, batch);
         effects.push(Effect::Sync);
     }
@@ -136,9 +140,9 @@ impl Node {
     }
 }
 
-fn data(local: &mut Local, as_of: &BatchSet) -> Body {
+fn data(local: &mut Local, as_of: &BatchSet, names: Vec<BlockId>) -> Body {
     let shown = local.replica.shows(as_of).then(|| local.shown());
-    Body::Data(shown, local.replica.is_sealed())
+    Body::Data(shown, local.replica.is_sealed(), names)
 }
 
 /// A part of what is missing: the planted bug.

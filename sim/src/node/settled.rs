@@ -5,18 +5,21 @@ use std::collections::BTreeSet;
 use gyre_protocol::{EmptyCheck, Said, VectorReply};
 use gyre_ring::{BatchSet, Epoch, NodeId, Replica, Span};
 
-use super::{Effect, Node, answer};
+use super::{Effect, Local, Node, answer};
 use crate::message::{Body, Message};
 
 impl Node {
     /// Asks all other nodes that there are or were, unless they have said enough.
     pub(super) fn ask_to_settle(&mut self, effects: &mut Vec<Effect>) {
         let (own, epoch) = (self.replica(), Epoch(self.documents.len() as u64));
-        let members = self.documents.iter().flat_map(|document| &document.members);
+        let closed = self.chain.closed_through();
+        let documents = self.documents.iter().filter(|document| document.epoch >= closed);
+        let members = documents.flat_map(|document| &document.members);
         let others: BTreeSet<Replica> = members.map(|member| member.replica()).collect();
         let Some(segment) = self.spans.last().map(|span| span.segment.clone()) else { return };
         for replica in others.into_iter().filter(|replica| replica.node != own.node) {
-            if self.settled.epoch_of(&replica).is_none_or(|known| known < epoch) {
+            let is_known = self.settled.epoch_of(&replica).is_some_and(|known| known >= epoch);
+            if !is_known || self.settled.clear_of(&replica) < self.to_close {
                 self.send(0, segment.clone(), replica, Body::AskSettled, effects);
             }
         }
@@ -33,12 +36,13 @@ impl Node {
         }
         let hosts = |span: &&Span| {
             let local = self.segments.get(&span.segment);
-            span.ended.is_some() && local.is_some_and(|local| !local.replica.logged().is_empty())
+            let is_one = |local: &Local| local.replica.is_open() || !local.replica.logged().is_empty();
+            span.ended.is_some() && local.is_some_and(is_one)
         };
         let hosted = self.spans.iter().filter(hosts).map(|span| span.segment.clone());
         let hosted = if self.rules.settled_names_hosted { hosted.collect() } else { BTreeSet::new() };
-        let said =
-            Said { epoch: Epoch(self.documents.len() as u64), hosted, clear: Epoch(0), closed: Epoch(0) };
+        let (epoch, closed) = (Epoch(self.documents.len() as u64), self.chain.closed_through());
+        let said = Said { epoch, hosted, clear: self.clear(), closed };
         effects.push(answer(&self.documents, from, &message, Body::Settled(said)));
     }
 

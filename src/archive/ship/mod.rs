@@ -10,9 +10,13 @@
 //!
 //! What may go wrong: the process dies anywhere. Before 3 the bucket has a part of a block, which nobody reads and which is
 //! cleaned up. After 3 head and block both have the window: readers merge them, and this begins again at 1. The bucket does
-//! not answer: windows stay in the heads, and are tried again.
+//! not answer: windows stay in the heads, and are tried again. A listing lags: the window stays until it shows the block,
+//! which is not uploaded again meanwhile.
 
+mod covering;
 mod cut;
+mod error;
+mod metrics;
 mod turn;
 
 use std::collections::HashMap;
@@ -21,21 +25,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gyre_ring::{BatchSet, Segment, TenantId};
+use gyre_tsdb::SeriesRef;
 use gyre_tsdb::block::Ulid;
-use gyre_tsdb::{SeriesRef, WINDOW_MS};
-use prometheus_client::metrics::counter::Counter;
-use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::registry::Registry;
 
-use self::cut::{CutError, cut};
+use self::covering::{Covering, covering};
+use self::cut::cut;
+pub use self::error::ShipError;
+pub use self::metrics::ShipMetrics;
 use self::turn::{due_ms, due_of_ended_ms};
-use super::cover::{Cover, covers_of, set_covers};
+use super::cover::{Cover, set_covers};
 use super::error::ArchiveError;
-use super::list::TenantBlocks;
+use super::layout;
 use super::read::listed::ListedBlocks;
 use super::upload::{describe, total_bytes, upload};
 use crate::cluster::LiveCluster;
-use crate::cluster::epochs::{EpochError, EpochStore};
+use crate::cluster::epochs::EpochStore;
 use crate::env::{SharedEnv, crash_point};
 use crate::shard::release::{DropWindow, Dropped};
 use crate::shard::released::ReleasedTo;
@@ -62,85 +66,27 @@ const RETRY_ENDED_MS: i64 = 10 * 1000;
 /// A window that samples still come for is shipped when there have been none for so long.
 const QUIET_MS: i64 = 10 * 60 * 1000;
 
+/// A block that no listing shows for so long is gone: its window is uploaded again.
+const LAG_MAX_MS: i64 = 15 * 60 * 1000;
+
 /// It is shipped after so long however many come.
 const UNQUIET_MS: i64 = 60 * 60 * 1000;
-
-/// Why a window was not shipped. It stays in the head.
-#[derive(Debug, thiserror::Error)]
-pub enum ShipError {
-    /// It could not be read, or written to this machine's disk.
-    #[error("cannot write a block of {segment}: {source}")]
-    Cut {
-        /// Whose window it is.
-        segment: Segment,
-        /// Why.
-        source: CutError,
-    },
-    /// The bucket.
-    #[error(transparent)]
-    Archive(#[from] ArchiveError),
-    /// The bucket is another one.
-    #[error(transparent)]
-    Bucket(EpochError),
-    /// A file of this machine.
-    #[error("{}: {source}", path.display())]
-    File {
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// The thread that cut it ended.
-    #[error("the thread that writes a block of {0} ended unexpectedly; see the log")]
-    Panicked(Segment),
-}
-
-impl ShipError {
-    /// Whether trying again may help.
-    pub fn is_retryable(&self) -> bool {
-        match self {
-            ShipError::Archive(error) => error.is_retryable(),
-            ShipError::Bucket(error) => error.is_retryable(),
-            ShipError::Cut { source: CutError::Gone(_), .. } => true,
-            _ => false,
-        }
-    }
-}
-
-/// What is counted.
-#[derive(Clone, Debug, Default)]
-pub struct ShipMetrics {
-    blocks: Counter,
-    bytes: Counter,
-    failures: Counter,
-    late_seconds: Gauge,
-}
-
-impl ShipMetrics {
-    /// Registers them.
-    pub fn register(&self, registry: &mut Registry) {
-        for (name, help, counter) in [
-            ("gyre_ship_blocks", "Blocks of heads that were uploaded", &self.blocks),
-            ("gyre_ship_bytes", "Bytes of blocks of heads that were uploaded", &self.bytes),
-            (
-                "gyre_ship_failures",
-                "Windows of heads that could not be shipped when it was tried",
-                &self.failures,
-            ),
-        ] {
-            registry.register(name, help, counter.clone());
-        }
-        let help = "How long the window of a head has been due that has been due longest";
-        registry.register("gyre_ship_late_seconds", help, self.late_seconds.clone());
-    }
-}
 
 /// Ships what this node holds.
 pub struct Shipper {
     parts: ShipperParts,
     folder: PathBuf,
     /// Held while a window is shipped: one at a time, so that memory and disk are bounded.
-    shipping: tokio::sync::Mutex<()>,
+    shipping: tokio::sync::Mutex<Unlisted>,
+}
+
+/// Blocks whose upload was begun, and that were not seen in a listing yet, by what they are of.
+type Unlisted = HashMap<(Segment, i64), UnlistedBlock>;
+
+struct UnlistedBlock {
+    ulid: Ulid,
+    batches: BatchSet,
+    since_ms: i64,
 }
 
 /// What a [`Shipper`] is made of.
@@ -291,23 +237,30 @@ impl Shipper {
 
     /// Ships a window of a shard, and drops it.
     async fn ship(&self, shard: &Arc<ShardHandle>, window: i64) -> Result<(), ShipError> {
-        let _shipping = self.shipping.lock().await;
+        let mut unlisted = self.shipping.lock().await;
         let tenant = &shard.segment.shard.tenant;
-        let mut listed = self.parts.lists.now(tenant).await?;
-        let Some(batches) = shard.state.batches_of(window) else { return Ok(()) };
+        let listed = self.parts.lists.now(tenant).await?;
+        let Some(batches) = shard.state.batches_of(window) else {
+            unlisted.remove(&(shard.segment.clone(), window));
+            return Ok(());
+        };
         let mut cover = covering(&listed, &shard.segment, window);
         self.check_bucket().await?;
         if !cover.contains(&batches) {
-            match self.upload(shard, window, batches.clone()).await? {
+            match self.upload_once(shard, window, &batches, &mut unlisted).await? {
                 Some(ulid) => {
-                    listed = self.parts.lists.now(tenant).await?;
+                    let listed = self.parts.lists.now(tenant).await?;
                     cover = covering(&listed, &shard.segment, window);
+                    if !cover.contains(&batches) {
+                        return Err(ShipError::NotListed { segment: shard.segment.clone(), ulid });
+                    }
                     tracing::info!(segment = %shard.segment, window, block = %ulid, "shipped a window of the head");
                 }
                 // There is nothing in it that a block could have.
                 None => cover.add(&batches),
             }
         }
+        unlisted.remove(&(shard.segment.clone(), window));
         self.check_bucket().await?;
         self.release(shard, window, &cover).await
     }
@@ -319,16 +272,47 @@ impl Shipper {
         store.check(&facts).await.map_err(ShipError::Bucket)
     }
 
-    /// Makes a block of a window, and uploads it. Gives its name; `None` if it would be empty.
+    /// Uploads a block of a window unless that of an earlier attempt is there, which no listing has shown yet. Gives its name;
+    /// `None` if it would be empty.
+    async fn upload_once(
+        &self,
+        shard: &Arc<ShardHandle>,
+        window: i64,
+        batches: &BatchSet,
+        unlisted: &mut Unlisted,
+    ) -> Result<Option<Ulid>, ShipError> {
+        let ShipperParts { lists, env, .. } = &self.parts;
+        let (name, now_ms) = ((shard.segment.clone(), window), env.now_ms());
+        if let Some(block) = unlisted.get(&name)
+            && block.batches.contains_all(batches)
+            && now_ms - block.since_ms < LAG_MAX_MS
+        {
+            let meta = layout::meta(&shard.segment.shard.tenant, block.ulid);
+            if lists.bucket().head(&meta).await.map_err(ArchiveError::from)?.is_some() {
+                return Ok(Some(block.ulid));
+            }
+        }
+        let ulid = Ulid::new(now_ms.max(0) as u64, env.random());
+        // Before it is begun: an attempt that fails may have done its work.
+        let block = UnlistedBlock { ulid, batches: batches.clone(), since_ms: now_ms };
+        unlisted.insert(name.clone(), block);
+        if self.upload(shard, window, ulid, batches.clone()).await? {
+            return Ok(Some(ulid));
+        }
+        unlisted.remove(&name);
+        Ok(None)
+    }
+
+    /// Makes a block of a window, and uploads it; false if it would be empty.
     async fn upload(
         &self,
         shard: &Arc<ShardHandle>,
         window: i64,
+        ulid: Ulid,
         batches: BatchSet,
-    ) -> Result<Option<Ulid>, ShipError> {
-        let ShipperParts { shards, lists, env, metrics, .. } = &self.parts;
+    ) -> Result<bool, ShipError> {
+        let ShipperParts { shards, lists, metrics, .. } = &self.parts;
         let segment = &shard.segment;
-        let ulid = Ulid::new(env.now_ms().max(0) as u64, env.random());
         // A folder for what is not finished, too.
         let made = MadeFolder(self.folder.join(ulid.to_string()));
         let folder = made.0.join(ulid.to_string());
@@ -339,7 +323,7 @@ impl Shipper {
         let cut = cut.map_err(|_| ShipError::Panicked(segment.clone()))?;
         let Some(mut meta) = cut.map_err(|source| ShipError::Cut { segment: segment.clone(), source })?
         else {
-            return Ok(None);
+            return Ok(false);
         };
         crash_point("ship-after-cut");
         set_covers(&mut meta, [Cover { segment: segment.clone(), window, batches }]);
@@ -352,7 +336,7 @@ impl Shipper {
         metrics.blocks.inc();
         metrics.bytes.inc_by(total_bytes(&meta));
         drop(made);
-        Ok(Some(ulid))
+        Ok(true)
     }
 
     /// Drops a window if all of it is covered.
@@ -385,43 +369,6 @@ impl Shipper {
             }
         }
     }
-}
-
-/// What listed blocks cover of a window.
-#[derive(Default)]
-struct Covering {
-    batches: BatchSet,
-    blocks: Vec<Ulid>,
-}
-
-impl Covering {
-    fn contains(&self, batches: &BatchSet) -> bool {
-        self.batches.contains_all(batches)
-    }
-
-    fn add(&mut self, batches: &BatchSet) {
-        self.batches.extend(batches);
-    }
-}
-
-/// Only blocks that queries read count.
-fn covering(listed: &TenantBlocks, segment: &Segment, window: i64) -> Covering {
-    let mut covering = Covering::default();
-    let (begin_ms, end_ms) =
-        (window.saturating_mul(WINDOW_MS), window.saturating_add(1).saturating_mul(WINDOW_MS));
-    // One that is marked for removal will not be there for long.
-    for block in listed.to_query(i64::MAX) {
-        if block.meta.min_ms >= end_ms || block.meta.end_ms <= begin_ms {
-            continue;
-        }
-        for cover in covers_of(&block.meta) {
-            if cover.segment == *segment && cover.window == window {
-                covering.add(&cover.batches);
-                covering.blocks.push(block.meta.ulid);
-            }
-        }
-    }
-    covering
 }
 
 /// A folder that is removed when it is not needed any more.

@@ -23,6 +23,7 @@ use gyre_ring::TenantId;
 
 use self::args::{Action, BlocksCommand};
 use super::print;
+use crate::archive::list::tenants as tenants_of;
 use crate::archive::{ArchiveError, TenantBlocks};
 use crate::cluster::store::{Bucket, StorageUrl};
 use crate::config::Config;
@@ -106,9 +107,7 @@ async fn load(bucket: &Bucket, tenant: Option<&TenantId>) -> Result<Vec<TenantBl
         return Ok(vec![TenantBlocks::load(bucket, tenant).await?]);
     }
     let mut tenants = Vec::new();
-    for name in bucket.list_folder("").await?.folders {
-        // What else there is in a bucket, such as the cluster's documents, has no blocks in it.
-        let Ok(tenant) = TenantId::new(&name) else { continue };
+    for tenant in tenants_of(bucket).await? {
         let blocks = TenantBlocks::load(bucket, &tenant).await?;
         if !(blocks.blocks().is_empty() && blocks.partial().is_empty() && blocks.damaged().is_empty()) {
             tenants.push(blocks);

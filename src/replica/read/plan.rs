@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use gyre_ring::{Epoch, Replica, Segment, Span, TenantId};
+use gyre_tsdb::block::Ulid;
 use tokio::time::Instant;
 
 use super::attempt::{Attempt, Ended};
@@ -18,6 +19,7 @@ use crate::cluster::state::Closing;
 use crate::query::blocks::PlanBlocks;
 use crate::replica::local::Replicas;
 use crate::replica::lost::readable;
+use crate::shard::read::TimeRange;
 use crate::shard::supervisor::ShardHandle;
 
 /// A plan that is not made after so long is not made.
@@ -39,6 +41,21 @@ pub struct ReadPlan {
     pub blocks: PlanBlocks,
     /// The segments that are left out were closed by then; the list of blocks must not be older.
     pub closing: Closing,
+}
+
+impl ReadPlan {
+    /// Blocks that have what was dropped here of a range of time, if there is no list that would have them: whoever drops
+    /// something has a list that has its block, but a restart forgets the list.
+    pub fn named_here(&self, blocks: &PlanBlocks, range: TimeRange) -> Vec<Ulid> {
+        if blocks.unlisted.is_none() {
+            return Vec::new();
+        }
+        let of = |source: &SegmentSource| match source {
+            SegmentSource::Local(shard) => shard.released.blocks(range),
+            SegmentSource::Remote(_) => Vec::new(),
+        };
+        self.groups.iter().flatten().flat_map(of).collect()
+    }
 }
 
 /// What a reader asks for, beside the data.

@@ -121,7 +121,7 @@ impl RemoteSegment {
     pub fn labels(&self, question: LabelsQuestion, range: TimeRange, deadline: Instant) -> RemoteTexts {
         let request = LabelsRequest { place: self.place.clone(), question, range: range.into() };
         let parts = self.call(LABELS, &request, deadline).map(|call| self.parts(call));
-        RemoteTexts { segment: self.clone(), parts, joiner: Joiner::default() }
+        RemoteTexts { segment: self.clone(), parts, joiner: Joiner::default(), released: None }
     }
 }
 
@@ -191,8 +191,7 @@ impl RemoteSeries {
         loop {
             if let Some(batch) = self.joiner.next_batch().map_err(|error| self.segment.lost(error))? {
                 if !std::mem::replace(&mut self.is_begun, true) {
-                    let (ulids, _) = batch.as_chunks();
-                    self.released = ulids.iter().map(|ulid| Ulid(u128::from_be_bytes(*ulid))).collect();
+                    self.released = names(&batch);
                     continue;
                 }
                 let batch = SeriesBatch::from_shipped(batch).map_err(|error| self.segment.lost(error))?;
@@ -214,19 +213,36 @@ impl RemoteSeries {
     }
 }
 
+/// The blocks that the first batch of a reply names.
+fn names(batch: &[u8]) -> Vec<Ulid> {
+    let (ulids, _) = batch.as_chunks();
+    ulids.iter().map(|ulid| Ulid(u128::from_be_bytes(*ulid))).collect()
+}
+
 /// Texts on their way.
 pub struct RemoteTexts {
     /// Where they come from.
     pub segment: RemoteSegment,
     parts: Result<Parts, String>,
     joiner: Joiner,
+    /// `None`: the first batch has not come.
+    released: Option<Vec<Ulid>>,
 }
 
 impl RemoteTexts {
+    /// The blocks that have what was dropped there, known with the first texts, or with the end if there are none.
+    pub fn released(&self) -> &[Ulid] {
+        self.released.as_deref().unwrap_or_default()
+    }
+
     /// The next texts; `None` at the end.
     pub async fn next_batch(&mut self) -> Result<Option<Vec<Vec<u8>>>, Lost> {
         loop {
             if let Some(batch) = self.joiner.next_batch().map_err(|error| self.segment.lost(error))? {
+                if self.released.is_none() {
+                    self.released = Some(names(&batch));
+                    continue;
+                }
                 let texts = Texts::parse(&batch).map_err(|error| self.segment.lost(error))?;
                 return Ok(Some(texts.into_iter().map(<[u8]>::to_vec).collect()));
             }

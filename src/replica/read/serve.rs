@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use gyre_ring::BootId;
+use gyre_tsdb::block::Ulid;
 use gyre_tsdb::{Matcher, SeriesBatch, SeriesRef};
 
 use super::messages::{LabelsQuestion, LabelsRequest, MatcherOnWire, Place, SelectRequest};
@@ -59,7 +60,7 @@ pub async fn select(
     let released = shard.released.blocks(range);
     let series = shard.actor.ask(Select { matchers, by_key: request.by_key }).await.map_err(gone)?;
     let mut sender = PartSender::new(sink);
-    sender.batch(released.iter().flat_map(|ulid| ulid.0.to_be_bytes()).collect()).await?;
+    sender.batch(names(&released)).await?;
     for some in series.chunks(SERIES_PER_READ) {
         let read = Read { series: some.to_vec(), range };
         let batch = Arc::new(shard.actor.ask(read).await.map_err(gone)?);
@@ -73,6 +74,11 @@ pub async fn select(
         }
     }
     Ok(Bytes::new())
+}
+
+/// The first batch of a reply: the blocks that have what was dropped here.
+fn names(released: &[Ulid]) -> Vec<u8> {
+    released.iter().flat_map(|ulid| ulid.0.to_be_bytes()).collect()
 }
 
 /// Some series of a batch as bytes, and the one to go on with. Reads files.
@@ -99,7 +105,11 @@ pub async fn labels(
     let Some(shard) = find(replicas, boot, &request.place)? else { return Ok(Bytes::new()) };
     let gone = |_| failed(replicas.shards.rebuild(&shard));
     let range = TimeRange::from(request.range);
+    // As for series.
+    let _pin = replicas.shards.pins.pin();
+    let released = shard.released.blocks(range);
     let mut sender = TextSender { texts: Texts::default(), sender: PartSender::new(sink) };
+    sender.sender.batch(names(&released)).await?;
     match request.question {
         LabelsQuestion::Names => {
             for name in shard.actor.ask(LabelNames(range)).await.map_err(gone)? {
@@ -115,8 +125,8 @@ pub async fn labels(
             let select = Select { matchers: compile(&matchers)?, by_key: false };
             let series: Vec<SeriesRef> = shard.actor.ask(select).await.map_err(gone)?;
             for some in series.chunks(SERIES_PER_READ) {
-                let sets =
-                    shard.actor.ask(ReadLabels { series: some.to_vec(), range }).await.map_err(gone)?;
+                let question = ReadLabels { series: some.to_vec(), range: Some(range) };
+                let sets = shard.actor.ask(question).await.map_err(gone)?;
                 for labels in sets.iter() {
                     sender.push(labels.as_bytes()).await?;
                 }

@@ -8,6 +8,7 @@ use super::ooo::{BUFFER_SAMPLES_MAX, LateChunk};
 use super::sealed_refs::SealedRef;
 use super::series::Newest;
 use super::winner::Value;
+use crate::chunk::histogram::Encoder;
 use crate::chunk::xor;
 use crate::histogram::{Histogram, Kind, STALE_NAN};
 use crate::index::{IndexFull, SeriesRef};
@@ -138,7 +139,7 @@ impl Head {
         }
         if value == STALE_NAN {
             // Whoever ends a series does not always know what it is made of.
-            let kind = self.histograms.get(series.0).map_or(Kind::Integer, |open| open.encoder.kind());
+            let kind = self.histograms.last(series.0).map_or(Kind::Integer, Encoder::kind);
             return self.append_histogram(series, t_ms, &Histogram::stale(kind));
         }
         if let Some(full) = self.histograms.close(series.0) {

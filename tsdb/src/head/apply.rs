@@ -7,6 +7,7 @@
 
 use std::cmp::Ordering;
 
+use super::series::Newest;
 use super::winner::{Value, compare};
 use super::{Appended, Head};
 use crate::chunk::{histogram, xor};
@@ -88,12 +89,18 @@ impl Head {
             }
         }
         let state = &self.series[series.0 as usize];
-        let open_histograms = self.histograms.get(series.0);
         if state.encoder.t_ms == t_ms {
-            let newest = open_histograms
-                .map_or(Value::Float(state.encoder.value), |open| Value::Histogram(open.encoder.last()));
+            let newest = match state.newest {
+                Newest::None => return None,
+                Newest::Float => Value::Float(state.encoder.value),
+                // The value of one that has stopped is not known any more: the sample is kept, and readers decide.
+                Newest::Histogram | Newest::Released => {
+                    Value::Histogram(self.histograms.last(series.0)?.last())
+                }
+            };
             return Some(compare(value, newest));
         }
+        let open_histograms = self.histograms.open(series.0);
         if state.encoder.count > 0 {
             let mut chunk = Vec::new();
             state.copy_open_chunk(&self.extents, &mut chunk);

@@ -90,6 +90,21 @@ impl OpenHistograms {
         }
     }
 
+    /// A chunk of the last sample alone: by it a repeated one is known, and what the header of the next chunk has to say.
+    fn last_alone(&self) -> Self {
+        let encoder = &self.encoder;
+        Self::around(Encoder::begin(encoder.header(), encoder.t_ms(), encoder.last()), encoder.t_ms())
+    }
+
+    /// The chunk that comes behind this one and begins with a sample.
+    fn next(&self, t_ms: i64, sample: &Histogram) -> Self {
+        let header = match self.encoder.fit(sample) {
+            Fit::New(header) => header,
+            Fit::Same | Fit::Wider { .. } => self.encoder.header_of_next(),
+        };
+        Self::around(Encoder::begin(header, t_ms, sample), t_ms)
+    }
+
     /// The first sample's time.
     pub(super) fn begin_ms(&self) -> i64 {
         self.begin_ms
@@ -145,23 +160,39 @@ pub(crate) fn encode_all(samples: &[(i64, Box<Histogram>)]) -> Vec<FullChunk> {
     chunks
 }
 
-/// The open chunks of all series of histograms.
+/// The open chunks of all series of histograms, and the last samples of those whose open chunks were released.
 #[derive(Default)]
 pub(super) struct HistogramSeries {
-    by_series: HashMap<u32, Box<OpenHistograms>>,
+    open: HashMap<u32, Box<OpenHistograms>>,
+    /// Chunks of one sample, which a block has: nobody reads them.
+    released: HashMap<u32, Box<OpenHistograms>>,
     bytes: usize,
 }
 
 impl HistogramSeries {
     /// A series' open chunk.
-    pub(super) fn get(&self, series: u32) -> Option<&OpenHistograms> {
-        self.by_series.get(&series).map(Box::as_ref)
+    pub(super) fn open(&self, series: u32) -> Option<&OpenHistograms> {
+        self.open.get(&series).map(Box::as_ref)
+    }
+
+    /// The last sample of a series whose open chunk was released, as a chunk.
+    pub(super) fn released(&self, series: u32) -> Option<&OpenHistograms> {
+        self.released.get(&series).map(Box::as_ref)
+    }
+
+    /// The encoder behind the last sample of a series, if that is a histogram and known.
+    pub(super) fn last(&self, series: u32) -> Option<&Encoder> {
+        self.open(series).or_else(|| self.released(series)).map(|chunk| &chunk.encoder)
     }
 
     /// Appends a sample newer than all before to a series; gives the chunk that is full, if one is.
     pub(super) fn append(&mut self, series: u32, t_ms: i64, sample: &Histogram) -> Option<FullChunk> {
-        let Some(open) = self.by_series.get_mut(&series) else {
-            self.insert(series, OpenHistograms::begin(t_ms, sample));
+        let Some(open) = self.open.get_mut(&series) else {
+            let next = match self.take_released(series) {
+                Some(last) => last.next(t_ms, sample),
+                None => OpenHistograms::begin(t_ms, sample),
+            };
+            self.insert(series, next);
             return None;
         };
         let before = open.memory_bytes();
@@ -172,12 +203,42 @@ impl HistogramSeries {
 
     pub(super) fn insert(&mut self, series: u32, open: OpenHistograms) {
         self.bytes += open.memory_bytes();
-        self.by_series.insert(series, Box::new(open));
+        self.open.insert(series, Box::new(open));
     }
 
-    /// Ends a series' open chunk.
+    /// Keeps the last sample of a series, as a chunk, whose open chunk was released.
+    pub(super) fn insert_released(&mut self, series: u32, last: OpenHistograms) {
+        self.bytes += last.memory_bytes();
+        self.released.insert(series, Box::new(last));
+    }
+
+    /// Drops a series' open chunk but for what it tells about the last sample.
+    pub(super) fn release(&mut self, series: u32) {
+        if let Some(open) = self.open.remove(&series) {
+            self.bytes -= open.memory_bytes();
+            self.insert_released(series, open.last_alone());
+        }
+    }
+
+    /// Drops the last sample of a series whose open chunk was released.
+    pub(super) fn forget(&mut self, series: u32) {
+        self.take_released(series);
+    }
+
+    fn take_released(&mut self, series: u32) -> Option<OpenHistograms> {
+        // Most heads have none.
+        if self.released.is_empty() {
+            return None;
+        }
+        let last = self.released.remove(&series)?;
+        self.bytes -= last.memory_bytes();
+        Some(*last)
+    }
+
+    /// Ends a series' open chunk, if there is one.
     pub(super) fn close(&mut self, series: u32) -> Option<FullChunk> {
-        let open = self.by_series.remove(&series)?;
+        self.forget(series);
+        let open = self.open.remove(&series)?;
         self.bytes -= open.memory_bytes();
         Some(open.close())
     }
@@ -235,5 +296,30 @@ mod tests {
         let all = windows.len();
         windows.dedup();
         assert_eq!(windows.len(), all, "one chunk a window");
+    }
+
+    #[test]
+    fn the_chunk_behind_a_released_one_says_whether_the_counter_was_reset() {
+        let gauge = |step| Histogram { counter_reset: CounterReset::Gauge, ..sample(step) };
+        let stale = || Histogram::stale(crate::histogram::Kind::Integer);
+        for (last, next, header) in [
+            (sample(5), sample(6), CounterReset::NotReset),
+            (sample(6), sample(5), CounterReset::Reset),
+            (sample(5), Histogram { counter_reset: CounterReset::Reset, ..sample(6) }, CounterReset::Reset),
+            (gauge(6), gauge(5), CounterReset::Gauge),
+            (gauge(5), sample(6), CounterReset::Unknown),
+            (sample(5), gauge(6), CounterReset::Gauge),
+            (stale(), sample(5), CounterReset::Unknown),
+        ] {
+            let mut series = HistogramSeries::default();
+            assert!(series.append(7, 1000, &last).is_none());
+            series.release(7);
+            assert!(series.open(7).is_none());
+            assert!(series.append(7, 2000, &next).is_none(), "the block has that one");
+            let open = series.open(7).expect("it was appended to");
+            assert_eq!((open.encoder.header(), open.begin_ms()), (header, 2000), "{last:?}, {next:?}");
+            series.close(7);
+            assert_eq!(series.memory_bytes(), 0);
+        }
     }
 }

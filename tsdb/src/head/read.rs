@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use super::Head;
 use super::histograms::{OpenHistograms, encode_all};
+use super::series::Newest;
 use super::winner::Merge;
 use crate::chunk::{ChunkError, histogram, xor};
 use crate::disk::FileView;
@@ -84,7 +85,8 @@ impl Head {
             return false;
         }
         // What nearly all questions come to: the range ends with now, and the newest sample lies in it.
-        if state.encoder.t_ms <= max_ms {
+        let is_open = state.encoder.count > 0 || state.newest == Newest::Histogram;
+        if is_open && state.encoder.t_ms <= max_ms {
             return true;
         }
         if let Some(late) = self.overlay.get(series)
@@ -95,7 +97,7 @@ impl Head {
         let oldest_sealed = || self.sealed_refs.newest_first(state.sealed).last().map(|sealed| sealed.min_ms);
         let open = || {
             if state.encoder.count == 0 {
-                return self.histograms.get(series.0).map(OpenHistograms::begin_ms);
+                return self.histograms.open(series.0).map(OpenHistograms::begin_ms);
             }
             let mut chunk = Vec::new();
             state.copy_open_chunk(&self.extents, &mut chunk);
@@ -120,7 +122,7 @@ impl Head {
         if state.encoder.count > 0 {
             let open = batch.put(|bytes| state.copy_open_chunk(&self.extents, bytes));
             batch.chunks.push(ChunkData::Open(open, xor::ENCODING));
-        } else if let Some(open) = self.histograms.get(series.0) {
+        } else if let Some(open) = self.histograms.open(series.0) {
             batch.put_chunk(open.encoder.bytes(), open.encoder.encoding());
         }
         let mut merge = false;

@@ -1,10 +1,10 @@
 //! Dropping what blocks have.
 //!
-//! When a window of time lies in a block that everybody can read, its chunks go: references to sealed ones, open ones of
-//! series that have stopped, late samples. Labels stay, and so does the newest sample's time and value, by which a
-//! repeated one is known. What may go wrong: a histogram that is still being appended to cannot be told from a repeated
-//! one without its chunk, so the open chunk of a live series stays until its next one begins; readers meet its samples
-//! twice and merge them.
+//! When a window of time lies in a block that everybody can read, its chunks go: references to sealed ones, open ones,
+//! late samples. Labels stay, and so do the newest sample's time and value, by which a repeated one is known. A histogram's
+//! value costs memory, so it stays only while its series is alive: by it the next chunk also says whether its counter was
+//! reset. What may go wrong: a repeated newest sample of a series of histograms that has stopped is stored once more;
+//! readers merge it with the block's.
 
 use std::collections::BTreeSet;
 
@@ -44,12 +44,14 @@ impl Head {
         if window_of(state.encoder.t_ms) == window {
             if state.encoder.count > 0 {
                 state.close_chunk(&mut self.extents);
-            } else if self.newest_ms.is_some_and(|newest| newest - STOPPED_MS > state.encoder.t_ms)
-                && self.histograms.close(series.0).is_some()
-            {
-                // A series of histograms is one with an open chunk of them.
-                state.newest = Newest::Float;
+            } else if state.newest == Newest::Histogram {
+                self.histograms.release(series.0);
+                state.newest = Newest::Released;
             }
+        }
+        let newest_ms = self.newest_ms.unwrap_or(i64::MIN);
+        if state.newest == Newest::Released && newest_ms.saturating_sub(STOPPED_MS) > state.encoder.t_ms {
+            self.histograms.forget(series.0);
         }
         self.overlay.change(series, |late| {
             late.chunks.retain(|chunk| {
@@ -73,7 +75,7 @@ impl Head {
             if state.encoder.count > 0 {
                 windows.insert(window_of(state.encoder.t_ms));
             }
-            if let Some(open) = self.histograms.get(series.0) {
+            if let Some(open) = self.histograms.open(series.0) {
                 windows.extend([window_of(open.begin_ms()), window_of(state.encoder.t_ms)]);
             }
             if let Some(late) = self.overlay.get(series) {

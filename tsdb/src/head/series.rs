@@ -15,6 +15,9 @@ pub(super) enum Newest {
     Float,
     /// A histogram; the encoder has its time, and the [open chunk](super::histograms) is beside the series.
     Histogram,
+    /// A histogram whose chunk was [released](super::release). The encoder has its time; its value is beside the series too,
+    /// unless the series has stopped.
+    Released,
 }
 
 /// State of a series.

@@ -22,6 +22,8 @@ const HAS_SAMPLES: u8 = 1;
 const HAS_OPEN_HISTOGRAMS: u8 = 2;
 /// Late histograms follow that are not sealed yet.
 const HAS_LATE_HISTOGRAMS: u8 = 4;
+/// Its newest sample is a histogram whose chunk was released. An open chunk that follows is this sample alone.
+const IS_RELEASED: u8 = 8;
 
 /// Bytes that describe no series.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -40,12 +42,15 @@ impl Head {
         let encoder = &state.encoder;
         let none = Late::default();
         let late = self.overlay.get(series).unwrap_or(&none);
-        let open_histograms = self.histograms.get(series.0);
+        let is_released = state.newest == Newest::Released;
+        let open_histograms =
+            if is_released { self.histograms.released(series.0) } else { self.histograms.open(series.0) };
         let flag = |is_set: bool, flag: u8| if is_set { flag } else { 0 };
         out.push(
             flag(state.has_samples(), HAS_SAMPLES)
                 | flag(open_histograms.is_some(), HAS_OPEN_HISTOGRAMS)
-                | flag(!late.histograms.is_empty(), HAS_LATE_HISTOGRAMS),
+                | flag(!late.histograms.is_empty(), HAS_LATE_HISTOGRAMS)
+                | flag(is_released, IS_RELEASED),
         );
         varint::put_i64(out, encoder.t_ms);
         out.extend_from_slice(&encoder.value.to_le_bytes());
@@ -96,6 +101,7 @@ impl Head {
         let labels = Labels::parse(take_bytes(from)?).map_err(|_| BadState)?;
         let [flags] = take_array(from)?;
         let newest = match flags {
+            _ if flags & IS_RELEASED != 0 => Newest::Released,
             _ if flags & HAS_OPEN_HISTOGRAMS != 0 => Newest::Histogram,
             _ if flags & HAS_SAMPLES != 0 => Newest::Float,
             _ => Newest::None,
@@ -149,8 +155,10 @@ impl Head {
             self.newest_ms = self.newest_ms.max(Some(state.encoder.t_ms));
         }
         self.series[series.0 as usize] = state;
-        if let Some(open) = open_histograms {
-            self.histograms.insert(series.0, open);
+        match open_histograms {
+            Some(last) if newest == Newest::Released => self.histograms.insert_released(series.0, last),
+            Some(open) => self.histograms.insert(series.0, open),
+            None => {}
         }
         if !late.is_empty() {
             *self.overlay.entry(series) = late;

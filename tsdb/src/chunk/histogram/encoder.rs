@@ -143,6 +143,11 @@ impl Encoder {
         encoding_of(self.kind())
     }
 
+    /// What its header says of a counter reset.
+    pub(crate) fn header(&self) -> CounterReset {
+        self.counter_reset
+    }
+
     /// The kind of its samples.
     pub fn kind(&self) -> Kind {
         self.last.kind
