@@ -1,8 +1,8 @@
 //! Looks after the blocks of tenants: compaction, retention, removal, and the listing that Cortex reads.
 //!
-//! One node does so for a tenant: the first, in an order that depends on the tenant, of the replicas of its first shard that
-//! are alive. Who that is may be seen differently by two nodes for a while; that both work is harmless, since what both
-//! make of the same blocks has the same name and the same content.
+//! One node does so for a tenant: the first of those that is alive where the tenant lies on the ring of the nodes that read.
+//! Who that is may be seen differently by two nodes for a while; that both work is harmless, since what both make of the
+//! same blocks has the same name and the same content.
 //!
 //! What may go wrong: the bucket does not answer. The tenant is left alone until the next round;
 //! others are not. A job that fails for another reason, such as a damaged block, is left alone for some hours, and others of the
@@ -13,11 +13,10 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use gyre_ring::{HashSeed, Replica, ShardCount, TenantId};
+use gyre_ring::{HashSeed, Role, ShardCount, ShardIndex, TenantId};
 use gyre_tsdb::block::Ulid;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::registry::Registry;
-use xxhash_rust::xxh3::xxh3_64;
 
 use super::bucket_index::BucketIndex;
 use super::cleanup::{mark_expired, mark_superseded, remove_marked, remove_partial};
@@ -144,14 +143,14 @@ impl Keeper {
     /// The number of a tenant's shards, if its blocks are this node's to look after.
     fn own_turn(&self, tenant: &TenantId) -> Option<ShardCount> {
         let cluster = &self.parts.cluster;
-        let spans = cluster.state().spans(tenant);
-        let open = spans.iter().filter(|span| span.ended.is_none());
-        let first = open.min_by_key(|span| span.segment.shard.index.0)?;
-        let place = |replica: &Replica| xxh3_64(format!("{tenant} {}", replica.node).as_bytes());
-        let own = cluster.own();
-        let alive = first.replicas.iter().filter(|replica| *replica == own || cluster.is_alive(replica));
-        let turn = alive.min_by_key(|replica| (place(replica), (*replica).clone()))?;
-        (turn == own).then_some(first.segment.shard.count)
+        let state = cluster.state();
+        let newest = state.newest();
+        // A ring of its own, so that nodes that only read take this off those that hold heads.
+        let readers = newest.placement(Role::Read);
+        let of_tenant = readers.of(tenant, ShardCount::ONE, ShardIndex(0)).into_iter();
+        let candidates = of_tenant.chain(&newest.members).map(|member| member.replica());
+        let first = { candidates }.find(|replica| cluster.is_alive(replica))?;
+        (first == *cluster.own()).then(|| newest.shard_count(tenant))
     }
 
     async fn keep(&self, tenant: &TenantId, shards: ShardCount) -> Result<(), ArchiveError> {

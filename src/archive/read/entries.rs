@@ -179,7 +179,8 @@ mod tests {
             let chunks =
                 (0..*series % 3).map(|at| ChunkMeta { at: ChunkRef(u64::from(at)), min_ms: 0, max_ms: 1 });
             let chunks: Vec<ChunkMeta> = chunks.collect();
-            group.push(*series, SeriesKey(u128::from(*series) * 7), &vec![b'x'; *series as usize], &chunks);
+            let labels = vec![b'x'; *series as usize];
+            group.push(*series, SeriesKey(u128::from(*series) * 7), &labels, &chunks);
         }
         group
     }
