@@ -109,3 +109,46 @@ fn ask(node: SocketAddr, expr: &str) -> Value {
         Err(error) => Value::String(error.to_string()),
     }
 }
+
+/// A sample as `promtool tsdb dump` prints it: `{__name__="load", series="3", writer="1"} 0.25 1795558023250`.
+fn dumped(line: &str) -> Option<(SeriesKey, i64, f64)> {
+    let (labels, rest) = line.rsplit_once("} ")?;
+    let (value, time) = rest.split_once(' ')?;
+    let number = |label: &str| {
+        let (_, rest) = labels.split_once(&format!("{label}=\""))?;
+        rest.split_once('"')?.0.parse().ok()
+    };
+    Some(((number("writer")?, number("series")?), time.trim().parse().ok()?, value.parse().ok()?))
+}
+
+impl Ledger {
+    /// Compares with what promtool says is in the exported blocks: all that was acknowledged, each once, and nothing else.
+    pub fn check_dump(&self, dump: &str) -> Vec<String> {
+        let mut found: BTreeMap<(SeriesKey, i64), f64> = BTreeMap::new();
+        let mut problems = Vec::new();
+        for line in dump.lines().filter(|line| !line.is_empty()) {
+            match dumped(line) {
+                None => problems.push(format!("promtool says {line:?}")),
+                Some((key, t_ms, value)) => {
+                    if found.insert((key, t_ms), value).is_some() {
+                        problems.push(format!("{key:?} at {t_ms} is there twice"));
+                    }
+                }
+            }
+        }
+        for (key, series) in &self.entries {
+            for (t_ms, entry) in series {
+                match found.remove(&(*key, *t_ms)) {
+                    None if entry.acked => problems.push(format!("{key:?} at {t_ms} is in no block")),
+                    Some(value) if value.to_bits() != entry.value.to_bits() => {
+                        problems.push(format!("{key:?} at {t_ms}: {value:?} for {:?}", entry.value));
+                    }
+                    _ => {}
+                }
+            }
+        }
+        problems.extend(found.keys().map(|(key, t_ms)| format!("{key:?} at {t_ms} was never sent")));
+        problems.truncate(PROBLEMS_MAX);
+        problems
+    }
+}

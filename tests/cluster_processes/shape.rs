@@ -43,6 +43,26 @@ fn check_all(cluster: &Cluster, load: Load, nodes: &[usize]) {
     }
     check();
     verify(cluster);
+    let problems = dump(cluster).map(|dump| ledger.check_dump(&dump)).unwrap_or_default();
+    assert!(problems.is_empty(), "promtool: {problems:#?}");
+}
+
+/// What promtool reads in the bucket's blocks; `None`: it is not installed.
+fn dump(cluster: &Cluster) -> Option<String> {
+    if Command::new("promtool").arg("--version").output().is_err() {
+        let why = "skipped: promtool is not installed";
+        assert!(std::env::var_os("GYRE_REQUIRE_ALL").is_none_or(|value| value != "1"), "{why}");
+        println!("{why}");
+        return None;
+    }
+    let out = cluster.path("exported");
+    let url = format!("--storage.url=file://{}", cluster.path("bucket").display());
+    let export = ["blocks", "export", "--tenant=fake", &url];
+    let output = Command::new(env!("CARGO_BIN_EXE_gyre")).args(export).arg(&out).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let output = Command::new("promtool").args(["tsdb", "dump"]).arg(&out).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    Some(String::from_utf8(output.stdout).unwrap())
 }
 
 fn verify(cluster: &Cluster) {
