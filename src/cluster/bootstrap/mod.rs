@@ -318,7 +318,9 @@ fn listen(s: &Situation<'_>) -> Option<Step> {
             && peer.rpc != s.own.rpc
     });
     let elsewhere = earlier.clone().next().is_some();
-    let heard = s.alone || (has_heard(s) && !elsewhere) || s.since_start >= LISTEN_MAX;
+    // Whoever tells of others tells of earlier runs, too. Whether they live shows some rounds later.
+    let is_told = s.view.peers.iter().any(|peer| *peer.node() != s.own.member.node);
+    let heard = s.alone || (is_told && !elsewhere) || s.since_start >= LISTEN_MAX;
     if !heard {
         return Some(Step::Wait(Waiting::Others));
     }

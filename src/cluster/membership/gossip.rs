@@ -27,6 +27,10 @@ use crate::rpc::Secret;
 /// What the gossip of all clusters is called.
 const NAME: &str = "gyre";
 
+/// How often it is looked what has come, for some time after the start.
+const HURRY: Duration = Duration::from_millis(50);
+const HURRY_FOR: Duration = Duration::from_secs(3);
+
 /// Peers that are looked at; a cluster has fewer by far.
 const PEERS_MAX: usize = 1_000;
 
@@ -144,13 +148,15 @@ async fn follow(
     interval: Duration,
 ) {
     let mut live = handle.with_chitchat(|chitchat| chitchat.live_nodes_watcher()).await;
-    let mut tick = tokio::time::interval(interval);
+    let started = tokio::time::Instant::now();
     let mut ended = pin!(handle.termination_watcher());
     loop {
+        // A node that starts waits for the first answers.
+        let pause = if started.elapsed() < HURRY_FOR { interval.min(HURRY) } else { interval };
         tokio::select! {
             // Facts and deaths of nodes; the tick is for the dead, of whose facts nobody is told.
             changed = live.changed() => if changed.is_err() { return },
-            _ = tick.tick() => {}
+            () = tokio::time::sleep(pause) => {}
             changed = announced.changed() => if changed.is_err() { return },
             result = &mut ended => {
                 let error = result.err().map(|error| format!("{error:#}")).unwrap_or_default();
