@@ -78,12 +78,12 @@ impl Node {
                 listed.blocks.query = Some(Arc::new(query));
             }
             Err(reason) => {
-                // Heads name what they have dropped lately, but not those that were closed.
-                let recent_from_ms = self.env.now_ms().saturating_sub(RECENT_MS);
-                let recent_from_ms = match self.cluster.state().chain.closed_through() {
-                    Epoch(0) => recent_from_ms,
-                    _ => recent_from_ms.max(closing.at_ms.saturating_add(AHEAD_MAX_MS)),
-                };
+                let mut recent_from_ms = self.env.now_ms().saturating_sub(RECENT_MS);
+                let is_closed = self.cluster.state().chain.closed_through() > Epoch(0);
+                if is_closed && !self.archive.list().had_none(tenant, closing.at) {
+                    // Heads name what they have dropped lately, but those that were closed are gone.
+                    recent_from_ms = recent_from_ms.max(closing.at_ms.saturating_add(AHEAD_MAX_MS));
+                }
                 if range.is_some() && min_ms < recent_from_ms {
                     let text = format!("blocks cannot be listed: {reason}");
                     if !is_partial {

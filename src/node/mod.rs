@@ -193,6 +193,7 @@ impl Node {
             disk_bytes: config.blocks_cache_disk_bytes,
         };
         let lists = ListedBlocks::new(bucket.clone(), env.clone());
+        tokio::spawn(lists.clone().follow_closings(cluster.clone()));
         let list = Arc::new(lists.clone());
         let archive = Archive::new(bucket, list, sizes, &data_dir.path, seed, metrics.blocks.clone());
         let archive = Arc::new(archive.map_err(|source| StartError::Io { path: path.clone(), source })?);

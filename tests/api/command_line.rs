@@ -48,7 +48,10 @@ fn a_wrong_flag_is_one_line_on_standard_error_and_status_2() {
             &["--gossip.join=a:1"],
             "gyre: gossip.join is set, but cluster.secret-file is not: nodes of a cluster prove to each other that they know its secret; make one with: openssl rand -hex 32 > secret, and give all nodes the same\n",
         ),
-        (&["sreve"], "gyre: unknown command sreve, expected one of serve, check-config, status, drain, blocks\n"),
+        (
+            &["sreve"],
+            "gyre: unknown command sreve, expected one of serve, check-config, status, drain, blocks\n",
+        ),
     ] {
         let output = run(arguments);
         assert_eq!(output.status.code(), Some(2), "{arguments:?}");

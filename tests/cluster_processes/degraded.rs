@@ -154,6 +154,10 @@ fn without_its_bucket_a_cluster_goes_on_and_says_so() {
     let mut cluster = Cluster::new(3);
     start_all(&mut cluster);
     let before = cluster.wait_at_rest(3);
+    for node in &cluster.nodes {
+        // Somebody has asked for the tenant before: what there was when segments were last closed is known.
+        ask(node, WHOLE, "query", &[("query", "requests_total")]);
+    }
     let alarm = |node: &Node| {
         let ring = node.ring()?;
         let alarms = list(&ring["alarms"]).iter();

@@ -9,18 +9,19 @@
 //! Blocks that are marked for removal are read for a while, as in Cortex: what replaces them may not be in every reader's
 //! list yet.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use gyre_ring::TenantId;
+use gyre_ring::{Epoch, TenantId};
 use tokio::sync::Mutex as AsyncMutex;
 use tokio::time::timeout;
 
 use super::{BlockList, BlockRef};
-use crate::archive::list::Discovery;
+use crate::archive::list::{self, Discovery};
 use crate::archive::{ArchiveError, TenantBlocks};
+use crate::cluster::LiveCluster;
 use crate::cluster::store::Bucket;
 use crate::env::SharedEnv;
 use crate::shard::released::LIST_AGE_MAX_MS;
@@ -48,6 +49,15 @@ pub struct ListedBlocks {
     bucket: Bucket,
     env: SharedEnv,
     tenants: Mutex<HashMap<TenantId, Arc<TenantList>>>,
+    with_blocks: Mutex<WithBlocks>,
+}
+
+/// The tenants that had blocks when all were listed.
+#[derive(Default)]
+struct WithBlocks {
+    /// When that began; `None`: it was never done.
+    since: Option<Duration>,
+    tenants: BTreeSet<TenantId>,
 }
 
 struct TenantList {
@@ -77,7 +87,48 @@ impl Known {
 impl ListedBlocks {
     /// Of a bucket.
     pub fn new(bucket: Bucket, env: SharedEnv) -> Arc<Self> {
-        Arc::new(ListedBlocks { bucket, env, tenants: Mutex::default() })
+        Arc::new(ListedBlocks { bucket, env, tenants: Mutex::default(), with_blocks: Mutex::default() })
+    }
+
+    /// Looks at everything anew whenever a document has closed segments, so that questions can be answered from then on
+    /// also if the bucket goes away. Runs as long as the node.
+    pub async fn follow_closings(self: Arc<Self>, cluster: Arc<LiveCluster>) {
+        let mut changes = cluster.changes();
+        let mut seen = None;
+        loop {
+            let state = changes.borrow_and_update().clone();
+            if state.chain.closed_through() > Epoch(0) && seen != Some(state.closing) {
+                match self.look_at_all().await {
+                    Ok(()) => seen = Some(state.closing),
+                    // That the bucket is away is told elsewhere, once.
+                    Err(error) => {
+                        tracing::debug!(%error, "blocks cannot be listed now");
+                        tokio::time::sleep(RETRY).await;
+                        continue;
+                    }
+                }
+            }
+            if changes.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Looks which tenants have blocks, and at the lists of those that questions have been asked for.
+    async fn look_at_all(&self) -> Result<(), ArchiveError> {
+        let begun = self.env.monotonic();
+        let tenants = list::tenants(&self.bucket).await?.into_iter().collect();
+        {
+            let mut with_blocks = self.with_blocks.lock().unwrap_or_else(PoisonError::into_inner);
+            *with_blocks = WithBlocks { since: Some(begun), tenants };
+        }
+        let known: Vec<Arc<TenantList>> =
+            self.tenants.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
+        for known in known {
+            let mut listed = known.listed.lock().await;
+            self.refresh_locked(&known, &mut listed).await?;
+        }
+        Ok(())
     }
 
     fn tenant(&self, tenant: &TenantId) -> Arc<TenantList> {
@@ -190,6 +241,11 @@ impl BlockList for Arc<ListedBlocks> {
             });
         }
         Ok(blocks.iter().filter(|block| block.overlaps(min_ms, max_ms)).cloned().collect())
+    }
+
+    fn had_none(&self, tenant: &TenantId, since: Duration) -> bool {
+        let with_blocks = self.with_blocks.lock().unwrap_or_else(PoisonError::into_inner);
+        with_blocks.since.is_some_and(|looked| looked >= since) && !with_blocks.tenants.contains(tenant)
     }
 
     async fn refresh(&self, tenant: &TenantId) -> Result<(), String> {

@@ -69,6 +69,12 @@ pub trait BlockList: Send + Sync {
         since: Duration,
     ) -> Result<Vec<BlockRef>, String>;
 
+    /// Whether a tenant is known to have had no block at all at `since` or later.
+    fn had_none(&self, tenant: &TenantId, since: Duration) -> bool {
+        let _ = (tenant, since);
+        false
+    }
+
     /// Looks which blocks there are now.
     async fn refresh(&self, tenant: &TenantId) -> Result<(), String>;
 }
