@@ -3,9 +3,11 @@
 //!
 //! What may go wrong: another replica is away or slow: the batch is durable without it, and it will pull it later. Too
 //! few answer: the batch stays where it is, nobody was told that it is safe, and the same samples sent again are a batch
-//! of their own. Another replica says that the segment has ended: then this one learns of it too, and the samples go to
+//! of their own. One of them may just have come back, and this node does not know yet that it can be reached: so before that
+//! is the end of it, those that cannot be reached are tried again for a moment. Another replica says that the segment has ended: then this one learns of it too, and the samples go to
 //! the segment that follows.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,12 +17,12 @@ use gyre_ring::{BatchId, Quorum, Replica, Span};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::call::{self, head_for};
+use super::call::{self, CallError, head_for};
 use super::local::Replicas;
 use super::messages::{self, AppendReply, AppendRequest, RefusedBecause, documents_from_wire};
 use super::outgoing::OutgoingBatch;
 use crate::actor::Gone;
-use crate::rpc::{Outgoing, Peer, codec};
+use crate::rpc::{Outgoing, Peer, RpcError, codec};
 use crate::shard::actor::{Admit, Admitted, Durable, ShardError};
 use crate::shard::append::{Admission, RequestPart, Stripped};
 use crate::shard::lane::LaneError;
@@ -28,6 +30,10 @@ use crate::shard::supervisor::ShardHandle;
 
 /// A replica that has not answered after so long has failed, for this batch.
 pub const REPLICA_MAX: Duration = Duration::from_secs(20);
+
+/// Where too few replicas can be reached, it is tried again for so long, with pauses.
+const RECONNECT_FOR: Duration = Duration::from_secs(1);
+const RECONNECT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Why samples were not stored, or not on enough replicas.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -58,6 +64,8 @@ struct Answer {
 enum ReplicaFailure {
     /// The segment has ended.
     Ended,
+    /// Nothing was sent.
+    Unreachable(String),
     Other(String),
 }
 
@@ -132,20 +140,21 @@ impl Replicas {
             let own = this.cluster.own().clone();
             let others: Vec<&Replica> = replicas.iter().filter(|replica| **replica != own).collect();
             let mut answers = FuturesUnordered::new();
+            let send = |replica, pause, batch| {
+                let sent = this.send(replica, pause, id, batch, histogram_buckets_max);
+                futures_util::future::Either::Left(sent)
+            };
             for replica in &others {
-                answers.push(futures_util::future::Either::Left(this.send(
-                    replica,
-                    id,
-                    batch.clone(),
-                    histogram_buckets_max,
-                )));
+                answers.push(send(replica, Duration::ZERO, batch.clone()));
             }
-            drop(batch);
+            // Until it is decided.
+            let mut batch = Some(batch);
             answers.push(futures_util::future::Either::Right(on_disk_here(own, durable)));
             let needed = Quorum::of(replicas.len()).write;
             let mut write = QuorumWrite::new(replicas.clone(), Rules::ALL);
             let mut decided = Some(decided);
-            let (mut has_ended, mut reasons) = (false, Vec::new());
+            let (mut has_ended, mut reasons) = (false, BTreeMap::new());
+            let (begun, mut unreachable) = (Instant::now(), Vec::new());
             while let Some(Answer { from, result }) = answers.next().await {
                 match result {
                     Ok(()) => {
@@ -154,7 +163,11 @@ impl Replicas {
                     Err(failure) => {
                         match failure {
                             ReplicaFailure::Ended => has_ended = true,
-                            ReplicaFailure::Other(text) => reasons.push(format!("{}: {text}", from.node)),
+                            ReplicaFailure::Unreachable(text) => {
+                                unreachable.extend(others.iter().find(|other| ***other == from));
+                                reasons.insert(from.clone(), text);
+                            }
+                            ReplicaFailure::Other(text) => drop(reasons.insert(from.clone(), text)),
                         }
                         write.failed(&from);
                     }
@@ -163,9 +176,21 @@ impl Replicas {
                     WriteState::Pending => continue,
                     WriteState::Durable => Ok(()),
                     WriteState::Failed if has_ended => Err(FirstError::Stale),
-                    // How many have it is not known yet: this node's own disk may still be busy.
-                    WriteState::Failed => Err(FirstError::NoQuorum { needed, reasons: reasons.join("; ") }),
+                    WriteState::Failed => {
+                        if let Some(batch) = batch.as_ref().filter(|_| begun.elapsed() < RECONNECT_FOR)
+                            && !unreachable.is_empty()
+                        {
+                            let again = unreachable.drain(..);
+                            answers.extend(again.map(|other| send(other, RECONNECT_PAUSE, batch.clone())));
+                            continue;
+                        }
+                        // How many have it is not known yet: this node's own disk may still be busy.
+                        let reasons: Vec<String> =
+                            reasons.iter().map(|(from, text)| format!("{}: {text}", from.node)).collect();
+                        Err(FirstError::NoQuorum { needed, reasons: reasons.join("; ") })
+                    }
                 };
+                batch = None;
                 if let Some(decided) = decided.take() {
                     // A client that went away is no reason not to go on.
                     let _ = decided.send(outcome);
@@ -176,17 +201,24 @@ impl Replicas {
         decision.await.unwrap_or_else(|_| Err(gone()))
     }
 
-    /// Sends a batch to one replica; returns when it has it on disk.
+    /// Sends a batch to one replica, after a pause for one that could not be reached; returns when it has it on disk.
     async fn send(
         &self,
         replica: &Replica,
+        pause: Duration,
         id: BatchId,
         batch: OutgoingBatch,
         histogram_buckets_max: u32,
     ) -> Answer {
+        if !pause.is_zero() {
+            tokio::time::sleep(pause).await;
+            if let Some(peer) = self.cluster.peer(replica) {
+                peer.try_again();
+            }
+        }
         let result = match self.cluster.peer(replica) {
             Some(peer) => self.send_to(&peer, replica, id, batch, histogram_buckets_max).await,
-            None => Err(ReplicaFailure::Other("its address is not known".to_owned())),
+            None => Err(ReplicaFailure::Unreachable("its address is not known".to_owned())),
         };
         Answer { from: replica.clone(), result }
     }
@@ -209,10 +241,12 @@ impl Replicas {
                 Outgoing { control: control.clone().into(), samples: Some(Arc::new(batch.clone())) };
             let reply = call::whole(peer, messages::APPEND, outgoing, deadline);
             let reply = call::while_there(peer, head.incarnation, reply).await;
-            match reply
-                .ok_or_else(|| other(call::SILENT.to_owned()))?
-                .map_err(|error| other(error.to_string()))?
-            {
+            match reply.ok_or_else(|| other(call::SILENT.to_owned()))?.map_err(|error| match error {
+                CallError::Rpc(RpcError::Unreachable { .. }) => {
+                    ReplicaFailure::Unreachable(error.to_string())
+                }
+                error => other(error.to_string()),
+            })? {
                 AppendReply::Durable => return Ok(()),
                 AppendReply::LabelsMissing if !batch.repeats_labels => batch.repeats_labels = true,
                 AppendReply::LabelsMissing => {

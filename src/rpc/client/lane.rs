@@ -108,6 +108,11 @@ impl LaneQueue {
         LaneQueue { lane, shared, state: Mutex::new(state), wake: Notify::new() }
     }
 
+    /// The next call connects at once, whatever became of the last one.
+    pub(super) fn try_again(&self) {
+        self.state().backoff = None;
+    }
+
     /// Puts a call into the queue, and starts the task if there is none.
     pub(super) fn enqueue(
         self: &Arc<Self>,

@@ -132,6 +132,11 @@ impl Peer {
         }
     }
 
+    /// Forgets that it could not be reached: the next call connects at once.
+    pub fn try_again(&self) {
+        self.lanes.iter().for_each(|lane| lane.try_again());
+    }
+
     /// Bytes that wait to be sent.
     pub fn queued_bytes(&self) -> usize {
         self.shared.budget.used_bytes()
