@@ -154,8 +154,11 @@ impl Replicas {
             let mut write = QuorumWrite::new(replicas.clone(), Rules::ALL);
             let mut decided = Some(decided);
             let (mut has_ended, mut reasons) = (false, BTreeMap::new());
-            let (begun, mut unreachable) = (Instant::now(), Vec::new());
+            let (begun, mut unreachable, mut tried_again) = (Instant::now(), Vec::new(), 0_usize);
             while let Some(Answer { from, result }) = answers.next().await {
+                if others.iter().any(|other| **other == from) {
+                    tried_again = tried_again.saturating_sub(1);
+                }
                 match result {
                     Ok(()) => {
                         write.acked(&from);
@@ -180,8 +183,12 @@ impl Replicas {
                         if let Some(batch) = batch.as_ref().filter(|_| begun.elapsed() < RECONNECT_FOR)
                             && !unreachable.is_empty()
                         {
+                            tried_again += unreachable.len();
                             let again = unreachable.drain(..);
                             answers.extend(again.map(|other| send(other, RECONNECT_PAUSE, batch.clone())));
+                            continue;
+                        }
+                        if tried_again > 0 {
                             continue;
                         }
                         // How many have it is not known yet: this node's own disk may still be busy.

@@ -25,6 +25,9 @@ use crate::shard::supervisor::ShardHandle;
 /// A plan that is not made after so long is not made.
 const PLAN_MAX: Duration = Duration::from_secs(5);
 
+/// What cannot be read is tried once more after so long.
+const ONCE_MORE_AFTER: Duration = Duration::from_millis(250);
+
 /// Tries under newer and newer documents. Epochs follow each other in minutes, so more would mean that something is wrong.
 const TRIES_MAX: usize = 4;
 
@@ -124,6 +127,7 @@ impl Reader {
         let deadline = Instant::now() + PLAN_MAX;
         let cluster = &self.replicas.cluster;
         let mut state = cluster.state();
+        let mut has_waited = false;
         for _ in 0..TRIES_MAX {
             let all = state.spans(tenant);
             let (spans, mut warnings) = readable(&state, &self.empty.without(&self.replicas, &all));
@@ -146,6 +150,11 @@ impl Reader {
                     return Ok(plan);
                 }
                 Err(Ended::Unavailable { .. }) if cluster.state().epoch() > state.epoch() => {}
+                // A replica may just have come back, and not be called again yet.
+                Err(Ended::Unavailable { .. }) if !has_waited => {
+                    has_waited = true;
+                    tokio::time::sleep(ONCE_MORE_AFTER).await;
+                }
                 Err(Ended::Unavailable { segment, reason }) => {
                     return Err(PlanError::Unavailable { shard: segment.shard.to_string(), reason });
                 }

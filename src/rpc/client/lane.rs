@@ -5,6 +5,7 @@
 //! can be made. The next attempt then waits for the back-off; calls until then fail at once.
 
 use std::collections::{HashMap, VecDeque};
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -27,6 +28,9 @@ use crate::rpc::handshake::{self, Agreement};
 use crate::rpc::identity::LocalNode;
 use crate::rpc::method::{Lane, Method};
 use crate::rpc::metrics::PeerCounters;
+
+/// The longest time between two attempts to connect where the machine is there and nobody listens.
+const REFUSED_PAUSE_MAX: Duration = Duration::from_millis(200);
 
 /// Calls that nobody waits for any more stay in the queue until there are this many, or half of it.
 const SHELLS_MAX: usize = 64;
@@ -329,7 +333,12 @@ impl LaneQueue {
         let Shared { replica, address, config, .. } = &*self.shared;
         let mut state = self.state();
         let is_first = state.failures == 0;
-        let pause = jittered((config.backoff_min * 2u32.pow(state.failures.min(16))).min(config.backoff_max));
+        // A machine that refuses at once is asked at little cost, and its process may be back at any moment.
+        let pause_max = match &error {
+            ConnectError::Io(error) if error.kind() == ErrorKind::ConnectionRefused => REFUSED_PAUSE_MAX,
+            _ => config.backoff_max,
+        };
+        let pause = jittered((config.backoff_min * 2u32.pow(state.failures.min(16))).min(pause_max));
         state.failures += 1;
         state.backoff = Some((Instant::now() + pause, error.clone()));
         let calls = state.take_calls();
