@@ -8,28 +8,24 @@ use super::state::Api;
 
 /// `POST /drain`: 202 when it is noted durably that the node leaves, with how far it is. 409 if it cannot.
 pub(super) async fn drain(api: web::Data<Api>) -> HttpResponse {
-    let node = match api.node.get() {
-        Ok(node) => node,
-        Err(starting) => return response::starting(&starting),
-    };
-    match node.drain(true).await {
-        Ok(()) => HttpResponse::Accepted().json(node.drain_status()),
-        Err(problem) => {
-            response::text_error(StatusCode::CONFLICT, &format!("this node cannot leave: {problem}"))
-        }
-    }
+    set(&api, true, StatusCode::ACCEPTED).await
 }
 
 /// `DELETE /drain`: a node that has not left yet stays. 409 if it has.
 pub(super) async fn stay(api: web::Data<Api>) -> HttpResponse {
+    set(&api, false, StatusCode::OK).await
+}
+
+async fn set(api: &Api, leaving: bool, done: StatusCode) -> HttpResponse {
     let node = match api.node.get() {
         Ok(node) => node,
         Err(starting) => return response::starting(&starting),
     };
-    match node.drain(false).await {
-        Ok(()) => HttpResponse::Ok().json(node.drain_status()),
+    match node.drain(leaving).await {
+        Ok(()) => HttpResponse::build(done).json(node.drain_status()),
         Err(problem) => {
-            response::text_error(StatusCode::CONFLICT, &format!("this node cannot stay: {problem}"))
+            let wanted = if leaving { "leave" } else { "stay" };
+            response::text_error(StatusCode::CONFLICT, &format!("this node cannot {wanted}: {problem}"))
         }
     }
 }

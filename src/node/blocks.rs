@@ -21,7 +21,7 @@ use crate::query::blocks::{PlanBlocks, Unlisted};
 use crate::shard::read::TimeRange;
 use crate::shard::released::RECENT_MS;
 
-/// Samples of a segment may be so much newer than its end.
+/// Clocks of nodes and senders may differ by so much; beside it samples may be as far ahead as the tenant's limit allows.
 const AHEAD_MAX_MS: i64 = 60 * 60 * 1000;
 
 /// Blocks that are left out one after the other, each with another try, before the question fails.
@@ -82,7 +82,9 @@ impl Node {
                 let is_closed = self.cluster.state().chain.closed_through() > Epoch(0);
                 if is_closed && !self.archive.list().had_none(tenant, closing.at) {
                     // Heads name what they have dropped lately, but those that were closed are gone.
-                    recent_from_ms = recent_from_ms.max(closing.at_ms.saturating_add(AHEAD_MAX_MS));
+                    let ahead_ms =
+                        self.overrides.of(tenant).creation_grace_period_ms.saturating_add(AHEAD_MAX_MS);
+                    recent_from_ms = recent_from_ms.max(closing.at_ms.saturating_add(ahead_ms));
                 }
                 if range.is_some() && min_ms < recent_from_ms {
                     let text = format!("blocks cannot be listed: {reason}");

@@ -384,11 +384,7 @@ fn replaced(s: &Situation<'_>) -> Option<Refusal> {
     let own = &s.own.member;
     let newest = s.chain.newest()?;
     let now = newest.member(&own.node).filter(|member| member.incarnation != own.incarnation)?;
-    let was = |document: &&EpochDocument| {
-        document.member(&own.node).is_some_and(|member| member.incarnation == own.incarnation)
-    };
-    s.chain.documents().find(was)?;
-    Some(Refusal::Replaced {
+    was_member(s).then(|| Refusal::Replaced {
         epoch: newest.epoch,
         node: own.node.clone(),
         by: now.incarnation,
