@@ -276,3 +276,21 @@ fn status_of_what_is_no_node_is_one_line() {
         assert_eq!(said.lines().count(), 1);
     }
 }
+
+#[test]
+fn a_node_that_is_the_whole_cluster_cannot_leave_it() {
+    let node = Server::start();
+    let refused = node.send("POST", "/drain", &[], &[]);
+    assert_eq!(refused.status, 409, "{}", refused.text());
+    assert!(
+        refused.text().contains("this node cannot leave: this node is the whole cluster"),
+        "{}",
+        refused.text()
+    );
+    let status = node.get("/drain");
+    assert_eq!((status.status, &status.json()["state"]), (200, &"member".into()));
+    assert_eq!(node.get("/ready").status, 200);
+    let output = gyre(&["drain", &format!("--url={}", node.url())]).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("409"), "{output:?}");
+}
