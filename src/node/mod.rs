@@ -15,6 +15,7 @@ mod listing;
 mod messages;
 pub mod network;
 mod queries;
+pub mod readers;
 pub mod storage_engine;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -32,6 +33,7 @@ use self::cluster::PeerServer;
 use self::data_dir::DataDir;
 use self::handle::NodeHandle;
 use self::storage_engine::{LogOptions, Recovered, Recovery, StorageEngine, ThisRun};
+use crate::api::handing::messages::ASK;
 use crate::api::push::decode::WriteBatch;
 use crate::api::push::pool::BatchPool;
 use crate::archive::keeper::{Keeper, KeeperParts};
@@ -50,6 +52,7 @@ use crate::replica::Coordinator;
 use crate::replica::local::Replicas;
 use crate::replica::read::plan::Reader;
 use crate::replica::service::ReplicaService;
+use crate::rpc::{Handler, ReplySink, Request, Response};
 use crate::telemetry::ClusterMetrics;
 use crate::tenant::limits::Overrides;
 use crate::tenant::metadata::Metadata;
@@ -151,11 +154,12 @@ impl fmt::Debug for Node {
 
 impl Node {
     /// Opens the data directory, joins its cluster, recovers what is in it and starts. Blocks while it reads. Meanwhile
-    /// the handle says how far it is.
+    /// the handle says how far it is. `questions` answers what other nodes hand on.
     pub async fn start(
         config: &Config,
         metrics: &ClusterMetrics,
         handle: &NodeHandle,
+        questions: Arc<dyn Handler>,
     ) -> Result<Arc<Self>, StartError> {
         let env = OsEnv::shared();
         let cores = available_parallelism().map_or(1, usize::from);
@@ -242,7 +246,8 @@ impl Node {
         let metadata = Arc::new(Metadata::default());
         let pool = BatchPool::new(cores, REQUESTS_PASSED_ON_BYTES_MAX);
         let service = ReplicaService::new(replicas.clone(), boot, pool, metadata.clone(), evaluator.clone());
-        let peers = door.map(|door| door.open(Arc::new(service))).transpose()?;
+        let methods = Methods { replicas: service, questions };
+        let peers = door.map(|door| door.open(Arc::new(methods))).transpose()?;
         cluster.recovered().await;
         Ok(Arc::new(Node {
             storage,
@@ -381,6 +386,21 @@ impl Node {
             }
         }
         Ok(known)
+    }
+}
+
+/// What other nodes may call.
+struct Methods {
+    replicas: ReplicaService,
+    questions: Arc<dyn Handler>,
+}
+
+impl Handler for Methods {
+    fn handle(&self, request: Request, sink: ReplySink) -> Response {
+        match request.method == ASK.number {
+            true => self.questions.handle(request, sink),
+            false => self.replicas.handle(request, sink),
+        }
     }
 }
 
