@@ -10,6 +10,7 @@ use actix_web::http::StatusCode;
 use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::{self, BoxStream};
+use gyre_ring::NodeId;
 use tokio::time::{Instant, timeout};
 
 use super::messages::{ASK, AskReply, AskRequest, QuestionOnWire};
@@ -38,7 +39,7 @@ pub(super) async fn answer(api: &Api, node: &Arc<Node>, asked: Asked) -> Result<
     let deadline = Instant::now() + patience + SEND_LIMIT;
     let readers = node.readers(&asked.tenant);
     let mut request = request(&asked);
-    let (mut busy, mut failed_over_it) = (false, Vec::new());
+    let mut tries = Tries::default();
     for reader in &readers {
         request.head = reader.head;
         request.waited_ms = u64::try_from(asked.waited().as_millis()).unwrap_or(u64::MAX);
@@ -55,30 +56,51 @@ pub(super) async fn answer(api: &Api, node: &Arc<Node>, asked: Asked) -> Result<
         };
         metrics.failure(failure.reason());
         tracing::debug!(peer = %reader.replica, reason = failure.reason(), "a question cannot be handed on");
-        match failure {
-            Failure::Final(error) => return refused(metrics, error),
-            Failure::Busy(_) => busy = true,
-            Failure::OverIt(_) => {
-                failed_over_it.push(reader.replica.node.to_string());
-                if failed_over_it.len() == FAILED_OVER_IT_MAX {
-                    let text = format!("{} failed over this query", failed_over_it.join(" and "));
-                    return refused(metrics, QueryError::Unavailable(text).into());
-                }
-            }
-            Failure::NotThere(_) => {}
+        if let Err(error) = tries.failed(&reader.replica.node, failure) {
+            metrics.handed_on(Outcome::Refused);
+            return Err(error);
         }
     }
-    if busy {
-        let text = "too many outstanding requests".to_owned();
-        return refused(metrics, QueryError::TooManyRequests(text).into());
+    if let Err(error) = tries.may_answer_here() {
+        metrics.handed_on(Outcome::Refused);
+        return Err(error);
     }
     metrics.handed_on(Outcome::Here);
     asked.answer(api).await
 }
 
-fn refused(metrics: &HandingMetrics, error: ApiError) -> Result<Answered, ApiError> {
-    metrics.handed_on(Outcome::Refused);
-    Err(error)
+/// What became of a question so far.
+#[derive(Default)]
+struct Tries {
+    is_busy: bool,
+    /// Nodes that went away with it.
+    over_it: Vec<NodeId>,
+}
+
+impl Tries {
+    /// A node has not begun to answer. The error: no further one is to be asked.
+    fn failed(&mut self, node: &NodeId, failure: Failure) -> Result<(), ApiError> {
+        match failure {
+            Failure::NotThere(_) => {}
+            Failure::Busy(_) => self.is_busy = true,
+            Failure::OverIt(_) => self.over_it.push(node.clone()),
+            Failure::Final(_, error) => return Err(error),
+        }
+        if self.over_it.len() < FAILED_OVER_IT_MAX {
+            return Ok(());
+        }
+        let names: Vec<&str> = self.over_it.iter().map(NodeId::as_str).collect();
+        Err(QueryError::Unavailable(format!("nodes failed over this query: {}", names.join(", "))).into())
+    }
+
+    /// Nobody else can be asked. The error: this node is not to do it either. Those that have the work as their role are
+    /// there, and what is too much for them would be too much for whoever has another.
+    fn may_answer_here(&self) -> Result<(), ApiError> {
+        match self.is_busy {
+            true => Err(QueryError::TooManyRequests("too many outstanding requests".to_owned()).into()),
+            false => Ok(()),
+        }
+    }
 }
 
 fn request(asked: &Asked) -> AskRequest {
@@ -100,6 +122,7 @@ fn request(asked: &Asked) -> AskRequest {
 }
 
 /// Why a node does not begin to answer. The texts are for metrics.
+#[derive(Debug)]
 enum Failure {
     /// It is not there, or does not do this.
     NotThere(&'static str),
@@ -108,14 +131,16 @@ enum Failure {
     /// It went away, or panicked, when it had the question.
     OverIt(&'static str),
     /// Nobody else needs to be asked.
-    Final(ApiError),
+    Final(&'static str, ApiError),
 }
 
 impl Failure {
     fn reason(&self) -> &'static str {
         match self {
-            Failure::NotThere(reason) | Failure::Busy(reason) | Failure::OverIt(reason) => reason,
-            Failure::Final(_) => "final",
+            Failure::NotThere(reason)
+            | Failure::Busy(reason)
+            | Failure::OverIt(reason)
+            | Failure::Final(reason, _) => reason,
         }
     }
 }
@@ -125,7 +150,8 @@ impl From<RpcError> for Failure {
         match error {
             RpcError::Overloaded { .. } | RpcError::PeerOverloaded { .. } => Failure::Busy(error.kind()),
             RpcError::Deadline { .. } => {
-                Failure::Final(QueryError::Timeout("query timed out in query execution".to_owned()).into())
+                let text = "query timed out in query execution".to_owned();
+                Failure::Final(error.kind(), QueryError::Timeout(text).into())
             }
             RpcError::ConnectionLost { outcome: rpc::Outcome::Unknown, .. }
             | RpcError::Failed { outcome: rpc::Outcome::Unknown, .. } => Failure::OverIt(error.kind()),
@@ -154,7 +180,8 @@ async fn ask(
             let (status, first) = parse(&head)?;
             let share = api.sending.share(PeerConfig::default().window_bytes as usize);
             let Some(share) = share else {
-                return Err(Failure::Final(ApiError::TooMuchToSend { max: api.sending.max() }));
+                let error = ApiError::TooMuchToSend { max: api.sending.max() };
+                return Err(Failure::Final("too_much_to_send", error));
             };
             let metrics = api.telemetry.handing.clone();
             let rest = Rest { reader: reader.clone(), stream, metrics, is_counted: false, _share: share };
@@ -223,5 +250,66 @@ impl Drop for Rest {
         if !self.is_counted {
             self.count(Outcome::Answered);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use gyre_ring::{Incarnation, Replica};
+
+    use super::*;
+
+    fn node(name: &str) -> NodeId {
+        NodeId::new(name).unwrap()
+    }
+
+    fn failures(peer: &Replica) -> [RpcError; 4] {
+        let (peer, reason) = (peer.clone(), Arc::<str>::from("reset"));
+        let outcome = rpc::Outcome::Unknown;
+        [
+            RpcError::UnknownMethod { peer: peer.clone(), method: ASK.name },
+            RpcError::GoingAway { peer: peer.clone() },
+            RpcError::PeerOverloaded { peer: peer.clone(), text: reason.clone() },
+            RpcError::ConnectionLost { peer, reason, outcome },
+        ]
+    }
+
+    #[test]
+    fn nodes_that_are_away_or_older_are_passed_over_and_busy_ones_are_believed() {
+        let replica = Replica { node: node("r"), incarnation: Incarnation(1) };
+        let [unknown, going, busy, lost] = failures(&replica);
+        let mut tries = Tries::default();
+        for error in [unknown, going, lost] {
+            assert!(tries.failed(&replica.node, error.into()).is_ok());
+        }
+        assert!(tries.may_answer_here().is_ok());
+        assert!(tries.failed(&replica.node, busy.into()).is_ok());
+        let error = tries.may_answer_here().unwrap_err();
+        assert_eq!(error.to_response().status(), StatusCode::TOO_MANY_REQUESTS);
+    }
+
+    #[test]
+    fn a_question_that_two_nodes_went_away_with_goes_to_no_third() {
+        let replica = Replica { node: node("r"), incarnation: Incarnation(1) };
+        let mut tries = Tries::default();
+        let [_, _, _, lost] = failures(&replica);
+        assert!(tries.failed(&node("r"), lost.clone().into()).is_ok());
+        let error = tries.failed(&node("s"), lost.into()).unwrap_err();
+        assert_eq!(error.to_string(), "nodes failed over this query: r, s");
+        assert_eq!(error.to_response().status(), StatusCode::SERVICE_UNAVAILABLE);
+    }
+
+    #[test]
+    fn what_is_no_reply_is_none() {
+        for bytes in [&b""[..], b"\x01", b"\x02\xc8\0\0\0\0\0\0\0\0\0"] {
+            assert!(parse(bytes).is_err(), "{bytes:?}");
+        }
+        let reply = |status| codec::encode(&AskReply { status, text: b"{}".to_vec() }).unwrap();
+        // Not the head of an HTTP answer.
+        assert!(parse(&reply(100)).is_err() && parse(&reply(1000)).is_err());
+        assert_eq!(
+            parse(&reply(422)).unwrap(),
+            (StatusCode::UNPROCESSABLE_ENTITY, Bytes::from_static(b"{}"))
+        );
     }
 }
