@@ -13,6 +13,7 @@ pub mod handle;
 mod labels;
 mod listing;
 mod messages;
+mod methods;
 pub mod network;
 mod queries;
 pub mod readers;
@@ -32,8 +33,8 @@ use gyre_ring::{BootId, NodeId, TenantId};
 use self::cluster::PeerServer;
 use self::data_dir::DataDir;
 use self::handle::NodeHandle;
+use self::methods::Methods;
 use self::storage_engine::{LogOptions, Recovered, Recovery, StorageEngine, ThisRun};
-use crate::api::handing::messages::ASK;
 use crate::api::push::decode::WriteBatch;
 use crate::api::push::pool::BatchPool;
 use crate::archive::keeper::{Keeper, KeeperParts};
@@ -52,7 +53,7 @@ use crate::replica::Coordinator;
 use crate::replica::local::Replicas;
 use crate::replica::read::plan::Reader;
 use crate::replica::service::ReplicaService;
-use crate::rpc::{Handler, ReplySink, Request, Response};
+use crate::rpc::Handler;
 use crate::telemetry::ClusterMetrics;
 use crate::tenant::limits::Overrides;
 use crate::tenant::metadata::Metadata;
@@ -386,21 +387,6 @@ impl Node {
             }
         }
         Ok(known)
-    }
-}
-
-/// What other nodes may call.
-struct Methods {
-    replicas: ReplicaService,
-    questions: Arc<dyn Handler>,
-}
-
-impl Handler for Methods {
-    fn handle(&self, request: Request, sink: ReplySink) -> Response {
-        match request.method == ASK.number {
-            true => self.questions.handle(request, sink),
-            false => self.replicas.handle(request, sink),
-        }
     }
 }
 

@@ -47,3 +47,47 @@ pub struct AskReply {
     /// The text for the client, which is JSON, or how it begins.
     pub text: Vec<u8>,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rpc::codec;
+
+    /// A string, or a list's length, as `docs/format/rpc.md` has it.
+    fn text(text: &str) -> Vec<u8> {
+        [&(text.len() as u64).to_le_bytes()[..], text.as_bytes()].concat()
+    }
+
+    #[test]
+    fn messages_have_the_bytes_that_the_format_describes() {
+        let request = AskRequest {
+            head: Head { incarnation: 7, epoch: 3 },
+            tenant: "acme".to_owned(),
+            question: QuestionOnWire::LabelValues("pod".to_owned()),
+            values: vec![("limit".to_owned(), "5".to_owned())],
+            problem: None,
+            waited_ms: 20,
+        };
+        let described = [
+            vec![1],
+            7u128.to_le_bytes().to_vec(),
+            3u64.to_le_bytes().to_vec(),
+            text("acme"),
+            4u32.to_le_bytes().to_vec(),
+            text("pod"),
+            1u64.to_le_bytes().to_vec(),
+            text("limit"),
+            text("5"),
+            vec![0],
+            20u64.to_le_bytes().to_vec(),
+        ]
+        .concat();
+        assert_eq!(codec::encode(&request).unwrap(), described);
+        assert_eq!(codec::decode::<AskRequest>(&described).unwrap(), request);
+
+        let reply = AskReply { status: 422, text: b"{}".to_vec() };
+        let described = [vec![1], 422u16.to_le_bytes().to_vec(), text("{}")].concat();
+        assert_eq!(codec::encode(&reply).unwrap(), described);
+        assert_eq!(codec::decode::<AskReply>(&described).unwrap(), reply);
+    }
+}
