@@ -133,7 +133,7 @@ async fn send(answered: Answered, mut sink: ReplySink) -> Result<Bytes, Failure>
     let Answered { status, first, rest } = answered;
     let reply = |text| {
         let reply = codec::encode(&AskReply { status: status.as_u16(), text });
-        reply.map(Bytes::from).map_err(|error| failed(error))
+        reply.map(Bytes::from).map_err(failed)
     };
     if rest.is_none() && first.len() <= WHOLE_BYTES_MAX {
         return reply(first.into());
