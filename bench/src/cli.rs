@@ -119,6 +119,18 @@ struct Shape {
     /// Folder for data folders, removed at the end [default: the system's].
     #[arg(long)]
     tmp: Option<PathBuf>,
+
+    /// Tenants that write all the time.
+    #[arg(long, default_value_t = 96, value_parser = clap::value_parser!(u32).range(1..))]
+    tenants: u32,
+
+    /// Series of each tenant.
+    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..))]
+    series: u32,
+
+    /// Milliseconds between two samples of a series.
+    #[arg(long, default_value_t = 1000)]
+    step_ms: u64,
 }
 
 #[derive(Debug, Args)]
@@ -306,8 +318,13 @@ impl Ingest {
 impl Shape {
     fn run(&self) -> Result<()> {
         let program = shape::program(self.gyre.clone())?;
+        let scale = shape::Scale {
+            tenants: self.tenants as usize,
+            series: self.series as usize,
+            step: Duration::from_millis(self.step_ms),
+        };
         let folder = ManagedFolder::create_in(&self.tmp.clone().unwrap_or_else(std::env::temp_dir))?;
-        let figures = shape::run(&program, folder.path())?;
+        let figures = shape::run(&program, folder.path(), scale)?;
         let targets = shape::report::targets(&figures);
         print!("{}\n{}{}", machine(), shape::report::head(&figures), report::targets_markdown(&targets));
         Ok(())

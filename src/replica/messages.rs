@@ -24,7 +24,7 @@ pub const SEAL: Method = Method { number: 5, name: "seal", lane: Lane::Control }
 pub const PULL: Method = Method { number: 6, name: "pull", lane: Lane::Bulk };
 
 /// Up to which epoch the callee acts, and which segments it hosts.
-pub const SETTLED: Method = Method { number: 13, name: "settled", lane: Lane::Control };
+pub const SETTLED: Method = Method { number: 16, name: "settled", lane: Lane::Control };
 
 // Numbers from 10 on: `super::read::messages`; 20: `crate::api::handing::messages`.
 
@@ -225,8 +225,8 @@ pub enum SettledReply {
     Settled {
         /// The epoch that the callee acts upon.
         epoch: u64,
-        /// Names of segments that have ended.
-        ended: Vec<String>,
+        /// Segments that have ended.
+        ended: Vec<EndedOnWire>,
         /// Names of the others: if the caller is a replica of one, it may lack what the callee holds.
         open: Vec<String>,
         /// All that had ended by this epoch are sealed here, and all that the callee ever held of them is in blocks.
@@ -238,6 +238,16 @@ pub enum SettledReply {
     CannotSay,
     /// The callee is not who was meant.
     Refused(Refused),
+}
+
+/// A segment that has ended, as a replica of it sees it.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct EndedOnWire {
+    /// Its name.
+    pub segment: String,
+    /// It is sealed, and all that the callee ever held of it is in listed blocks: others of its replicas may look whether
+    /// these have what they hold, too.
+    pub is_clear: bool,
 }
 
 /// What stands at the end of the reply to [`PULL`], behind the batches.

@@ -43,13 +43,14 @@ struct Inner {
     replica: SegmentReplica,
     windows: Windows,
     last_number: u64,
+    is_clear_elsewhere: bool,
 }
 
 impl SegmentState {
     /// A segment nothing is known of. Batches that are admitted here get numbers of this run of the process.
     pub fn new(boot: BootId) -> Self {
         let replica = SegmentReplica::new(Rules::ALL);
-        let inner = Inner { replica, windows: Windows::default(), last_number: 0 };
+        let inner = Inner { replica, windows: Windows::default(), last_number: 0, is_clear_elsewhere: false };
         SegmentState { boot, inner: Mutex::new(inner), changed: Notify::new() }
     }
 
@@ -139,6 +140,16 @@ impl SegmentState {
     pub fn is_clear(&self) -> bool {
         let inner = self.lock();
         inner.replica.is_sealed() && inner.windows.is_empty()
+    }
+
+    /// Another replica of it [is clear](Self::is_clear): there are blocks that may have what is here, too.
+    pub fn note_clear_elsewhere(&self) {
+        self.lock().is_clear_elsewhere = true;
+    }
+
+    /// Whether another replica of it has said that it is clear, in this run of the process.
+    pub fn is_clear_elsewhere(&self) -> bool {
+        self.lock().is_clear_elsewhere
     }
 
     /// The log has made something durable.

@@ -13,14 +13,16 @@ use crate::http::Connection;
 use crate::remote_write::{EncodedLabels, RequestBuilder};
 use crate::stream::now_ms;
 
-/// Tenants; each has two shards, so that the ring is fine enough.
-pub const TENANTS: usize = 96;
-
-/// Series of each.
-const SERIES: usize = 200;
-
-/// Time between two samples of a series.
-const STEP: Duration = Duration::from_secs(1);
+/// How much is written. Each tenant has two shards; with many tenants the ring is fine enough for fair shares.
+#[derive(Clone, Copy, Debug)]
+pub struct Scale {
+    /// Tenants.
+    pub tenants: usize,
+    /// Series of each, all in one request.
+    pub series: usize,
+    /// Time between two samples of a series.
+    pub step: Duration,
+}
 
 const WRITERS: usize = 3;
 
@@ -33,6 +35,7 @@ pub struct Load {
 
 #[derive(Debug)]
 struct Shared {
+    scale: Scale,
     nodes: Vec<(SocketAddr, AtomicBool)>,
     stop: AtomicBool,
     samples: AtomicU64,
@@ -47,9 +50,10 @@ pub fn tenant(number: usize) -> String {
 
 impl Load {
     /// Writes to these nodes, but only to those that are allowed.
-    pub fn start(nodes: &[SocketAddr], allowed: usize) -> Load {
+    pub fn start(scale: Scale, nodes: &[SocketAddr], allowed: usize) -> Load {
         let nodes = nodes.iter().enumerate().map(|(number, node)| (*node, AtomicBool::new(number < allowed)));
         let shared = Arc::new(Shared {
+            scale,
             nodes: nodes.collect(),
             stop: AtomicBool::new(false),
             samples: AtomicU64::new(0),
@@ -87,7 +91,7 @@ impl Load {
 
 impl Shared {
     fn write(&self, writer: usize) {
-        let labels: Vec<EncodedLabels> = (0..SERIES)
+        let labels: Vec<EncodedLabels> = (0..self.scale.series)
             .map(|series| {
                 EncodedLabels::new(&[("__name__", "requests_total"), ("pod", &format!("pod-{series}"))])
             })
@@ -98,7 +102,7 @@ impl Shared {
         while !self.stop.load(Ordering::Relaxed) {
             let begun = Instant::now();
             count += 1.0;
-            for number in (writer..TENANTS).step_by(WRITERS) {
+            for number in (writer..self.scale.tenants).step_by(WRITERS) {
                 let t_ms = now_ms();
                 for (series, labels) in labels.iter().enumerate() {
                     builder.push(labels, t_ms, count * (series + 1) as f64);
@@ -106,7 +110,7 @@ impl Shared {
                 let body = builder.finish();
                 match self.post(&tenant(number), &body, &mut turn) {
                     Ok(()) => {
-                        self.samples.fetch_add(SERIES as u64, Ordering::Relaxed);
+                        self.samples.fetch_add(labels.len() as u64, Ordering::Relaxed);
                         self.requests.fetch_add(1, Ordering::Relaxed);
                     }
                     Err(failure) => {
@@ -114,7 +118,7 @@ impl Shared {
                     }
                 }
             }
-            std::thread::sleep(STEP.saturating_sub(begun.elapsed()));
+            std::thread::sleep(self.scale.step.saturating_sub(begun.elapsed()));
         }
     }
 

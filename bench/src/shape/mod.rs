@@ -17,7 +17,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use self::load::{Load, TENANTS, tenant};
+pub use self::load::Scale;
+use self::load::{Load, tenant};
 use self::nodes::Nodes;
 use crate::error::{Error, Result};
 
@@ -51,6 +52,8 @@ pub struct Figures {
     pub pulled_ended_bytes: f64,
     /// The largest ratio, of all nodes, of peak memory after the fourth came and before.
     pub memory_growth: f64,
+    /// Peak memory of each node, before the fourth came and afterwards.
+    pub peak_bytes: (Vec<u64>, Vec<u64>),
     /// Samples in all blocks, divided by those that were acknowledged.
     pub uploaded_ratio: f64,
     /// From the request to drain the fourth node to the end of its process.
@@ -58,7 +61,7 @@ pub struct Figures {
 }
 
 /// Runs it in a folder.
-pub fn run(program: &Path, folder: &Path) -> Result<Figures> {
+pub fn run(program: &Path, folder: &Path, scale: Scale) -> Result<Figures> {
     let mut figures = Figures::default();
     let mut nodes = Nodes::new(program.to_owned(), folder, FOURTH + 1)?;
     for number in 0..FOURTH {
@@ -69,7 +72,7 @@ pub fn run(program: &Path, folder: &Path) -> Result<Figures> {
     }
     wait("three members", || Ok(members(&nodes.ring(0)?) == FOURTH))?;
     let addresses: Vec<_> = (0..=FOURTH).map(|number| nodes.node(number).http).collect();
-    let load = Load::start(&addresses, FOURTH);
+    let load = Load::start(scale, &addresses, FOURTH);
     let before = peaks(&nodes, || thread::sleep(BEFORE));
 
     nodes.start(FOURTH)?;
@@ -84,6 +87,7 @@ pub fn run(program: &Path, folder: &Path) -> Result<Figures> {
     });
     outcome?;
     let growth = before.iter().zip(&after).filter(|(before, _)| **before > 0);
+    figures.peak_bytes = (before.clone(), after.clone());
     figures.memory_growth = growth.map(|(before, after)| *after as f64 / *before as f64).fold(0.0, f64::max);
     figures.pulled_ended_bytes = sum(&nodes, "gyre_pulled_ended_bytes_total")?;
 
@@ -100,7 +104,7 @@ pub fn run(program: &Path, folder: &Path) -> Result<Figures> {
     figures.requests = load.requests();
     let (samples, failed) = load.stop();
     figures.failed = failed;
-    figures.uploaded_ratio = uploaded(&nodes, program, folder, samples)?;
+    figures.uploaded_ratio = uploaded(&nodes, program, folder, (scale.tenants, samples))?;
     Ok(figures)
 }
 
@@ -156,7 +160,7 @@ fn sum(nodes: &Nodes, metric: &str) -> Result<f64> {
 }
 
 /// Samples in all blocks after everything was flushed, divided by those that were acknowledged.
-fn uploaded(nodes: &Nodes, program: &Path, folder: &Path, samples: u64) -> Result<f64> {
+fn uploaded(nodes: &Nodes, program: &Path, folder: &Path, (tenants, samples): (usize, u64)) -> Result<f64> {
     for number in nodes.running() {
         let (status, text) = nodes.get(number, "/flush")?;
         if status != 204 {
@@ -164,7 +168,7 @@ fn uploaded(nodes: &Nodes, program: &Path, folder: &Path, samples: u64) -> Resul
         }
     }
     let mut stored = 0;
-    for number in 0..TENANTS {
+    for number in 0..tenants {
         let url = format!("--storage.url=file://{}", folder.join("bucket").display());
         let tenant = format!("--tenant={}", tenant(number));
         let output = Command::new(program).args(["blocks", "list", "--json", &url, &tenant]).output();

@@ -26,5 +26,9 @@ pub fn head(figures: &Figures) -> String {
     for failure in figures.failed.iter().take(5) {
         head.push_str(&format!("- {failure}\n"));
     }
+    let (before, after) = &figures.peak_bytes;
+    let mib =
+        |bytes: &[u64]| bytes.iter().map(|bytes| format!("{}", bytes >> 20)).collect::<Vec<_>>().join(", ");
+    head.push_str(&format!("peak memory of each node, MiB: {} before, {} after\n", mib(before), mib(after)));
     head
 }

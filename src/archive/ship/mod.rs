@@ -15,6 +15,7 @@
 
 mod covering;
 mod cut;
+mod due;
 mod error;
 mod metrics;
 mod turn;
@@ -24,15 +25,17 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::{StreamExt, stream};
 use gyre_ring::{BatchSet, Segment, TenantId};
 use gyre_tsdb::SeriesRef;
 use gyre_tsdb::block::Ulid;
+use xxhash_rust::xxh3::xxh3_64;
 
 use self::covering::{Covering, covering};
 use self::cut::cut;
+use self::due::{Due, Ready, Task};
 pub use self::error::ShipError;
 pub use self::metrics::ShipMetrics;
-use self::turn::{due_ms, due_of_ended_ms};
 use super::cover::{Cover, set_covers};
 use super::error::ArchiveError;
 use super::layout;
@@ -57,27 +60,25 @@ const POLL: Duration = Duration::from_secs(15);
 /// How often, while there are segments that have ended.
 const POLL_ENDED: Duration = Duration::from_secs(1);
 
-/// A window that could not be shipped is tried again after so long.
-const RETRY_MS: i64 = 60 * 1000;
-
-/// One of a segment that has ended.
-const RETRY_ENDED_MS: i64 = 10 * 1000;
-
-/// A window that samples still come for is shipped when there have been none for so long.
-const QUIET_MS: i64 = 10 * 60 * 1000;
-
 /// A block that no listing shows for so long is gone: its window is uploaded again.
 const LAG_MAX_MS: i64 = 15 * 60 * 1000;
 
-/// It is shipped after so long however many come.
-const UNQUIET_MS: i64 = 60 * 60 * 1000;
+/// Windows that are shipped at the same time: an object store takes its time for each object.
+const AT_ONCE: usize = 8;
+
+/// Blocks that are written at the same time: that takes memory, and a core.
+const CUTS_AT_ONCE: usize = 2;
+
+/// Windows that are looked at before it is seen anew what is worth to be done next.
+const ROUND_MAX: usize = 4 * AT_ONCE;
 
 /// Ships what this node holds.
 pub struct Shipper {
     parts: ShipperParts,
     folder: PathBuf,
-    /// Held while a window is shipped: one at a time, so that memory and disk are bounded.
-    shipping: tokio::sync::Mutex<Unlisted>,
+    /// A window is shipped by whoever holds the lane that its name gives: once at a time, so many together.
+    lanes: [tokio::sync::Mutex<Unlisted>; AT_ONCE],
+    cutting: tokio::sync::Semaphore,
 }
 
 /// Blocks whose upload was begun, and that were not seen in a listing yet, by what they are of.
@@ -103,16 +104,6 @@ pub struct ShipperParts {
     pub metrics: ShipMetrics,
 }
 
-/// A window that is due, as it was when it was last looked at.
-struct Due {
-    since_ms: i64,
-    changed_ms: i64,
-    batches: u64,
-    not_before_ms: i64,
-    /// Of a segment that takes nothing any more.
-    has_ended: bool,
-}
-
 impl Shipper {
     /// A shipper that writes blocks below the data directory, where nothing of an earlier run stays.
     pub fn new(parts: ShipperParts, data_dir: &Path) -> std::io::Result<Self> {
@@ -121,34 +112,38 @@ impl Shipper {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
-        Ok(Shipper { parts, folder, shipping: tokio::sync::Mutex::default() })
+        let cutting = tokio::sync::Semaphore::new(CUTS_AT_ONCE);
+        Ok(Shipper { parts, folder, lanes: Default::default(), cutting })
     }
 
     /// Ships windows when they are due, for ever.
     pub async fn run(self: Arc<Self>) {
-        let mut due = HashMap::new();
+        let mut due = Due::default();
         let mut failing = false;
         loop {
             self.rest().await;
             let now_ms = self.parts.env.now_ms();
-            let (ready, late_ms) = self.ready(&mut due, now_ms);
+            let (shards, state) = (self.parts.shards.all(), self.parts.cluster.state());
+            let Ready { tasks, late_ms } = due.look(&shards, &state, self.parts.cluster.own(), now_ms);
             self.parts.metrics.late_seconds.set(late_ms / 1000);
-            for (shard, window) in ready {
-                match self.ship(&shard, window).await {
-                    Ok(()) => {
-                        due.remove(&(shard.segment.clone(), window));
+            let tasks = stream::iter(tasks).take(ROUND_MAX);
+            let ship = async |task: Task| (self.ship(&task.shard, task.window, task.may_upload).await, task);
+            let mut shipped = tasks.map(ship).buffer_unordered(AT_ONCE);
+            while let Some((shipped, task)) = shipped.next().await {
+                match shipped {
+                    Ok(true) => {
+                        due.done(&task);
                         failing = false;
                     }
+                    Ok(false) => due.failed(&task, now_ms),
                     Err(error) => {
                         self.parts.metrics.failures.inc();
                         if !failing {
-                            tracing::warn!(segment = %shard.segment, %error, "cannot ship a window; it stays in memory and log");
+                            let segment = &task.shard.segment;
+                            tracing::warn!(%segment, %error, "cannot ship a window; it stays in memory and log");
                             failing = true;
                         }
-                        if let Some(due) = due.get_mut(&(shard.segment.clone(), window)) {
-                            due.not_before_ms =
-                                now_ms + if due.has_ended { RETRY_ENDED_MS } else { RETRY_MS };
-                        }
+                        due.failed(&task, now_ms);
                     }
                 }
             }
@@ -167,86 +162,40 @@ impl Shipper {
         }
     }
 
-    /// Which windows to ship now, and for how long the first of those that are due has been.
-    fn ready(
-        &self,
-        due: &mut HashMap<(Segment, i64), Due>,
-        now_ms: i64,
-    ) -> (Vec<(Arc<ShardHandle>, i64)>, i64) {
-        let state = self.parts.cluster.state();
-        let own = self.parts.cluster.own();
-        let mut ready = Vec::new();
-        let mut seen = HashMap::new();
-        let mut late_ms = 0;
-        for shard in self.parts.shards.all() {
-            let segment = &shard.segment;
-            let spans = state.spans(&segment.shard.tenant);
-            let Some(span) = spans.iter().find(|span| span.segment == *segment) else { continue };
-            let has_ended = span.ended.is_some() && shard.state.is_sealed();
-            for (window, batches) in shard.state.windows().iter() {
-                let due_ms = due_ms(segment, window, &span.replicas, own);
-                if due_ms > now_ms && !has_ended {
-                    continue;
-                }
-                let key = (segment.clone(), window);
-                let batches = batches.len();
-                let mut entry = due.remove(&key).unwrap_or(Due {
-                    since_ms: now_ms,
-                    changed_ms: now_ms,
-                    batches,
-                    not_before_ms: 0,
-                    has_ended,
-                });
-                if has_ended && !entry.has_ended {
-                    (entry.has_ended, entry.since_ms) = (true, now_ms);
-                }
-                if entry.batches != batches {
-                    (entry.changed_ms, entry.batches) = (now_ms, batches);
-                }
-                let is_ready = if has_ended {
-                    now_ms >= due_of_ended_ms(segment, &span.replicas, own, entry.since_ms)
-                } else {
-                    now_ms - entry.changed_ms >= QUIET_MS || now_ms - entry.since_ms >= UNQUIET_MS
-                };
-                if is_ready && now_ms >= entry.not_before_ms {
-                    ready.push((shard.clone(), window));
-                }
-                late_ms = late_ms.max(now_ms - due_ms);
-                seen.insert(key, entry);
-            }
-        }
-        *due = seen;
-        (ready, late_ms)
-    }
-
     /// Ships everything that this node holds, of one tenant or of all, and returns when all of it is listed. Goes on after a
     /// failure; gives the first.
     pub async fn flush(&self, tenant: Option<&TenantId>) -> Result<(), ShipError> {
+        let shards = self.parts.shards.all().into_iter();
+        let wanted = shards.filter(|shard| tenant.is_none_or(|tenant| shard.segment.shard.tenant == *tenant));
+        let windows = wanted.flat_map(|shard| {
+            let windows: Vec<i64> = shard.state.windows().iter().map(|(window, _)| window).collect();
+            windows.into_iter().map(move |window| (shard.clone(), window))
+        });
+        let ship = async |(shard, window)| self.ship(&shard, window, true).await;
+        let mut shipped = stream::iter(windows).map(ship).buffer_unordered(AT_ONCE);
         let mut first = Ok(());
-        for shard in self.parts.shards.all() {
-            if tenant.is_some_and(|tenant| shard.segment.shard.tenant != *tenant) {
-                continue;
-            }
-            for (window, _) in shard.state.windows().iter() {
-                let shipped = self.ship(&shard, window).await;
-                first = first.and(shipped);
-            }
+        while let Some(shipped) = shipped.next().await {
+            first = first.and(shipped.map(drop));
         }
         first
     }
 
-    /// Ships a window of a shard, and drops it.
-    async fn ship(&self, shard: &Arc<ShardHandle>, window: i64) -> Result<(), ShipError> {
-        let mut unlisted = self.shipping.lock().await;
+    /// Ships a window of a shard, and drops it; false if it would have to be uploaded, and may not be.
+    async fn ship(&self, shard: &Arc<ShardHandle>, window: i64, may_upload: bool) -> Result<bool, ShipError> {
+        let lane = xxh3_64(format!("{} {window}", shard.segment).as_bytes()) % AT_ONCE as u64;
+        let mut unlisted = self.lanes[lane as usize].lock().await;
         let tenant = &shard.segment.shard.tenant;
         let listed = self.parts.lists.now(tenant).await?;
         let Some(batches) = shard.state.batches_of(window) else {
             unlisted.remove(&(shard.segment.clone(), window));
-            return Ok(());
+            return Ok(true);
         };
         let mut cover = covering(&listed, &shard.segment, window);
         self.check_bucket().await?;
         if !cover.contains(&batches) {
+            if !may_upload {
+                return Ok(false);
+            }
             match self.upload_once(shard, window, &batches, &mut unlisted).await? {
                 Some(ulid) => {
                     let listed = self.parts.lists.now(tenant).await?;
@@ -262,7 +211,8 @@ impl Shipper {
         }
         unlisted.remove(&(shard.segment.clone(), window));
         self.check_bucket().await?;
-        self.release(shard, window, &cover).await
+        self.release(shard, window, &cover).await?;
+        Ok(true)
     }
 
     /// What is put into another bucket than the cluster's, and dropped here, would be lost.
@@ -319,7 +269,10 @@ impl Shipper {
         let failed = |source| ShipError::File { path: made.0.clone(), source };
         std::fs::create_dir_all(&made.0).map_err(failed)?;
         let (disk, of, into) = (shards.layout().disk.clone(), shard.clone(), made.0.clone());
+        // It is never closed.
+        let permit = self.cutting.acquire().await;
         let cut = tokio::task::spawn_blocking(move || cut(&of, window, ulid, disk, &into)).await;
+        drop(permit);
         let cut = cut.map_err(|_| ShipError::Panicked(segment.clone()))?;
         let Some(mut meta) = cut.map_err(|source| ShipError::Cut { segment: segment.clone(), source })?
         else {

@@ -22,15 +22,25 @@ const TURN: Duration = Duration::from_secs(15 * 60);
 /// A segment that has ended is shipped so long after it was sealed: by then replicas have what others hold.
 const AFTER_SEAL: Duration = Duration::from_secs(3);
 
-/// The next replica of it waits so much longer.
+/// The next replica of it waits so much longer,
 const TURN_OF_ENDED: Duration = Duration::from_secs(20);
 
+/// and so much for each window that waits with it: then others have much to do as well.
+const TURN_PER_WINDOW: Duration = Duration::from_millis(100);
+
 /// From when on a replica ships what it holds of a segment that has ended, milliseconds since 1970. All windows at once, and
-/// without waiting for their end: nothing comes any more.
-pub fn due_of_ended_ms(segment: &Segment, replicas: &[Replica], own: &Replica, sealed_ms: i64) -> i64 {
-    let before = before(segment, 0, replicas, own) as u64;
-    let wait_ms = AFTER_SEAL.as_millis() as u64 + before * TURN_OF_ENDED.as_millis() as u64;
-    sealed_ms.saturating_add(wait_ms as i64)
+/// without waiting for their end: nothing comes any more. `waiting` windows like it are not in blocks yet.
+pub fn due_of_ended_ms(
+    segment: &Segment,
+    replicas: &[Replica],
+    own: &Replica,
+    sealed_ms: i64,
+    waiting: usize,
+) -> i64 {
+    let before = before(segment, 0, replicas, own) as u32;
+    let turn = TURN_OF_ENDED + TURN_PER_WINDOW.saturating_mul(waiting as u32);
+    let wait = AFTER_SEAL + turn.saturating_mul(before);
+    sealed_ms.saturating_add(wait.as_millis() as i64)
 }
 
 /// How many replicas come before this node.

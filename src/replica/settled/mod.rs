@@ -15,26 +15,22 @@
 //! What was said is kept in a file, `docs/format/cluster.md`. What may go wrong: it cannot be read or written. Then it is
 //! asked for again; until then a segment's replicas are asked one by one.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::io;
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+mod kept;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use gyre_protocol::{Rules, Said, closable, to_close};
-use gyre_ring::{Epoch, Incarnation, NodeId, Replica, Segment, Span};
-use gyre_tsdb::disk::{Disk, replace_file};
-use serde::{Deserialize, Serialize};
+use gyre_ring::{Epoch, Replica, Segment, Span};
 use tokio::time::Instant;
 
+pub use self::kept::Settled;
 use super::call::{self, head_for};
 use super::local::{Replicas, find};
-use super::messages::{self, SettledReply, SettledRequest, documents_from_wire, newest_on_wire};
+use super::messages::{self, EndedOnWire, SettledReply, SettledRequest, documents_from_wire, newest_on_wire};
 use crate::cluster::ClusterState;
 use crate::shard::segment_name;
-
-/// The file in the data directory.
-const FILE: &str = "settled.json";
 
 /// How long a node may take to answer.
 const ANSWER_MAX: Duration = Duration::from_secs(2);
@@ -47,124 +43,6 @@ const CLOSE_TURN: Duration = Duration::from_secs(2);
 
 /// Segments that one answer may name; a node with more gives none.
 const HOSTED_MAX: usize = 20_000;
-
-/// What nodes have said, and the file that keeps it.
-pub struct Settled {
-    disk: Arc<dyn Disk>,
-    path: PathBuf,
-    said: Mutex<gyre_protocol::Settled>,
-}
-
-#[derive(Serialize, Deserialize)]
-struct OnDisk {
-    version: u32,
-    nodes: Vec<NodeOnDisk>,
-}
-
-#[derive(Serialize, Deserialize)]
-struct NodeOnDisk {
-    node: NodeId,
-    incarnation: Incarnation,
-    epoch: u64,
-    hosted: Vec<String>,
-    #[serde(default)]
-    clear: u64,
-    #[serde(default)]
-    closed: u64,
-}
-
-const VERSION: u32 = 1;
-
-impl Settled {
-    /// What is kept in this folder.
-    pub fn open(disk: Arc<dyn Disk>, folder: &Path) -> Self {
-        let path = folder.join(FILE);
-        let said = match read(disk.as_ref(), &path) {
-            Ok(said) => said,
-            Err(problem) => {
-                tracing::warn!(path = %path.display(), problem, "cannot read what other nodes said; they are asked again");
-                BTreeMap::new()
-            }
-        };
-        let said = Mutex::new(gyre_protocol::Settled::new(said, Rules::ALL));
-        Settled { disk, path, said }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, gyre_protocol::Settled> {
-        self.said.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Up to which epoch a node's answer reaches.
-    fn epoch_of(&self, replica: &Replica) -> Option<Epoch> {
-        self.lock().epoch_of(replica)
-    }
-
-    /// Whether a segment that has ended is sealed at a replica, and empty.
-    fn covers(&self, replica: &Replica, span: &Span) -> bool {
-        self.lock().covers(replica, span)
-    }
-
-    fn keep(&self, replica: Replica, said: Said) {
-        let mut all = self.lock();
-        let before = all.said().get(&replica).cloned();
-        all.note(replica.clone(), said);
-        if all.said().get(&replica) == before.as_ref() {
-            return;
-        }
-        let nodes = all.said().iter().map(|(replica, said)| NodeOnDisk {
-            node: replica.node.clone(),
-            incarnation: replica.incarnation,
-            epoch: said.epoch.0,
-            clear: said.clear.0,
-            closed: said.closed.0,
-            hosted: said.hosted.iter().map(Segment::to_string).collect(),
-        });
-        let on_disk = OnDisk { version: VERSION, nodes: nodes.collect() };
-        let written =
-            put_checksum(&on_disk).and_then(|bytes| replace_file(self.disk.as_ref(), &self.path, &bytes));
-        if let Err(error) = written {
-            tracing::warn!(path = %self.path.display(), %error, "cannot keep what other nodes said");
-        }
-    }
-}
-
-/// The document, and in front of it a line with its CRC-32C: what is believed here cannot be told from the truth later.
-fn put_checksum(on_disk: &OnDisk) -> io::Result<Vec<u8>> {
-    let json = serde_json::to_vec_pretty(on_disk).map_err(io::Error::other)?;
-    let mut bytes = format!("crc32c {:08x}\n", crc32c::crc32c(&json)).into_bytes();
-    bytes.extend_from_slice(&json);
-    Ok(bytes)
-}
-
-fn read(disk: &dyn Disk, path: &Path) -> Result<BTreeMap<Replica, Said>, String> {
-    let bytes = match disk.read(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
-        read => read.map_err(|error| error.to_string())?,
-    };
-    let end = bytes.iter().position(|byte| *byte == b'\n').ok_or("it has no line for the checksum")?;
-    let (line, json) = (&bytes[..end], &bytes[end + 1..]);
-    if line != format!("crc32c {:08x}", crc32c::crc32c(json)).as_bytes() {
-        return Err("its checksum is wrong".to_owned());
-    }
-    let on_disk: OnDisk = serde_json::from_slice(json).map_err(|error| error.to_string())?;
-    if on_disk.version != VERSION {
-        return Err(format!("it has version {}", on_disk.version));
-    }
-    let nodes = on_disk.nodes.into_iter().map(|node| {
-        let hosted = segments(&node.hosted)?;
-        let replica = Replica { node: node.node, incarnation: node.incarnation };
-        let (epoch, clear, closed) = (Epoch(node.epoch), Epoch(node.clear), Epoch(node.closed));
-        Ok((replica, Said { epoch, hosted, clear, closed }))
-    });
-    nodes.collect()
-}
-
-fn segments(names: &[String]) -> Result<BTreeSet<Segment>, String> {
-    let segment = |name: &String| {
-        segment_name::decode(name.as_bytes()).ok_or_else(|| format!("{name:?} names no segment"))
-    };
-    names.iter().map(segment).collect()
-}
 
 impl Replicas {
     /// Whether a segment that has ended is sealed at one of its replicas, and holds nothing there, as far as is known
@@ -204,7 +82,12 @@ impl Replicas {
                 find(&spans, segment).is_none_or(|span| span.ended.is_some())
             };
             for shard in tenant.all() {
-                if has_ended(&shard.segment) { &mut ended } else { &mut open }.push(shard.name.to_string());
+                let segment = shard.name.to_string();
+                if has_ended(&shard.segment) {
+                    ended.push(EndedOnWire { segment, is_clear: shard.state.is_clear() });
+                } else {
+                    open.push(segment);
+                }
             }
             if ended.len() + open.len() > HOSTED_MAX {
                 return SettledReply::CannotSay;
@@ -302,12 +185,19 @@ impl Replicas {
         match call::control(&peer, messages::SETTLED, &request, ANSWER_MAX).await {
             Ok(SettledReply::Settled { epoch, ended, open, clear, closed }) => {
                 let (epoch, clear, closed) = (Epoch(epoch), Epoch(clear), Epoch(closed));
-                match segments(&ended).and_then(|ended| Ok((ended, segments(&open)?))) {
-                    Ok((hosted, open)) => {
+                let is_clear: Vec<bool> = ended.iter().map(|ended| ended.is_clear).collect();
+                let ended: Vec<String> = ended.into_iter().map(|ended| ended.segment).collect();
+                match parse(&ended).and_then(|ended| Ok((ended, parse(&open)?))) {
+                    Ok((ended, open)) => {
+                        let clear_there = ended.iter().zip(is_clear).filter(|(_, is_clear)| *is_clear);
+                        for shard in clear_there.filter_map(|(segment, _)| self.shards.find(segment)) {
+                            shard.state.note_clear_elsewhere();
+                        }
                         for segment in &open {
                             // Refused where this node is no replica.
                             let _ = self.host(segment);
                         }
+                        let hosted = ended.into_iter().collect();
                         self.settled.keep(replica.clone(), Said { epoch, hosted, clear, closed });
                         epoch >= state.epoch()
                     }
@@ -341,62 +231,9 @@ fn replicas_of(state: &ClusterState) -> BTreeSet<Replica> {
         .collect()
 }
 
-#[cfg(test)]
-mod tests {
-
-    use gyre_ring::{Shard, ShardCount, ShardIndex, TenantId};
-    use gyre_tsdb::disk::SimDisk;
-
-    use super::*;
-
-    fn replica(name: &str) -> Replica {
-        Replica { node: NodeId::new(name).unwrap(), incarnation: Incarnation(7) }
-    }
-
-    fn span(tenant: &str, ended: Option<u64>) -> Span {
-        let tenant = TenantId::new(tenant).unwrap();
-        let shard = Shard { tenant, count: ShardCount::ONE, index: ShardIndex(0) };
-        Span {
-            segment: Segment { shard, epoch: Epoch(1) },
-            ended: ended.map(Epoch),
-            replicas: vec![replica("a")],
-        }
-    }
-
-    fn said(epoch: u64, hosted: &[&Span]) -> Said {
-        let hosted = hosted.iter().map(|span| span.segment.clone()).collect();
-        Said { epoch: Epoch(epoch), hosted, clear: Epoch(1), closed: Epoch(0) }
-    }
-
-    #[test]
-    fn a_segment_is_settled_where_it_ended_by_what_was_said_and_is_not_hosted() {
-        let settled = Settled::open(Arc::new(SimDisk::default()), Path::new("/"));
-        let (ended, hosted) = (span("new", Some(2)), span("old", Some(2)));
-        assert!(!settled.covers(&replica("a"), &ended), "nothing was said yet");
-        settled.keep(replica("a"), said(2, &[&hosted]));
-        assert!(settled.covers(&replica("a"), &ended));
-        assert!(!settled.covers(&replica("b"), &ended), "another node");
-        assert!(!settled.covers(&replica("a"), &hosted), "it may hold data");
-        assert!(!settled.covers(&replica("a"), &span("new", Some(3))), "it ended later");
-        assert!(!settled.covers(&replica("a"), &span("new", None)), "it has not ended");
-    }
-
-    #[test]
-    fn what_was_said_outlives_a_restart_and_damage_makes_it_unsaid() {
-        let disk: Arc<dyn Disk> = Arc::new(SimDisk::default());
-        let folder = Path::new("/data");
-        disk.create_dir_all(folder).unwrap();
-        Settled::open(disk.clone(), folder).keep(replica("a"), said(2, &[&span("old", Some(2))]));
-        let again = Settled::open(disk.clone(), folder);
-        assert_eq!(again.lock().said().get(&replica("a")), Some(&said(2, &[&span("old", Some(2))])));
-
-        let path = folder.join(FILE);
-        let whole = disk.read(&path).unwrap();
-        for at in 0..whole.len() {
-            let mut bytes = whole.clone();
-            bytes[at] ^= 1;
-            replace_file(disk.as_ref(), &path, &bytes).unwrap();
-            assert_eq!(Settled::open(disk.clone(), folder).epoch_of(&replica("a")), None, "byte {at}");
-        }
-    }
+fn parse(names: &[String]) -> Result<Vec<Segment>, String> {
+    let segment = |name: &String| {
+        segment_name::decode(name.as_bytes()).ok_or_else(|| format!("{name:?} names no segment"))
+    };
+    names.iter().map(segment).collect()
 }
