@@ -75,7 +75,7 @@ impl Comparisons {
         shard: &ShardHandle,
         held: &BatchSet,
         theirs: &Vector,
-    ) -> Option<BatchSet> {
+    ) -> Option<(BatchSet, Instant)> {
         let (now, missing) = (Instant::now(), shard.state.missing(&theirs.held));
         let mut all = self.lock();
         let known = all.entry(replica.clone()).or_default().entry(shard.segment.clone()).or_default();
@@ -84,7 +84,8 @@ impl Comparisons {
             Comparison::None | Comparison::Refused(_) => (None, None),
         };
         let here = Lacking::after(here, missing, now);
-        let pull = here.as_ref().filter(|lacking| lacking.is_behind).map(|lacking| lacking.batches.clone());
+        let pull = here.as_ref().filter(|lacking| lacking.is_behind);
+        let pull = pull.map(|lacking| (lacking.batches.clone(), lacking.since));
         *known = Comparison::Compared {
             is_sealed: theirs.is_sealed,
             is_empty: theirs.held.is_empty(),

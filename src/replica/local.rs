@@ -54,7 +54,7 @@ pub struct Replicas {
     /// What is being pulled for reads.
     pub(super) fetching: Fetching,
     /// What other nodes have said of segments that have ended.
-    pub(super) settled: Settled,
+    pub(super) settled: Arc<Settled>,
 }
 
 /// Why a replica here did not do something.
@@ -72,7 +72,7 @@ impl Replicas {
     /// The replicas that these shards are.
     pub fn new(shards: Arc<Shards>, cluster: Arc<LiveCluster>) -> Self {
         let layout = shards.layout();
-        let settled = Settled::open(layout.disk.clone(), layout.data_dir());
+        let settled = Arc::new(Settled::open(layout.disk.clone(), layout.data_dir()));
         Replicas {
             shards,
             cluster,

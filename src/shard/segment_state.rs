@@ -44,13 +44,21 @@ struct Inner {
     windows: Windows,
     last_number: u64,
     is_clear_elsewhere: bool,
+    /// Batches that were missing when this was compared with others, and may have come since.
+    missed: BatchSet,
 }
 
 impl SegmentState {
     /// A segment nothing is known of. Batches that are admitted here get numbers of this run of the process.
     pub fn new(boot: BootId) -> Self {
         let replica = SegmentReplica::new(Rules::ALL);
-        let inner = Inner { replica, windows: Windows::default(), last_number: 0, is_clear_elsewhere: false };
+        let inner = Inner {
+            replica,
+            windows: Windows::default(),
+            last_number: 0,
+            is_clear_elsewhere: false,
+            missed: BatchSet::default(),
+        };
         SegmentState { boot, inner: Mutex::new(inner), changed: Notify::new() }
     }
 
@@ -198,7 +206,20 @@ impl SegmentState {
 
     /// What a peer's vector has and this replica has not.
     pub fn missing(&self, peer: &BatchSet) -> BatchSet {
-        self.lock().replica.missing(peer)
+        let mut inner = self.lock();
+        let missing = inner.replica.missing(peer);
+        if !missing.is_empty() {
+            inner.missed.extend(&missing);
+            // What has come since is not kept here.
+            inner.missed = inner.replica.missing(&inner.missed);
+        }
+        missing
+    }
+
+    /// Whether another replica was seen to hold what is not here yet.
+    pub fn lacks_what_others_hold(&self) -> bool {
+        let inner = self.lock();
+        !inner.replica.missing(&inner.missed).is_empty()
     }
 
     /// Whether the data shows all batches of a set.

@@ -37,6 +37,9 @@ const PATIENCE: Duration = Duration::from_secs(300);
 
 const POLL: Duration = Duration::from_millis(100);
 
+/// How often all nodes are asked what is closed: that is work for them, too.
+const LOOK: Duration = Duration::from_millis(500);
+
 /// What was seen.
 #[derive(Debug, Clone, Default)]
 pub struct Figures {
@@ -118,7 +121,7 @@ fn after_join(nodes: &Nodes, joined: Instant, epoch: u64, figures: &mut Figures)
     let written: Vec<f64> = before.iter().zip(&after).map(|(before, after)| after - before).collect();
     figures.share_of_fair = written[FOURTH] / written.iter().sum::<f64>() * (FOURTH + 1) as f64;
     while closed.is_none() && joined.elapsed() < PATIENCE {
-        look(nodes, joined, joined.elapsed() + POLL, epoch, &mut closed)?;
+        look(nodes, joined, joined.elapsed() + LOOK, epoch, &mut closed)?;
     }
     figures.closed_after = closed.ok_or_else(|| Error::server("gyre", "what ended is not closed"))?;
     Ok(())
@@ -136,7 +139,7 @@ fn look(
         if closed.is_none() && is_closed(nodes, epoch)? {
             *closed = Some(joined.elapsed());
         }
-        thread::sleep(POLL);
+        thread::sleep(LOOK);
     }
     Ok(())
 }

@@ -16,6 +16,9 @@ use crate::server::free_port;
 /// A node is ready sooner, or something is wrong.
 const READY_MAX: Duration = Duration::from_secs(60);
 
+/// An answer takes no longer: a flush uploads all that a node holds.
+const GET_MAX: Duration = Duration::from_secs(600);
+
 /// The nodes, running or not.
 #[derive(Debug)]
 pub struct Nodes {
@@ -120,14 +123,14 @@ impl Nodes {
 
     /// Status and text of an answer.
     pub fn get(&self, number: usize, path: &str) -> Result<(u16, String)> {
-        let mut connection = Connection::new(self.all[number].http).with_timeout(Duration::from_secs(60));
+        let mut connection = Connection::new(self.all[number].http).with_timeout(GET_MAX);
         let answer = connection.get(path, &[])?;
         Ok((answer.status, String::from_utf8_lossy(&answer.body).into_owned()))
     }
 
     /// Its view of the ring.
     pub fn ring(&self, number: usize) -> Result<Value> {
-        let (_, text) = self.get(number, "/ring?format=json&all=true")?;
+        let (_, text) = self.get(number, "/ring?format=json")?;
         serde_json::from_str(&text).map_err(|_| Error::malformed("/ring", text))
     }
 

@@ -1,14 +1,16 @@
 //! Which windows a node ships now, and in which order.
 //!
-//! What may go wrong: after a change of members thousands of windows are due at once. Those that another replica has uploaded
-//! already come first, since they cost little and give memory back; then those whose turn it was first.
+//! What may go wrong: after a change of members thousands of windows are due at once. Those that this node is to upload and
+//! those that others have uploaded come by turns: other nodes wait for the former, and the latter give memory back. A
+//! replica that knows that it lacks something lets others go first, whose blocks cover what it has: so nothing need be sent to
+//! it.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use gyre_ring::{Replica, Segment};
 
-use super::turn::{due_ms, due_of_ended_ms};
+use super::turn::{before, due_ms, due_of_ended_ms};
 use crate::cluster::ClusterState;
 use crate::shard::supervisor::ShardHandle;
 
@@ -68,7 +70,7 @@ impl Due {
         now_ms: i64,
     ) -> Ready {
         let waiting = self.windows.values().filter(|due| due.has_ended).count();
-        let mut ready = Ready { tasks: Vec::new(), late_ms: 0 };
+        let (mut uploads, mut looks, mut late_ms) = (Vec::new(), Vec::new(), 0);
         let mut seen = HashMap::new();
         for shard in shards {
             let segment = &shard.segment;
@@ -97,7 +99,11 @@ impl Due {
                 }
                 let (since_ms, may_upload) = match has_ended {
                     true => {
-                        let since_ms = due_of_ended_ms(segment, &span.replicas, own, entry.since_ms, waiting);
+                        let mut before = before(segment, 0, &span.replicas, own);
+                        if shard.state.lacks_what_others_hold() {
+                            before += span.replicas.len();
+                        }
+                        let since_ms = due_of_ended_ms(before, entry.since_ms, waiting);
                         (since_ms, now_ms >= since_ms)
                     }
                     false => {
@@ -107,15 +113,18 @@ impl Due {
                 };
                 let is_worth_a_look = has_ended && shard.state.is_clear_elsewhere();
                 if (may_upload || is_worth_a_look) && now_ms >= entry.not_before_ms {
-                    ready.tasks.push(Task { shard: shard.clone(), window, may_upload, since_ms });
+                    let task = Task { shard: shard.clone(), window, may_upload, since_ms };
+                    if may_upload { &mut uploads } else { &mut looks }.push(task);
                 }
-                ready.late_ms = ready.late_ms.max(now_ms - since_ms);
+                late_ms = late_ms.max(now_ms - since_ms);
                 seen.insert(key, entry);
             }
         }
         self.windows = seen;
-        ready.tasks.sort_by_key(|task| (!task.shard.state.is_clear_elsewhere(), task.since_ms));
-        ready
+        for tasks in [&mut uploads, &mut looks] {
+            tasks.sort_by_key(|task| task.since_ms);
+        }
+        Ready { tasks: by_turns(uploads, looks), late_ms }
     }
 
     /// A task has been done.
@@ -127,6 +136,20 @@ impl Due {
     pub fn failed(&mut self, task: &Task, now_ms: i64) {
         if let Some(due) = self.windows.get_mut(&task.key()) {
             due.not_before_ms = now_ms + if due.has_ended { RETRY_ENDED_MS } else { RETRY_MS };
+        }
+    }
+}
+
+/// One of these, one of those.
+fn by_turns(uploads: Vec<Task>, looks: Vec<Task>) -> Vec<Task> {
+    let (mut uploads, mut looks) = (uploads.into_iter(), looks.into_iter());
+    let mut tasks = Vec::with_capacity(uploads.len() + looks.len());
+    loop {
+        let before = tasks.len();
+        tasks.extend(uploads.next());
+        tasks.extend(looks.next());
+        if tasks.len() == before {
+            return tasks;
         }
     }
 }

@@ -26,6 +26,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
+use gyre_protocol::to_close;
 use gyre_ring::{BatchSet, Segment, TenantId};
 use gyre_tsdb::SeriesRef;
 use gyre_tsdb::block::Ulid;
@@ -57,7 +58,7 @@ pub const SHARD_LABEL: &str = "__compactor_shard_id__";
 /// How often it is looked whether a window is due.
 const POLL: Duration = Duration::from_secs(15);
 
-/// How often, while there are segments that have ended.
+/// How often, while there are segments that have ended and are not closed.
 const POLL_ENDED: Duration = Duration::from_secs(1);
 
 /// A block that no listing shows for so long is gone: its window is uploaded again.
@@ -154,8 +155,9 @@ impl Shipper {
     async fn rest(&self) {
         let mut changes = self.parts.cluster.changes();
         changes.mark_unchanged();
-        let has_ended = |shard: &Arc<ShardHandle>| shard.state.is_sealed() && !shard.state.is_clear();
-        let poll = if self.parts.shards.all().iter().any(has_ended) { POLL_ENDED } else { POLL };
+        // Whether it is sealed already or about to be.
+        let has_ended = to_close(&self.parts.cluster.state().chain).is_some();
+        let poll = if has_ended { POLL_ENDED } else { POLL };
         tokio::select! {
             Ok(()) = changes.changed() => {}
             () = tokio::time::sleep(poll) => {}
@@ -293,7 +295,12 @@ impl Shipper {
     }
 
     /// Drops a window if all of it is covered.
-    async fn release(&self, shard: &ShardHandle, window: i64, cover: &Covering) -> Result<(), ShipError> {
+    async fn release(
+        &self,
+        shard: &Arc<ShardHandle>,
+        window: i64,
+        cover: &Covering,
+    ) -> Result<(), ShipError> {
         let ShipperParts { shards, env, .. } = &self.parts;
         let layout = shards.layout();
         let now_ms = env.now_ms();
@@ -303,9 +310,13 @@ impl Shipper {
         crash_point("ship-after-announce");
         // Whoever reads from here on knows the blocks or is told of them.
         shards.pins.wait_for_earlier().await;
-        let folder = layout.shard(&shard.segment);
-        let failed = |source| ShipError::File { path: folder.clone(), source };
-        shard.released.write(layout.disk.as_ref(), &folder).map_err(failed)?;
+        let (disk, folder, of) = (layout.disk.clone(), layout.shard(&shard.segment), shard.clone());
+        let written = tokio::task::spawn_blocking(move || {
+            of.released
+                .write(disk.as_ref(), &folder)
+                .map_err(|source| ShipError::File { path: folder, source })
+        });
+        written.await.map_err(|_| ShipError::Panicked(shard.segment.clone()))??;
         crash_point("ship-after-note");
         if !shard.state.forget_window(window, &cover.batches) {
             // A batch has come since. It will be in another block.

@@ -28,23 +28,17 @@ const TURN_OF_ENDED: Duration = Duration::from_secs(20);
 /// and so much for each window that waits with it: then others have much to do as well.
 const TURN_PER_WINDOW: Duration = Duration::from_millis(100);
 
-/// From when on a replica ships what it holds of a segment that has ended, milliseconds since 1970. All windows at once, and
-/// without waiting for their end: nothing comes any more. `waiting` windows like it are not in blocks yet.
-pub fn due_of_ended_ms(
-    segment: &Segment,
-    replicas: &[Replica],
-    own: &Replica,
-    sealed_ms: i64,
-    waiting: usize,
-) -> i64 {
-    let before = before(segment, 0, replicas, own) as u32;
+/// From when on a replica ships what it holds of a segment that has ended, milliseconds since 1970, if so many others come
+/// before it. All windows at once, and without waiting for their end: nothing comes any more. `waiting` windows like it
+/// are not in blocks yet.
+pub fn due_of_ended_ms(before: usize, sealed_ms: i64, waiting: usize) -> i64 {
     let turn = TURN_OF_ENDED + TURN_PER_WINDOW.saturating_mul(waiting as u32);
-    let wait = AFTER_SEAL + turn.saturating_mul(before);
+    let wait = AFTER_SEAL + turn.saturating_mul(before as u32);
     sealed_ms.saturating_add(wait.as_millis() as i64)
 }
 
 /// How many replicas come before this node.
-fn before(segment: &Segment, window: i64, replicas: &[Replica], own: &Replica) -> usize {
+pub fn before(segment: &Segment, window: i64, replicas: &[Replica], own: &Replica) -> usize {
     let name = segment.to_string();
     let place = |replica: &Replica| xxh3_64(format!("{name} {window} {}", replica.node).as_bytes());
     replicas.iter().filter(|other| (place(other), *other) < (place(own), own)).count()

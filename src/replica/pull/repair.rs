@@ -3,6 +3,9 @@
 //! A batch may be on its way here while it is durable there already, so one that is missing is pulled only if it was
 //! missing the last time too. What comparisons tell is kept for `/ring` (`health.rs`).
 //!
+//! A segment that has ended is about to be in blocks, with all that any of its replicas holds. What one of them missed when
+//! it was sealed need not be sent to it, unless that takes long or one of the others is away.
+//!
 //! What may go wrong: a peer that is down is passed over, and asked again in its turn. A peer whose log of a segment was
 //! damaged refuses to say what it holds of it, and with it of all that it was asked about at once; so it is asked about
 //! fewer, until those that it refuses are known, and these are left out for a while.
@@ -29,6 +32,9 @@ const SEGMENTS_PER_CALL: usize = 500;
 
 /// How long a peer may take to say what it holds.
 const VECTORS_MAX: Duration = Duration::from_secs(2);
+
+/// What a replica lacks of a segment that has ended is not sent to it for so long.
+const BLOCKS_MAX: Duration = Duration::from_secs(120);
 
 /// Calls to one peer in one round, all more than one for what it refuses.
 const CALLS_MAX: usize = 64;
@@ -101,11 +107,22 @@ impl Replicas {
         };
         for ((shard, held), vector) in shards.iter().zip(&held).zip(vectors) {
             let theirs = Vector { held: (&vector.held).into(), is_sealed: vector.is_sealed };
-            if let Some(missing) = self.comparisons.compared(replica, shard, held, &theirs) {
+            let Some((missing, since)) = self.comparisons.compared(replica, shard, held, &theirs) else {
+                continue;
+            };
+            if since.elapsed() > BLOCKS_MAX || !self.will_be_in_blocks(shard) {
                 self.fill(shard, replica, peer, &missing).await;
             }
         }
         true
+    }
+
+    /// Whether a segment has ended and all of its replicas are there to see to it.
+    fn will_be_in_blocks(&self, shard: &ShardHandle) -> bool {
+        let spans = self.cluster.state().spans(&shard.segment.shard.tenant);
+        let is_there = |replica: &Replica| replica == self.cluster.own() || self.cluster.is_alive(replica);
+        shard.state.is_sealed()
+            && find(&spans, &shard.segment).is_some_and(|span| span.replicas.iter().all(is_there))
     }
 
     async fn fill(&self, shard: &Arc<ShardHandle>, from: &Replica, peer: &Peer, missing: &BatchSet) {

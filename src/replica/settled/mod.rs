@@ -198,7 +198,10 @@ impl Replicas {
                             let _ = self.host(segment);
                         }
                         let hosted = ended.into_iter().collect();
-                        self.settled.keep(replica.clone(), Said { epoch, hosted, clear, closed });
+                        let said = Said { epoch, hosted, clear, closed };
+                        let (settled, replica) = (self.settled.clone(), replica.clone());
+                        // It waits for the disk. If its thread ends, it was said in vain, and is asked for again.
+                        let _ = tokio::task::spawn_blocking(move || settled.keep(replica, said)).await;
                         epoch >= state.epoch()
                     }
                     Err(problem) => {
