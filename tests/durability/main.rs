@@ -116,3 +116,30 @@ fn what_is_acknowledged_after_an_idle_run_has_emptied_the_log_survives_a_crash()
     let stored = node.stored();
     assert_eq!([0, 1].map(|step| stored.len_at(step)), [node::SERIES; 2]);
 }
+
+#[test]
+fn a_tenants_shards_double_on_a_node_that_is_alone_and_nothing_is_missed() {
+    let mut node = Node::start_with("limits:\n  tenant_shard_series: 15\n");
+    let push =
+        |node: &Node, steps: std::ops::Range<i64>| steps.for_each(|step| assert_eq!(node.push(step), 200));
+    push(&node, 0..20);
+    // 40 series are too many for two shards, and not for four.
+    node.wait_for_ring("four shards", |ring| ring["tenants"][0]["shards"] == 4);
+    push(&node, 20..40);
+    let is_whole = |node: &Node| {
+        let stored = node.stored();
+        assert_eq!(node.wrong(&stored), Vec::<String>::new());
+        assert!((0..40).all(|step| stored.len_at(step) == node::SERIES));
+    };
+    is_whole(&node);
+    node.wait_for_ring("what ended is in blocks", |ring| {
+        ring["closed_through"].as_u64().is_some_and(|closed| closed > 0)
+            && ring["segments"].as_array().unwrap().iter().all(|segment| segment["ended"].is_null())
+    });
+    is_whole(&node);
+    node.kill();
+    node.relaunch();
+    is_whole(&node);
+    push(&node, 40..41);
+    assert_eq!(node.stored().len_at(40), node::SERIES);
+}

@@ -57,6 +57,16 @@ impl Node {
         node
     }
 
+    /// With a config file.
+    pub fn start_with(config: &str) -> Node {
+        let folder = tempfile::tempdir().unwrap();
+        let (data, log) = (folder.path().join("data"), folder.path().join("log"));
+        fs::write(data.with_extension("yaml"), config).unwrap();
+        let mut node = Node::start_in(data, log);
+        node.folder = Some(folder);
+        node
+    }
+
     pub fn start_in(data: PathBuf, log: PathBuf) -> Node {
         let address = free_port().unwrap();
         let process = spawn(&data, &log, address);
@@ -109,6 +119,19 @@ impl Node {
             std::thread::yield_now();
         }
         panic!("the node does not listen: {:?}", self.log_lines());
+    }
+
+    /// Its view of the ring, once that is as it should be.
+    pub fn wait_for_ring(&self, what: &str, is_so: impl Fn(&serde_json::Value) -> bool) {
+        let begin = Instant::now();
+        loop {
+            let ring = self.get("/ring", &[("format", "json")]);
+            if is_so(&ring) {
+                return;
+            }
+            assert!(begin.elapsed() < START_LIMIT, "{what}: {ring}");
+            std::thread::yield_now();
+        }
     }
 
     /// Sends the samples of a step; gives the status code.
@@ -188,6 +211,10 @@ fn spawn(data: &Path, log: &Path, address: SocketAddr) -> Child {
         if name.to_string_lossy().starts_with("GYRE_") {
             command.env_remove(name);
         }
+    }
+    let config = data.with_extension("yaml");
+    if config.exists() {
+        command.arg("--config.file").arg(config);
     }
     command
         .args(["--http.listen", &address.to_string(), "--data-dir"])
