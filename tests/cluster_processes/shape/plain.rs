@@ -1,78 +1,10 @@
-//! The cluster changes its shape under load: a node comes, one goes, one dies for good. Nobody notices, and what segments held
-//! that have ended is in blocks, once.
+//! A node comes, one goes, one dies for good, a zone is lost, a tenant splits.
 
 use std::process::Command;
 
+use super::check::{SOME, check_all, epoch, wait_until_closed};
 use crate::cluster::{Cluster, Node, list};
 use crate::load::Load;
-
-/// Requests that are acknowledged between two steps.
-const SOME: u64 = 150;
-
-/// Waits until all segments that had ended by an epoch, or the newest, are closed at these nodes, and dropped.
-fn wait_until_closed(cluster: &Cluster, nodes: &[usize], at_least: u64) {
-    cluster.wait_for("what has ended is closed everywhere", || {
-        let is_closed = |node: &usize| {
-            let ring = cluster.nodes[*node].ring()?;
-            let has_ended = list(&ring["segments"]).iter().any(|segment| !segment["ended"].is_null());
-            (ring["closed_through"].as_u64()? >= at_least && !has_ended).then_some(())
-        };
-        nodes.iter().map(is_closed).collect::<Option<()>>()
-    });
-}
-
-fn epoch(node: &Node) -> u64 {
-    node.ring().unwrap()["epoch"].as_u64().unwrap()
-}
-
-/// Ends the load; all of it is there, bit-exact, through each of these nodes, before and after all heads became blocks, and
-/// no block is damaged.
-fn check_all(cluster: &Cluster, load: Load, nodes: &[usize]) {
-    let (ledger, failures) = load.stop();
-    assert!(failures.is_empty(), "{} requests failed: {failures:?}", failures.len());
-    let check = || {
-        for node in nodes {
-            let problems = ledger.check(cluster.nodes[*node].http);
-            assert!(problems.is_empty(), "through {}: {problems:#?}", cluster.nodes[*node].name);
-        }
-    };
-    check();
-    for node in nodes {
-        let answer = cluster.nodes[*node].connect().get("/flush", &[]).unwrap();
-        assert_eq!(answer.status, 204, "{}", String::from_utf8_lossy(&answer.body));
-    }
-    check();
-    verify(cluster);
-    let problems = dump(cluster).map(|dump| ledger.check_dump(&dump)).unwrap_or_default();
-    assert!(problems.is_empty(), "promtool: {problems:#?}");
-}
-
-/// What promtool reads in the bucket's blocks; `None`: it is not installed.
-fn dump(cluster: &Cluster) -> Option<String> {
-    if Command::new("promtool").arg("--version").output().is_err() {
-        let why = "skipped: promtool is not installed";
-        assert!(std::env::var_os("GYRE_REQUIRE_ALL").is_none_or(|value| value != "1"), "{why}");
-        println!("{why}");
-        return None;
-    }
-    let out = cluster.path("exported");
-    let url = format!("--storage.url=file://{}", cluster.path("bucket").display());
-    let export = ["blocks", "export", "--tenant=fake", &url];
-    let output = Command::new(env!("CARGO_BIN_EXE_gyre")).args(export).arg(&out).output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let output = Command::new("promtool").args(["tsdb", "dump"]).arg(&out).output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    Some(String::from_utf8(output.stdout).unwrap())
-}
-
-fn verify(cluster: &Cluster) {
-    let url = format!("--storage.url=file://{}", cluster.path("bucket").display());
-    let output =
-        Command::new(env!("CARGO_BIN_EXE_gyre")).args(["blocks", "verify", "--json", &url]).output().unwrap();
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(output.status.success(), "{text} {}", String::from_utf8_lossy(&output.stderr));
-    assert!(text.contains("\"block\""), "nothing was verified: {text}");
-}
 
 #[test]
 fn a_fourth_node_joins_under_load_and_what_ended_is_closed_and_sent_to_nobody() {
@@ -225,68 +157,4 @@ fn a_node_that_only_reads_holds_no_heads_and_takes_any_request() {
     let problems = load.so_far().check_under_load(cluster.nodes[3].http);
     assert!(problems.is_empty(), "{problems:#?}");
     check_all(&cluster, load, &[0, 1, 2, 3]);
-}
-
-#[test]
-fn a_node_that_is_killed_at_any_step_of_a_handoff_costs_nothing() {
-    let mut cluster = Cluster::new(4);
-    cluster.nodes[..3].iter_mut().for_each(Node::start);
-    cluster.wait_for_members(3);
-    let load = Load::start(&cluster, 0xc4a5);
-    load.avoid(3);
-    load.wait_for_acks(SOME);
-    let mut is_fourth_here = false;
-    for point in ["epoch-kept", "ship-while-dropping", "close-before-create", "close-before-drop"] {
-        cluster.nodes[0].terminate();
-        cluster.nodes[0].start_to_crash(point);
-        cluster.nodes[0].wait_ready();
-        let before = epoch(&cluster.nodes[1]);
-        if is_fourth_here {
-            let drained = cluster.nodes[3].connect().post_form("/drain", &[]).unwrap();
-            assert_eq!(drained.status, 202);
-        } else {
-            cluster.nodes[3].start();
-        }
-        is_fourth_here = !is_fourth_here;
-        cluster.nodes[0].wait_for_exit();
-        cluster.nodes[0].start();
-        cluster.nodes[0].wait_ready();
-        wait_until_closed(&cluster, &[0, 1, 2], before + 1);
-        if !is_fourth_here {
-            assert!(cluster.nodes[3].wait_for_exit().success());
-        }
-        load.wait_for_acks(SOME);
-    }
-    check_all(&cluster, load, &[0, 1, 2]);
-}
-
-#[test]
-fn a_handoff_waits_for_a_bucket_that_is_away_and_goes_on_when_it_is_back() {
-    let mut cluster = Cluster::start(4);
-    let load = Load::start(&cluster, 0xb0c4);
-    load.wait_for_acks(SOME);
-    load.avoid(3);
-    let drained = cluster.nodes[3].connect().post_form("/drain", &[]).unwrap();
-    assert_eq!(drained.status, 202);
-    cluster.wait_for("the others act without it", || {
-        (list(&cluster.nodes[0].ring()?["members"]).len() == 3).then_some(())
-    });
-    let (bucket, away) = (cluster.path("bucket"), cluster.path("away"));
-    std::fs::rename(&bucket, &away).unwrap();
-    std::fs::write(&bucket, "not a folder").unwrap();
-    cluster.wait_for("the bucket is missed", || {
-        let ring = cluster.nodes[0].ring()?;
-        list(&ring["alarms"])
-            .iter()
-            .any(|alarm| alarm.as_str().unwrap().contains("object store"))
-            .then_some(())
-    });
-    load.wait_for_acks(SOME);
-    std::fs::remove_file(&bucket).unwrap();
-    std::fs::rename(&away, &bucket).unwrap();
-    assert!(cluster.nodes[3].wait_for_exit().success());
-    let rest = [0, 1, 2];
-    wait_until_closed(&cluster, &rest, 1);
-    load.wait_for_acks(SOME);
-    check_all(&cluster, load, &rest);
 }
