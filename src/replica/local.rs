@@ -27,6 +27,7 @@ use super::settled::Settled;
 use crate::actor::Gone;
 use crate::cluster::ClusterState;
 use crate::cluster::live::LiveCluster;
+use crate::env::crash_point;
 use crate::shard::actor::{Seal, ShardError};
 use crate::shard::supervisor::{ShardHandle, Shards};
 
@@ -177,6 +178,7 @@ impl Replicas {
                 tokio::time::sleep(ASK_AGAIN).await;
             }
         }
+        crash_point("activate-others-sealed");
         shard.state.activate();
         Ok(())
     }
@@ -242,12 +244,19 @@ impl Replicas {
         if shard.state.is_sealed() {
             return Ok(());
         }
+        crash_point("seal-begin");
         let sealed = shard.actor.ask(Seal).await;
         let durable = match sealed {
             Ok(durable) => durable.map_err(|error| error.to_string())?,
             Err(Gone) => return Err(self.shards.rebuild(&shard).to_string()),
         };
-        durable.await.map_err(|_| "the node is shutting down".to_owned())?.map_err(|error| error.to_string())
+        crash_point("seal-in-memory");
+        durable
+            .await
+            .map_err(|_| "the node is shutting down".to_owned())?
+            .map_err(|error| error.to_string())?;
+        crash_point("seal-durable");
+        Ok(())
     }
 
     /// Seals all segments here that have ended, now and whenever there are new documents. Runs as long as the node.

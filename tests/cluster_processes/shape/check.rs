@@ -8,20 +8,31 @@ use crate::load::Load;
 /// Requests that are acknowledged between two steps.
 pub const SOME: u64 = 150;
 
-/// Waits until all segments that had ended by an epoch, or the newest, are closed at these nodes, and dropped.
+/// Whether all segments that had ended by an epoch, or the newest, are closed at a node, and dropped.
+pub fn is_closed(cluster: &Cluster, node: usize, at_least: u64) -> bool {
+    cluster.nodes[node].ring().is_some_and(|ring| {
+        let has_ended = list(&ring["segments"]).iter().any(|segment| !segment["ended"].is_null());
+        ring["closed_through"].as_u64().is_some_and(|closed| closed >= at_least) && !has_ended
+    })
+}
+
+/// Waits for that, at all of these nodes.
 pub fn wait_until_closed(cluster: &Cluster, nodes: &[usize], at_least: u64) {
     cluster.wait_for("what has ended is closed everywhere", || {
-        let is_closed = |node: &usize| {
-            let ring = cluster.nodes[*node].ring()?;
-            let has_ended = list(&ring["segments"]).iter().any(|segment| !segment["ended"].is_null());
-            (ring["closed_through"].as_u64()? >= at_least && !has_ended).then_some(())
-        };
-        nodes.iter().map(is_closed).collect::<Option<()>>()
+        nodes.iter().all(|node| is_closed(cluster, *node, at_least)).then_some(())
     });
 }
 
 pub fn epoch(node: &Node) -> u64 {
     node.ring().unwrap()["epoch"].as_u64().unwrap()
+}
+
+/// What was acknowledged until now is there through each of these nodes, while more is written.
+pub fn check_reads(cluster: &Cluster, load: &Load, nodes: &[usize]) {
+    for node in nodes {
+        let problems = load.so_far().check_under_load(cluster.nodes[*node].http);
+        assert!(problems.is_empty(), "through {}: {problems:#?}", cluster.nodes[*node].name);
+    }
 }
 
 /// Ends the load; all of it is there, bit-exact, through each of these nodes, before and after all heads became blocks, and

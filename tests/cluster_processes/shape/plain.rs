@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use super::check::{SOME, check_all, epoch, wait_until_closed};
+use super::check::{SOME, check_all, check_reads, epoch, wait_until_closed};
 use crate::cluster::{Cluster, Node, list};
 use crate::load::Load;
 
@@ -24,10 +24,7 @@ fn a_fourth_node_joins_under_load_and_what_ended_is_closed_and_sent_to_nobody() 
     load.wait_for_acks(SOME);
     let all = [0, 1, 2, 3];
     wait_until_closed(&cluster, &all, before + 1);
-    for node in &cluster.nodes {
-        let problems = load.so_far().check_under_load(node.http);
-        assert!(problems.is_empty(), "through {}: {problems:#?}", node.name);
-    }
+    check_reads(&cluster, &load, &[0, 1, 2, 3]);
     load.wait_for_acks(SOME);
     check_all(&cluster, load, &all);
 }
@@ -51,10 +48,7 @@ fn a_tenant_splits_while_a_node_joins_and_queries_cover_both_generations() {
         let ring = cluster.nodes[0].ring()?;
         (list(&ring["tenants"]).first()?["shards"].as_u64()? >= 8).then_some(())
     });
-    for node in &cluster.nodes {
-        let problems = load.so_far().check_under_load(node.http);
-        assert!(problems.is_empty(), "through {}: {problems:#?}", node.name);
-    }
+    check_reads(&cluster, &load, &[0, 1, 2, 3]);
     load.wait_for_acks(SOME);
     let all = [0, 1, 2, 3];
     wait_until_closed(&cluster, &all, epoch(&cluster.nodes[0]) - 1);
@@ -128,10 +122,7 @@ fn a_zone_is_lost_and_nothing_with_it_and_nobody_notices_through_the_others() {
     lost.iter().for_each(|node| load.avoid(*node));
     lost.iter().for_each(|node| cluster.nodes[*node].kill());
     load.wait_for_acks(SOME);
-    for node in left {
-        let problems = load.so_far().check_under_load(cluster.nodes[node].http);
-        assert!(problems.is_empty(), "through {}: {problems:#?}", cluster.nodes[node].name);
-    }
+    check_reads(&cluster, &load, &left);
     // What it held is held elsewhere too; the data directories are gone with the zone.
     for node in lost {
         cluster.nodes[node].wipe();
@@ -154,7 +145,6 @@ fn a_node_that_only_reads_holds_no_heads_and_takes_any_request() {
     load.wait_for_acks(SOME);
     let held = |node: &Node| list(&node.ring().unwrap()["segments"]).len();
     assert!(held(&cluster.nodes[0]) > 0);
-    let problems = load.so_far().check_under_load(cluster.nodes[3].http);
-    assert!(problems.is_empty(), "{problems:#?}");
+    check_reads(&cluster, &load, &[3]);
     check_all(&cluster, load, &[0, 1, 2, 3]);
 }
