@@ -5,3 +5,5 @@ mod check;
 mod crashes;
 mod outages;
 mod plain;
+mod restarts;
+mod tenants;
