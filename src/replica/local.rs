@@ -134,10 +134,15 @@ impl Replicas {
 
     /// Opens a segment for appends, if all before it are sealed.
     pub async fn activate(&self, shard: &ShardHandle) -> Result<(), Refusal> {
-        // Whoever waits here finds the work done.
-        let _one_at_a_time = shard.activation.lock().await;
+        let asked = Instant::now();
+        // Whoever waits here finds the work done, or that it cannot be done: if each tried anew, the last would wait for all
+        // before it.
+        let mut failed = shard.activation.lock().await;
         if shard.state.may_admit() != Err(Refusal::NotActive) {
             return Ok(());
+        }
+        if failed.is_some_and(|failed| failed > asked) {
+            return Err(Refusal::NotActive);
         }
         let state = self.cluster.state();
         let spans = state.spans(&shard.segment.shard.tenant);
@@ -173,6 +178,7 @@ impl Replicas {
             }
             if !activation.is_complete() {
                 if Instant::now() + ASK_AGAIN > deadline {
+                    *failed = Some(Instant::now());
                     return Err(Refusal::NotActive);
                 }
                 tokio::time::sleep(ASK_AGAIN).await;

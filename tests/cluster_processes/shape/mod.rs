@@ -7,3 +7,4 @@ mod outages;
 mod plain;
 mod restarts;
 mod tenants;
+mod two_away;
