@@ -58,7 +58,7 @@ impl Scene {
         Scene { cluster, load, flags, last: None, begun: Instant::now() }
     }
 
-    /// Waits until the node that is to die has, and starts it again; false: the change was over before.
+    /// Waits until the node that is to die has; false: the change was over before.
     fn kill(&mut self, (who, point): Kill, is_over: impl Fn(&Cluster) -> bool) -> bool {
         let ended = self.cluster.wait_for_end(point, is_over);
         // One that leaves stops by itself in the end.
