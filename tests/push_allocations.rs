@@ -17,6 +17,7 @@ use std::thread;
 
 use actix_web::web;
 use counting_allocator::{ALLOCATIONS, Counting};
+use gyre::api::handing::take::Taker;
 use gyre::api::server::{Listening, listen};
 use gyre::api::state::Api;
 use gyre::config::Config;
@@ -71,7 +72,8 @@ fn start(config: Config) -> SocketAddr {
         actix_web::rt::System::new().block_on(async move {
             let node = Arc::new(NodeHandle::default());
             let api = web::Data::new(Api::new(node.clone(), config));
-            let started = Node::start(&api.config, &api.telemetry.cluster, &node).await;
+            let questions = Arc::new(Taker::new(&api.clone().into_inner()));
+            let started = Node::start(&api.config, &api.telemetry.cluster, &node, questions).await;
             node.started(started.expect("the folder is empty"));
             let Listening { server, addresses, .. } = listen(api, 1).expect("any port will do");
             sender.send(addresses[0]).expect("the test waits");

@@ -4,6 +4,7 @@
 //! - [`routes`]: which path leads where.
 //! - [`push`]: remote write.
 //! - [`query`]: Prometheus's query API.
+//! - [`handing`]: questions that another node answers.
 //! - [`ring`]: members and who holds what.
 //! - [`rules`]: listings of rules and alerts.
 //! - [`status`]: the start page, readiness, metrics, configuration and build.
@@ -14,6 +15,7 @@
 
 mod drain;
 mod flush;
+pub mod handing;
 mod observe;
 pub mod push;
 pub mod query;

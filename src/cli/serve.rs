@@ -10,6 +10,7 @@ use actix_web::web;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 
+use crate::api::handing::take::Taker;
 use crate::api::server::{self, Listening};
 use crate::api::state::Api;
 use crate::config::Config;
@@ -99,7 +100,8 @@ async fn start(api: web::Data<Api>) -> io::Result<Arc<Node>> {
     let arbiter = Arbiter::new();
     arbiter.spawn_fn(move || {
         actix_web::rt::spawn(async move {
-            let started = Node::start(&api.config, &api.telemetry.cluster, &api.node).await;
+            let questions = Arc::new(Taker::new(&api.clone().into_inner()));
+            let started = Node::start(&api.config, &api.telemetry.cluster, &api.node, questions).await;
             // Nobody waits if the node is to stop already.
             let _ = tell.send(started);
         });

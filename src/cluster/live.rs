@@ -12,9 +12,9 @@ use gyre_ring::{Epoch, EpochDocument, Replica, ShardCount, TenantId};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
-use super::membership::{Membership, View};
+use super::membership::{Membership, Nobody, View};
 use super::run::{Ask, Notices, Seen, stay};
-use super::start::{Joining, compare_when_back};
+use super::start::Joining;
 use super::state::ClusterState;
 use super::ways::{Calls, Ways};
 use crate::rpc::Peer;
@@ -47,11 +47,19 @@ impl LiveCluster {
     ///
     /// # Panics
     /// If `joining` is no member yet.
-    pub fn start(mut joining: Joining, membership: Arc<dyn Membership>, calls: Calls) -> Self {
+    pub fn start(joining: Joining, membership: Arc<dyn Membership>, calls: Calls) -> Self {
+        let address = joining.address().to_owned();
+        let mut live = Self::stay(joining, membership, Some(calls));
+        live.address = Some(address);
+        live
+    }
+
+    fn stay(mut joining: Joining, membership: Arc<dyn Membership>, calls: Option<Calls>) -> Self {
         let (asks, mut asked) = mpsc::channel(ASKS_MAX);
-        let (seen, mut live) = Self::new(&joining, membership.views(), Some(calls));
+        let state = joining.state().expect("whoever stays in a cluster has joined it");
+        let (bucket, views) = (joining.bucket_name().to_owned(), membership.views());
+        let (seen, mut live) = Self::of(Arc::new(state), bucket, views, calls);
         live.asks = Some(asks);
-        live.address = Some(joining.address().to_owned());
         live.task = Some(tokio::spawn(async move {
             let error = stay(&mut joining, membership.as_ref(), &mut asked, &seen).await;
             seen.misplaced(&error);
@@ -59,22 +67,13 @@ impl LiveCluster {
         live
     }
 
-    /// The cluster of a node that was told of no others. If its bucket is away, it is compared with the copies when it
-    /// is back, on the current tokio runtime.
+    /// The cluster of a node that was told of no others, as [`start`](Self::start): its documents change, too, when
+    /// tenants' shards do.
     ///
     /// # Panics
     /// If `joining` is no member yet.
-    pub fn alone(mut joining: Joining) -> Self {
-        let (seen, mut live) = Self::new(&joining, watch::Sender::default().subscribe(), None);
-        if joining.is_bucket_down() {
-            live.task = Some(tokio::spawn(async move {
-                match compare_when_back(&mut joining).await {
-                    Ok(()) => seen.show_state(&joining),
-                    Err(error) => seen.misplaced(&error),
-                }
-            }));
-        }
-        live
+    pub fn alone(joining: Joining) -> Self {
+        Self::stay(joining, Arc::new(Nobody::default()), None)
     }
 
     /// A cluster that stays as it is: for tests of what acts upon it.
@@ -92,11 +91,6 @@ impl LiveCluster {
         let (_, mut live) = Self::of(state, String::new(), views, calls);
         live.states = states;
         live
-    }
-
-    fn new(joining: &Joining, views: watch::Receiver<Arc<View>>, calls: Option<Calls>) -> (Seen, Self) {
-        let state = joining.state().expect("whoever stays in a cluster has joined it");
-        Self::of(Arc::new(state), joining.bucket_name().to_owned(), views, calls)
     }
 
     fn of(

@@ -500,17 +500,3 @@ pub async fn start_alone(parts: Parts) -> Result<Joining, ClusterError> {
         }
     }
 }
-
-/// Goes on for a node that runs alone until its bucket has been compared with its copies; an error means that it must
-/// not go on.
-pub async fn compare_when_back(joining: &mut Joining) -> Result<(), ClusterError> {
-    loop {
-        match joining.step(&View::default()).await? {
-            Progress::Went => {}
-            Progress::Serving(_) | Progress::Waiting(_) if joining.is_bucket_down() => {
-                tokio::time::sleep(TICK).await;
-            }
-            Progress::Serving(_) | Progress::Waiting(_) => return Ok(()),
-        }
-    }
-}

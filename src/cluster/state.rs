@@ -4,11 +4,13 @@
 //! as the state does, and is kept: each write and each query asks for it.
 
 use std::collections::HashMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use gyre_protocol::{Disks, Rules};
-use gyre_ring::{Chain, Epoch, EpochDocument, Replica, Segment, Span, TenantId};
+use gyre_ring::{
+    Chain, Epoch, EpochDocument, Placement, Replica, Role, Segment, ShardCount, ShardIndex, Span, TenantId,
+};
 
 use super::identity::ClusterFacts;
 
@@ -29,6 +31,8 @@ pub struct ClusterState {
     /// Since when it is known here what they close.
     pub closing: Closing,
     spans: RwLock<Kept>,
+    /// Over all members that compute queries; made when it is first asked for.
+    readers: OnceLock<Placement>,
 }
 
 /// When a node heard of the newest document that closed segments, or found it on its disk at start. Lists of blocks that are
@@ -58,7 +62,8 @@ impl ClusterState {
         chain.newest().ok_or(NoDocument)?;
         let disks = Disks::of(chain.documents(), Rules::ALL);
         let closing = Closing::default();
-        Ok(ClusterState { facts, own, chain, disks, closing, spans: RwLock::default() })
+        let (spans, readers) = (RwLock::default(), OnceLock::new());
+        Ok(ClusterState { facts, own, chain, disks, closing, spans, readers })
     }
 
     /// The same, with what it closes known since then.
@@ -107,6 +112,15 @@ impl ClusterState {
             kept.count += spans.len();
         }
         spans
+    }
+
+    /// The members that compute a tenant's queries, the one that is first asked first. The same one looks after the
+    /// tenant's blocks ([`crate::archive::keeper`]).
+    pub fn readers(&self, tenant: &TenantId) -> Vec<Replica> {
+        let members = &self.newest().members;
+        let readers = self.readers.get_or_init(|| Placement::new(members, Role::Read, members.len()));
+        let walk = readers.of(tenant, ShardCount::ONE, ShardIndex(0));
+        walk.into_iter().map(|member| member.replica()).collect()
     }
 
     /// The segments that take a tenant's writes now, by shard index.

@@ -75,7 +75,7 @@ pub static SETTINGS: [Setting; 25] = [
     setting!(
         "node.roles",
         node_roles,
-        "write: holds heads; read: answers queries and looks after blocks; rules; all of them unless given"
+        "write: holds heads; read: computes answers to queries and looks after blocks; rules; all of them unless given"
     ),
     setting!(
         "cluster.secret-file",

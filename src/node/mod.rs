@@ -13,8 +13,10 @@ pub mod handle;
 mod labels;
 mod listing;
 mod messages;
+mod methods;
 pub mod network;
 mod queries;
+pub mod readers;
 pub mod storage_engine;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -31,6 +33,7 @@ use gyre_ring::{BootId, NodeId, TenantId};
 use self::cluster::PeerServer;
 use self::data_dir::DataDir;
 use self::handle::NodeHandle;
+use self::methods::Methods;
 use self::storage_engine::{LogOptions, Recovered, Recovery, StorageEngine, ThisRun};
 use crate::api::push::decode::WriteBatch;
 use crate::api::push::pool::BatchPool;
@@ -50,6 +53,7 @@ use crate::replica::Coordinator;
 use crate::replica::local::Replicas;
 use crate::replica::read::plan::Reader;
 use crate::replica::service::ReplicaService;
+use crate::rpc::Handler;
 use crate::telemetry::ClusterMetrics;
 use crate::tenant::limits::Overrides;
 use crate::tenant::metadata::Metadata;
@@ -151,11 +155,12 @@ impl fmt::Debug for Node {
 
 impl Node {
     /// Opens the data directory, joins its cluster, recovers what is in it and starts. Blocks while it reads. Meanwhile
-    /// the handle says how far it is.
+    /// the handle says how far it is. `questions` answers what other nodes hand on.
     pub async fn start(
         config: &Config,
         metrics: &ClusterMetrics,
         handle: &NodeHandle,
+        questions: Arc<dyn Handler>,
     ) -> Result<Arc<Self>, StartError> {
         let env = OsEnv::shared();
         let cores = available_parallelism().map_or(1, usize::from);
@@ -242,7 +247,8 @@ impl Node {
         let metadata = Arc::new(Metadata::default());
         let pool = BatchPool::new(cores, REQUESTS_PASSED_ON_BYTES_MAX);
         let service = ReplicaService::new(replicas.clone(), boot, pool, metadata.clone(), evaluator.clone());
-        let peers = door.map(|door| door.open(Arc::new(service))).transpose()?;
+        let methods = Methods { replicas: service, questions };
+        let peers = door.map(|door| door.open(Arc::new(methods))).transpose()?;
         cluster.recovered().await;
         Ok(Arc::new(Node {
             storage,

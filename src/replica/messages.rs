@@ -26,13 +26,13 @@ pub const PULL: Method = Method { number: 6, name: "pull", lane: Lane::Bulk };
 /// Up to which epoch the callee acts, and which segments it hosts.
 pub const SETTLED: Method = Method { number: 16, name: "settled", lane: Lane::Control };
 
-// Numbers from 10 on: `super::read::messages`.
+// Numbers from 10 on: `super::read::messages`; 20: `crate::api::handing::messages`.
 
 /// What the callee knows of a tenant's metrics.
 pub const METADATA: Method = Method { number: 7, name: "metadata", lane: Lane::Control };
 
 /// Stands in front of every request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Encode, Decode)]
 pub struct Head {
     /// The incarnation of the callee that is meant.
     pub incarnation: u128,

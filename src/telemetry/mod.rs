@@ -12,6 +12,7 @@ use prometheus_client::encoding::text;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
+use crate::api::handing::metrics::HandingMetrics;
 use crate::archive::keeper::KeepMetrics;
 use crate::archive::read::metrics::BlockMetrics;
 use crate::archive::ship::ShipMetrics;
@@ -37,6 +38,8 @@ pub struct Telemetry {
     pub tenants: tenant::TenantMetrics,
     /// How long requests take.
     pub requests: http::RequestDurations,
+    /// What becomes of questions that another node answers.
+    pub handing: HandingMetrics,
     /// What is between this node and others.
     pub cluster: ClusterMetrics,
 }
@@ -82,9 +85,11 @@ impl Telemetry {
         cluster.ships.register(&mut registry);
         cluster.keeps.register(&mut registry);
         cluster.blocks.register(&mut registry);
+        let handing = HandingMetrics::default();
+        handing.register(&mut registry);
         registry.register_collector(Box::new(node::NodeCollector(node)));
         registry.register_collector(Box::new(process::ProcessCollector));
-        Self { registry, tenants, requests, cluster }
+        Self { registry, tenants, requests, handing, cluster }
     }
 
     /// Everything in OpenMetrics text format.

@@ -25,5 +25,6 @@ mod parts;
 mod reads;
 mod refusals;
 mod replication;
+mod roles;
 mod shape;
 mod split;

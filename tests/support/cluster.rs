@@ -305,6 +305,14 @@ impl Node {
         self.signal("-CONT");
     }
 
+    /// The most memory that its process has had in use.
+    pub fn peak_memory_bytes(&self) -> u64 {
+        let pid = self.process.as_ref().expect("it runs").id();
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("the process is ours");
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.strip_suffix("kB"));
+        peak.and_then(|peak| peak.trim().parse::<u64>().ok()).expect("Linux tells") * 1024
+    }
+
     fn signal(&self, signal: &str) {
         let pid = self.process.as_ref().expect("it runs").id().to_string();
         let status = Command::new("kill").args([signal, &pid]).status();

@@ -4,7 +4,8 @@ use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 
 use super::json::envelope;
-use crate::api::response::{self, text_error};
+use super::stream::Answered;
+use crate::api::response::text_error;
 use crate::node::QueryError;
 use crate::node::handle::Starting;
 
@@ -76,16 +77,24 @@ impl ApiError {
         }
     }
 
+    fn status(&self) -> StatusCode {
+        StatusCode::from_u16(self.kind().1).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+    }
+
+    /// The answer of the API.
+    pub fn to_answered(&self) -> Answered {
+        let first = envelope::error(self.kind().0, &self.to_string()).into();
+        Answered { status: self.status(), first, rest: None }
+    }
+
     /// The answer to send.
     pub fn to_response(&self) -> HttpResponse {
-        let (kind, status) = self.kind();
-        let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         match self {
             // Refused before the API is reached, in plain text, as Cortex's middleware and Prometheus's readiness do.
             Self::NoTenant | Self::InvalidTenant(_) | Self::Starting(_) => {
-                text_error(status, &self.to_string())
+                text_error(self.status(), &self.to_string())
             }
-            _ => response::json(status, envelope::error(kind, &self.to_string())),
+            _ => self.to_answered().into_response(),
         }
     }
 }

@@ -10,9 +10,12 @@ use super::params::form::Form;
 use super::params::limit::parse_limit;
 use super::params::step::{check_resolution, parse_duration_param_ns, parse_step_ms};
 use super::params::time::{parse_optional_time_ms, parse_time_ms};
-use super::{respond, tenant_of};
+use super::question::{Asked, Question};
+use super::stream::Answered;
+use super::{envelope, respond, tenant_of};
+use crate::api::handing;
 use crate::api::state::Api;
-use crate::node::{Answer, Evaluated, QueryError, QueryOptions, QueryRequest, QueryTimes, cut};
+use crate::node::{Evaluated, QueryError, QueryOptions, QueryRequest, QueryTimes, cut};
 
 /// `query`
 pub(in crate::api) async fn instant(
@@ -20,7 +23,7 @@ pub(in crate::api) async fn instant(
     payload: web::Payload,
     api: web::Data<Api>,
 ) -> HttpResponse {
-    respond(answer(&request, payload, &api, parse_instant).await)
+    respond(handle(&request, payload, &api, Question::Instant).await)
 }
 
 /// `query_range`
@@ -29,25 +32,41 @@ pub(in crate::api) async fn range(
     payload: web::Payload,
     api: web::Data<Api>,
 ) -> HttpResponse {
-    respond(answer(&request, payload, &api, parse_range).await)
+    respond(handle(&request, payload, &api, Question::Range).await)
+}
+
+async fn handle(
+    request: &HttpRequest,
+    payload: web::Payload,
+    api: &Api,
+    question: Question,
+) -> Result<Answered, ApiError> {
+    let tenant = tenant_of(api, request)?;
+    let form = Form::read(request, payload).await?;
+    handing::answer(api, Asked::now(question, tenant, form)).await
+}
+
+/// This node's answer at one time.
+pub(super) async fn answer_instant(api: &Api, asked: &Asked) -> Result<Answered, ApiError> {
+    answer(api, asked, parse_instant).await
+}
+
+/// This node's answer at many times.
+pub(super) async fn answer_range(api: &Api, asked: &Asked) -> Result<Answered, ApiError> {
+    answer(api, asked, parse_range).await
 }
 
 type ParseTimes = fn(&Form, &Api) -> Result<QueryTimes, ApiError>;
 
-async fn answer(
-    request: &HttpRequest,
-    payload: web::Payload,
-    api: &Api,
-    parse_times: ParseTimes,
-) -> Result<Answer<QueryData>, ApiError> {
-    let tenant = tenant_of(api, request)?;
-    let form = Form::read(request, payload).await?;
+async fn answer(api: &Api, asked: &Asked, parse_times: ParseTimes) -> Result<Answered, ApiError> {
+    let form = &asked.form;
     // In the order in which Prometheus complains.
     let limit = parse_limit(form.get("limit")).map_err(|problem| ApiError::parameter("limit", problem))?;
-    let times = parse_times(&form, api)?;
-    let options = parse_options(&form, api)?;
+    let times = parse_times(form, api)?;
+    let mut options = parse_options(form, api)?;
+    options.timeout_ms = asked.left_of(options.timeout_ms);
     let query = QueryRequest { expr: form.get("query").to_owned(), times, options };
-    let mut answer = api.node.get()?.query(&tenant, query).await.map_err(|error| match error {
+    let mut answer = api.node.get()?.query(&asked.tenant, query).await.map_err(|error| match error {
         QueryError::Parse(problem) => ApiError::parameter("query", problem),
         other => other.into(),
     })?;
@@ -64,7 +83,7 @@ async fn answer(
     }
     let share = api.sending.share(answer.value.value.size_bytes());
     let share = share.ok_or(ApiError::TooMuchToSend { max: api.sending.max() })?;
-    Ok(answer.map(|Evaluated { value, .. }| QueryData::new(value, behind, Some(share))))
+    Ok(envelope(answer.map(|Evaluated { value, .. }| QueryData::new(value, behind, Some(share)))))
 }
 
 fn parse_instant(form: &Form, api: &Api) -> Result<QueryTimes, ApiError> {

@@ -8,8 +8,10 @@ use super::json::text::write_html_safe_string;
 use super::params::form::Form;
 use super::params::names::unescape_label_name;
 use super::params::selection::{SelectionError, parse_selection};
-use super::stream::Entries;
-use super::{respond, tenant_of};
+use super::question::{Asked, Question};
+use super::stream::{Answered, Entries};
+use super::{envelope, respond, tenant_of};
+use crate::api::handing;
 use crate::api::state::Api;
 use crate::node::{Answer, Selection};
 
@@ -19,13 +21,12 @@ pub(in crate::api) async fn names(
     payload: web::Payload,
     api: web::Data<Api>,
 ) -> HttpResponse {
-    let answer = async {
+    let answered = async {
         let tenant = tenant_of(&api, &request)?;
         let form = Form::read(&request, payload).await?;
-        let selection = selection(&form)?;
-        Ok(api.node.get()?.label_names(&tenant, selection).await?)
+        handing::answer(&api, Asked::now(Question::LabelNames, tenant, form)).await
     };
-    respond_strings(answer.await)
+    respond(answered.await)
 }
 
 /// The values of one label in the selected series.
@@ -35,17 +36,28 @@ pub(in crate::api) async fn values(
     name: web::Path<String>,
     api: web::Data<Api>,
 ) -> HttpResponse {
-    let answer = async {
+    let answered = async {
         let tenant = tenant_of(&api, &request)?;
         let name = unescape_label_name(&name);
         if name.is_empty() {
             return Err(ApiError::BadData(format!("invalid label name: {}", quote(name.as_bytes()))));
         }
         let form = Form::read(&request, payload).await?;
-        let selection = selection(&form)?;
-        Ok(api.node.get()?.label_values(&tenant, &name, selection).await?)
+        handing::answer(&api, Asked::now(Question::LabelValues(name), tenant, form)).await
     };
-    respond_strings(answer.await)
+    respond(answered.await)
+}
+
+/// This node's answer to the names that are asked for.
+pub(super) async fn answer_names(api: &Api, asked: &Asked) -> Result<Answered, ApiError> {
+    let selection = selection(&asked.form)?;
+    Ok(strings(api.node.get()?.label_names(&asked.tenant, selection).await?))
+}
+
+/// This node's answer to the values that are asked for.
+pub(super) async fn answer_values(api: &Api, asked: &Asked, name: &str) -> Result<Answered, ApiError> {
+    let selection = selection(&asked.form)?;
+    Ok(strings(api.node.get()?.label_values(&asked.tenant, name, selection).await?))
 }
 
 fn selection(form: &Form) -> Result<Selection, ApiError> {
@@ -55,10 +67,8 @@ fn selection(form: &Form) -> Result<Selection, ApiError> {
     })
 }
 
-fn respond_strings(answer: Result<Answer<Vec<String>>, ApiError>) -> HttpResponse {
-    respond(answer.map(|answer| {
-        answer.map(|strings| {
-            Entries::list(strings, |out: &mut Vec<u8>, text: String| write_html_safe_string(out, &text))
-        })
+fn strings(answer: Answer<Vec<String>>) -> Answered {
+    envelope(answer.map(|strings| {
+        Entries::list(strings, |out: &mut Vec<u8>, text: String| write_html_safe_string(out, &text))
     }))
 }

@@ -10,7 +10,7 @@ use super::json::text::write_html_safe_string;
 use super::params::form::Form;
 use super::params::time::{MAX_TIME_MS, MIN_TIME_MS, parse_optional_time_ms};
 use super::stream::Whole;
-use super::{respond, tenant_of};
+use super::{envelope, respond, tenant_of};
 use crate::api::state::Api;
 use crate::node::Answer;
 
@@ -24,7 +24,7 @@ pub(in crate::api) async fn format(
     respond(answer.map(|expr| {
         let mut text = Vec::new();
         write_html_safe_string(&mut text, &expr.pretty());
-        Answer::plain(Whole(text))
+        envelope(Answer::plain(Whole(text)))
     }))
 }
 
@@ -38,7 +38,7 @@ pub(in crate::api) async fn parse(
     respond(answer.map(|expr| {
         let mut tree = Vec::new();
         ast::write(&mut tree, &expr);
-        Answer::plain(Whole(tree))
+        envelope(Answer::plain(Whole(tree)))
     }))
 }
 
@@ -61,7 +61,7 @@ pub(in crate::api) async fn exemplars(
     api: web::Data<Api>,
 ) -> HttpResponse {
     match selects_series(&request, payload, &api).await {
-        Ok(true) => respond(Ok(Answer::plain(Whole(b"[]".to_vec())))),
+        Ok(true) => envelope(Answer::plain(Whole(b"[]".to_vec()))).into_response(),
         // As Prometheus answers an expression that selects nothing.
         Ok(false) => HttpResponse::new(StatusCode::NO_CONTENT),
         Err(error) => error.to_response(),

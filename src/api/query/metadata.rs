@@ -10,7 +10,7 @@ use super::json::value::write_list;
 use super::params::form::Form;
 use super::params::limit::parse_int;
 use super::stream::Entries;
-use super::{respond, tenant_of};
+use super::{envelope, respond, tenant_of};
 use crate::api::state::Api;
 use crate::node::{Answer, MetricMetadata};
 
@@ -22,7 +22,7 @@ pub(in crate::api) async fn handle(
     api: web::Data<Api>,
 ) -> HttpResponse {
     let answer = answer(&request, payload, &api).await;
-    respond(answer.map(|answer| answer.map(|by_metric| Entries::object(by_metric, write_metric))))
+    respond(answer.map(|answer| envelope(answer.map(|by_metric| Entries::object(by_metric, write_metric)))))
 }
 
 async fn answer(

@@ -8,6 +8,7 @@
 //! - [`error`]: from errors to the envelope and its status code.
 //! - [`json`]: the answer's encoding.
 //! - [`stream`]: sends it as it is encoded.
+//! - [`question`]: what is asked of data, whoever computes the answer.
 //! - one file an endpoint.
 
 pub mod error;
@@ -17,6 +18,7 @@ pub(super) mod labels;
 pub(super) mod language;
 pub(super) mod metadata;
 pub mod params;
+pub mod question;
 pub(super) mod series;
 pub mod stream;
 
@@ -27,7 +29,7 @@ use gyre_ring::TenantId;
 
 use self::error::ApiError;
 use self::json::Annotations;
-use self::stream::Data;
+use self::stream::{Answered, Data};
 use super::state::Api;
 use crate::node::Answer;
 
@@ -37,10 +39,16 @@ fn tenant_of(api: &Api, request: &HttpRequest) -> Result<TenantId, ApiError> {
     TenantId::new(&id).map_err(|error| ApiError::InvalidTenant(error.to_string()))
 }
 
-/// The envelope around a value, or around why there is none.
-fn respond(answer: Result<Answer<impl Data + Send + 'static>, ApiError>) -> HttpResponse {
+/// The envelope around a value.
+fn envelope(answer: Answer<impl Data + Send + 'static>) -> Answered {
+    let Answer { value, warnings, infos } = answer;
+    stream::success(value, Annotations { warnings, infos })
+}
+
+/// The answer, or why there is none.
+fn respond(answer: Result<Answered, ApiError>) -> HttpResponse {
     match answer {
-        Ok(Answer { value, warnings, infos }) => stream::success(value, Annotations { warnings, infos }),
+        Ok(answered) => answered.into_response(),
         Err(error) => error.to_response(),
     }
 }

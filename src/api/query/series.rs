@@ -3,6 +3,7 @@
 //! They are sent while they are listed: however many they are, a few hundred are held at a time.
 
 use actix_web::{HttpRequest, HttpResponse, web};
+use futures_util::StreamExt;
 use futures_util::stream;
 
 use super::error::ApiError;
@@ -11,8 +12,10 @@ use super::json::envelope;
 use super::json::value::write_labels;
 use super::params::form::Form;
 use super::params::selection::{SelectionError, parse_selection};
-use super::stream::{PIECE_BYTES, Piece, in_pieces};
-use super::tenant_of;
+use super::question::{Asked, Question};
+use super::stream::{Answered, PIECE_BYTES, Piece};
+use super::{respond, tenant_of};
+use crate::api::handing;
 use crate::api::state::Api;
 use crate::node::{QueryError, SeriesListing, TRUNCATED};
 
@@ -21,31 +24,33 @@ pub(in crate::api) async fn handle(
     payload: web::Payload,
     api: web::Data<Api>,
 ) -> HttpResponse {
-    match answer(&request, payload, &api).await {
-        Ok(response) => response,
-        Err(error) => error.to_response(),
-    }
+    let answered = async {
+        let tenant = tenant_of(&api, &request)?;
+        let form = Form::read(&request, payload).await?;
+        handing::answer(&api, Asked::now(Question::Series, tenant, form)).await
+    };
+    respond(answered.await)
 }
 
-async fn answer(request: &HttpRequest, payload: web::Payload, api: &Api) -> Result<HttpResponse, ApiError> {
-    let tenant = tenant_of(api, request)?;
-    let form = Form::read(request, payload).await?;
+/// The answer of this node.
+pub(super) async fn answer(api: &Api, asked: &Asked) -> Result<Answered, ApiError> {
+    let form = &asked.form;
     form.check()?;
     if form.all("match[]").next().is_none() {
         return Err(ApiError::BadData("no match[] parameter provided".to_owned()));
     }
-    let selection = parse_selection(&form).map_err(|error| match error {
+    let selection = parse_selection(form).map_err(|error| match error {
         SelectionError::Matcher(problem) => ApiError::parameter("match[]", problem),
         SelectionError::Other(error) => error,
     })?;
-    let listing = api.node.get()?.series(&tenant, &selection).await?;
+    let listing = api.node.get()?.series(&asked.tenant, &selection).await?;
     let mut document = Document { listing, left: selection.limit, has_entries: false, is_over: false };
     let mut first = Vec::new();
     envelope::begin_success(&mut first);
     first.push(b'[');
     document.fill(&mut first).await?;
-    let rest = (!document.is_over).then(|| stream::unfold(document, Document::next_piece));
-    Ok(in_pieces(first, rest))
+    let rest = (!document.is_over).then(|| stream::unfold(document, Document::next_piece).boxed());
+    Ok(Answered::success(first, rest))
 }
 
 /// The rest of the answer.
@@ -66,7 +71,7 @@ impl Document {
         let mut piece = Vec::with_capacity(2 * PIECE_BYTES);
         let filled = self.fill(&mut piece).await;
         self.is_over |= filled.is_err();
-        Some((filled.map(|()| piece), self))
+        Some((filled.map(|()| piece.into()), self))
     }
 
     /// Adds to `out` until it is a piece, or the document is over.

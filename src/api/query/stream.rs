@@ -17,7 +17,7 @@ use actix_web::body::{BodySize, MessageBody};
 use actix_web::http::StatusCode;
 use actix_web::http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderValue};
 use actix_web::web::Bytes;
-use futures_util::stream::{self, BoxStream, Stream, StreamExt};
+use futures_util::stream::{self, BoxStream, StreamExt};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::json::{Annotations, envelope};
@@ -31,7 +31,7 @@ const COMPRESS_BYTES_MIN: usize = 1 << 10;
 /// How long a client may read nothing.
 const STALL_LIMIT: Duration = Duration::from_secs(60);
 /// How long it may take to read all.
-const SEND_LIMIT: Duration = Duration::from_secs(600);
+pub const SEND_LIMIT: Duration = Duration::from_secs(600);
 
 /// The results that are being sent. Each is within its query's limit; together they are within this one.
 #[derive(Debug)]
@@ -69,7 +69,38 @@ impl SendingBytes {
 }
 
 /// A piece of an answer, or why there is no more of it.
-pub type Piece = Result<Vec<u8>, QueryError>;
+pub type Piece = Result<Bytes, QueryError>;
+
+/// An answer on its way: to a client of this node, or to another node that was asked by one.
+pub struct Answered {
+    /// Its status.
+    pub status: StatusCode,
+    /// How its text, which is JSON, begins.
+    pub first: Bytes,
+    /// What follows; `None`: nothing.
+    pub rest: Option<BoxStream<'static, Piece>>,
+}
+
+impl Answered {
+    /// A success that begins with `first` and goes on with what `rest` gives.
+    pub fn success(first: Vec<u8>, rest: Option<BoxStream<'static, Piece>>) -> Self {
+        Self { status: StatusCode::OK, first: first.into(), rest }
+    }
+
+    /// The answer as it is sent to a client.
+    pub fn into_response(self) -> HttpResponse {
+        let Self { status, first, rest } = self;
+        let mut builder = HttpResponse::build(status);
+        builder.insert_header((CONTENT_TYPE, response::JSON));
+        if let Some(rest) = rest {
+            return builder.body(Body::new(first, rest));
+        }
+        if status.is_success() && first.len() < COMPRESS_BYTES_MIN {
+            builder.insert_header((CONTENT_ENCODING, HeaderValue::from_static("identity")));
+        }
+        builder.body(first)
+    }
+}
 
 /// The data of an answer.
 pub trait Data {
@@ -132,7 +163,7 @@ impl Data for Whole {
 }
 
 /// The answer to a request that succeeded.
-pub fn success(data: impl Data + Send + 'static, annotations: Annotations) -> HttpResponse {
+pub fn success(data: impl Data + Send + 'static, annotations: Annotations) -> Answered {
     let mut document = Document { data, annotations, is_over: false };
     let mut first = Vec::new();
     envelope::begin_success(&mut first);
@@ -140,24 +171,11 @@ pub fn success(data: impl Data + Send + 'static, annotations: Annotations) -> Ht
     let rest = (!document.is_over).then(|| {
         let pieces = std::iter::from_fn(move || {
             let piece = document.next_piece();
-            (!piece.is_empty()).then_some(Ok(piece))
+            (!piece.is_empty()).then(|| Ok(piece.into()))
         });
-        stream::iter(pieces)
+        stream::iter(pieces).boxed()
     });
-    in_pieces(first, rest)
-}
-
-/// An answer that begins with `first` and goes on with what `rest` gives, if it is not over by then.
-pub fn in_pieces(first: Vec<u8>, rest: Option<impl Stream<Item = Piece> + Send + 'static>) -> HttpResponse {
-    let mut builder = HttpResponse::build(StatusCode::OK);
-    builder.insert_header((CONTENT_TYPE, response::JSON));
-    if let Some(rest) = rest {
-        return builder.body(Body::new(first, rest.boxed()));
-    }
-    if first.len() < COMPRESS_BYTES_MIN {
-        builder.insert_header((CONTENT_ENCODING, HeaderValue::from_static("identity")));
-    }
-    builder.body(first)
+    Answered::success(first, rest)
 }
 
 /// The rest of a document.
@@ -188,7 +206,7 @@ impl<D: Data> Document<D> {
 
 /// What is still to be sent, and how often the client has asked for more.
 struct Rest {
-    first: Vec<u8>,
+    first: Bytes,
     pieces: BoxStream<'static, Piece>,
     asked: u64,
 }
@@ -201,7 +219,7 @@ struct Body {
 }
 
 impl Body {
-    fn new(first: Vec<u8>, pieces: BoxStream<'static, Piece>) -> Self {
+    fn new(first: Bytes, pieces: BoxStream<'static, Piece>) -> Self {
         let rest = Some(Rest { first, pieces, asked: 0 });
         Self { rest: Arc::new(Mutex::new(rest)), is_watched: false }
     }
@@ -224,10 +242,10 @@ impl MessageBody for Body {
         let Some(rest) = rest.as_mut() else { return Poll::Ready(Some(Err(Broken::Stalled))) };
         rest.asked += 1;
         match std::mem::take(&mut rest.first) {
-            first if !first.is_empty() => Poll::Ready(Some(Ok(first.into()))),
+            first if !first.is_empty() => Poll::Ready(Some(Ok(first))),
             _ => {
                 let piece = rest.pieces.poll_next_unpin(context);
-                piece.map(|piece| piece.map(|piece| piece.map(Bytes::from).map_err(Broken::Failed)))
+                piece.map(|piece| piece.map(|piece| piece.map_err(Broken::Failed)))
             }
         }
     }
@@ -294,7 +312,8 @@ mod tests {
     #[test]
     fn a_long_answer_is_written_piece_by_piece_and_dropped_on_the_way() {
         let (data, held) = numbers(100_000);
-        let response = success(data, Annotations { warnings: vec!["w".to_owned()], infos: vec![] });
+        let annotations = Annotations { warnings: vec!["w".to_owned()], infos: vec![] };
+        let response = success(data, annotations).into_response();
         assert_eq!(response.body().size(), BodySize::Stream);
         let mut whole = Vec::new();
         let mut held_before = Arc::strong_count(&held);
@@ -315,7 +334,8 @@ mod tests {
     #[test]
     fn the_first_piece_is_there_while_the_rest_is_still_to_be_written() {
         let (data, held) = numbers(100_000);
-        pieces(success(data, Annotations::default()), |first| {
+        let response = success(data, Annotations::default()).into_response();
+        pieces(response, |first| {
             assert!(first.starts_with(br#"{"status":"success","data":[0,1,2"#));
             assert!(Arc::strong_count(&held) > 80_000);
             false
@@ -339,7 +359,7 @@ mod tests {
     #[test]
     fn a_short_answer_is_sent_whole() {
         let (data, _) = numbers(3);
-        let response = success(data, Annotations::default());
+        let response = success(data, Annotations::default()).into_response();
         let expected = br#"{"status":"success","data":[0,1,2]}"#;
         assert_eq!(response.body().size(), BodySize::Sized(expected.len() as u64));
     }

@@ -98,3 +98,15 @@ pub trait Membership: Send + Sync {
     /// Tells the others.
     fn announce(&self, announcement: Announcement);
 }
+
+/// What a node that was told of no others knows of them: nothing.
+#[derive(Default)]
+pub struct Nobody(watch::Sender<Arc<View>>);
+
+impl Membership for Nobody {
+    fn views(&self) -> watch::Receiver<Arc<View>> {
+        self.0.subscribe()
+    }
+
+    fn announce(&self, _: Announcement) {}
+}

@@ -57,6 +57,19 @@ impl Form {
         Ok(())
     }
 
+    /// The form that another node has read: names and values, and what is wrong with the first pair that was left out.
+    pub fn of_parts(values: Vec<(String, String)>, problem: Option<String>) -> Result<Self, ApiError> {
+        if values.len() > FORM_VALUES_MAX {
+            return Err(ApiError::BadData(format!("more than {FORM_VALUES_MAX} form values")));
+        }
+        Ok(Self { values, problem })
+    }
+
+    /// What [`Form::of_parts`] takes.
+    pub fn into_parts(self) -> (Vec<(String, String)>, Option<String>) {
+        (self.values, self.problem)
+    }
+
     /// Refuses a form of which something had to be left out.
     pub fn check(&self) -> Result<(), ApiError> {
         match &self.problem {
