@@ -130,7 +130,10 @@ impl Cluster {
     /// The documents in the bucket, oldest first.
     pub fn documents(&self) -> Vec<Value> {
         let folder = fs::read_dir(self.path("bucket/epochs")).expect("there is a cluster");
-        let mut names: Vec<PathBuf> = folder.map(|entry| entry.expect("it can be listed").path()).collect();
+        let names = folder.map(|entry| entry.expect("it can be listed").path());
+        // Beside them are some that are being made.
+        let is_whole = |path: &PathBuf| path.extension().is_some_and(|end| end == "json");
+        let mut names: Vec<PathBuf> = names.filter(is_whole).collect();
         names.sort();
         names.iter().map(|path| json(path)).collect()
     }
