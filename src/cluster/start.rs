@@ -252,6 +252,7 @@ impl Joining {
             return Ok(Err(CannotLeave::HasLeft));
         }
         self.parts.local.set_leaving(leaving)?;
+        crash_point("leave-noted");
         self.leaving = leaving;
         Ok(Ok(()))
     }
@@ -268,7 +269,10 @@ impl Joining {
 
     /// The node has left, and holds nothing any more: from now on a start of it is one like any other.
     pub fn has_left(&mut self) -> Result<(), ClusterError> {
-        Ok(self.parts.local.set_leaving(false)?)
+        crash_point("left-before-note");
+        self.parts.local.set_leaving(false)?;
+        crash_point("left-noted");
+        Ok(())
     }
 
     /// Asks the bucket again for documents, at the next step.
@@ -447,6 +451,7 @@ impl Joining {
                 *stored
             }
         };
+        crash_point("epoch-created");
         self.act_upon(stored)
     }
 

@@ -180,7 +180,7 @@ fn is_foreign_variable(name: &str) -> bool {
         || rest.starts_with("PORT_")
         || rest.contains("SERVICE_HOST")
         || rest.contains("SERVICE_PORT")
-        || matches!(rest, "REQUIRE_ALL" | "PROMQLTEST_DIR" | "CRASH_POINT")
+        || matches!(rest, "REQUIRE_ALL" | "PROMQLTEST_DIR" | "CRASH_POINT" | "CRASH_FILES")
 }
 
 /// A file being applied.

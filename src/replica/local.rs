@@ -27,6 +27,7 @@ use super::settled::Settled;
 use crate::actor::Gone;
 use crate::cluster::ClusterState;
 use crate::cluster::live::LiveCluster;
+use crate::env::crash_point;
 use crate::shard::actor::{Seal, ShardError};
 use crate::shard::supervisor::{ShardHandle, Shards};
 
@@ -133,10 +134,15 @@ impl Replicas {
 
     /// Opens a segment for appends, if all before it are sealed.
     pub async fn activate(&self, shard: &ShardHandle) -> Result<(), Refusal> {
-        // Whoever waits here finds the work done.
-        let _one_at_a_time = shard.activation.lock().await;
+        let asked = Instant::now();
+        // Whoever waits here finds the work done, or that it cannot be done: if each tried anew, the last would wait for all
+        // before it.
+        let mut failed = shard.activation.lock().await;
         if shard.state.may_admit() != Err(Refusal::NotActive) {
             return Ok(());
+        }
+        if failed.is_some_and(|failed| failed > asked) {
+            return Err(Refusal::NotActive);
         }
         let state = self.cluster.state();
         let spans = state.spans(&shard.segment.shard.tenant);
@@ -172,11 +178,13 @@ impl Replicas {
             }
             if !activation.is_complete() {
                 if Instant::now() + ASK_AGAIN > deadline {
+                    *failed = Some(Instant::now());
                     return Err(Refusal::NotActive);
                 }
                 tokio::time::sleep(ASK_AGAIN).await;
             }
         }
+        crash_point("activate-others-sealed");
         shard.state.activate();
         Ok(())
     }
@@ -242,12 +250,19 @@ impl Replicas {
         if shard.state.is_sealed() {
             return Ok(());
         }
+        crash_point("seal-begin");
         let sealed = shard.actor.ask(Seal).await;
         let durable = match sealed {
             Ok(durable) => durable.map_err(|error| error.to_string())?,
             Err(Gone) => return Err(self.shards.rebuild(&shard).to_string()),
         };
-        durable.await.map_err(|_| "the node is shutting down".to_owned())?.map_err(|error| error.to_string())
+        crash_point("seal-in-memory");
+        durable
+            .await
+            .map_err(|_| "the node is shutting down".to_owned())?
+            .map_err(|error| error.to_string())?;
+        crash_point("seal-durable");
+        Ok(())
     }
 
     /// Seals all segments here that have ended, now and whenever there are new documents. Runs as long as the node.

@@ -226,10 +226,12 @@ impl Coordinator {
     /// Sends a part to a replica that sees to the others.
     async fn send_part(&self, span: &Span, part: Arc<RequestPart>) -> Result<Admission, FirstError> {
         let cluster = &self.replicas.cluster;
-        let mut why = FirstError::NotHere("no replica can be reached".to_owned());
+        let mut reasons = Vec::new();
         if span.replicas.contains(cluster.own()) {
             match self.replicas.write_first(span, part.clone()).await {
-                Err(error @ FirstError::NotHere(_)) if span.replicas.len() > 1 => why = error,
+                Err(FirstError::NotHere(why)) if span.replicas.len() > 1 => {
+                    reasons.push(format!("{}: {why}", cluster.own().node));
+                }
                 result => return result,
             }
         }
@@ -244,10 +246,11 @@ impl Coordinator {
         };
         for replica in others {
             match forward::admit(cluster, replica, &batch).await {
-                Err(error @ FirstError::NotHere(_)) => why = error,
+                Err(FirstError::NotHere(why)) => reasons.push(why),
                 result => return result,
             }
         }
-        Err(why)
+        // The last that was asked is one that does not answer at all; another one has said more.
+        Err(FirstError::NotHere(reasons.join("; ")))
     }
 }

@@ -16,6 +16,7 @@ use gyre_tsdb::wal::StreamId;
 use gyre_tsdb::{Head, SeriesRef};
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 use super::actor::{ShardActor, ShardParts};
 use super::damage::LaneDamage;
@@ -46,8 +47,8 @@ pub struct ShardHandle {
     pub segment: Segment,
     /// The segment's name, as it travels.
     pub name: Arc<str>,
-    /// Held by who activates it.
-    pub activation: tokio::sync::Mutex<()>,
+    /// Held by who activates it; when that failed last.
+    pub activation: tokio::sync::Mutex<Option<Instant>>,
     /// The way to it.
     pub actor: ActorRef<ShardActor>,
     /// Bytes on their way to it.

@@ -1,6 +1,5 @@
 //! Nodes become one cluster in whatever order they start, and stay one when some of them die, pause or lose their disk.
 
-use std::fs;
 use std::net::{SocketAddr, TcpStream};
 use std::thread;
 
@@ -10,10 +9,7 @@ use crate::cluster::{Cluster, json, list};
 
 /// The documents in the bucket follow one another without a gap; returns the newest.
 fn newest_document(cluster: &Cluster) -> Value {
-    let mut names: Vec<_> =
-        fs::read_dir(cluster.path("bucket/epochs")).unwrap().map(|entry| entry.unwrap().path()).collect();
-    names.sort();
-    let documents: Vec<Value> = names.iter().map(|path| json(path)).collect();
+    let documents = cluster.documents();
     for (number, document) in (1u64..).zip(&documents) {
         assert_eq!(document["epoch"], number);
     }

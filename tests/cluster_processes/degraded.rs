@@ -36,7 +36,7 @@ pub fn try_write(node: &Node, tenant: &str, now_ms: i64) -> (u16, String) {
 }
 
 /// An answer says that replicas could not be checked. Segments of earlier epochs may be left out beside.
-fn has_partial_warning(answer: &Value) {
+pub fn has_partial_warning(answer: &Value) {
     let is_it = |warning: &Value| {
         let warning = warning.as_str().unwrap();
         ["partial answer: segment", "partial/1-of-2@", "may lack data"]

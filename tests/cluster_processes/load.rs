@@ -33,6 +33,8 @@ struct Shared {
     acked_requests: AtomicU64,
     /// Requests that each writer has begun.
     begun: Vec<AtomicU64>,
+    /// Whether a failure is what is to be expected now.
+    may_fail: AtomicBool,
     ledger: Mutex<Ledger>,
     failures: Mutex<Vec<String>>,
 }
@@ -45,6 +47,7 @@ impl Load {
             stop: AtomicBool::new(false),
             acked_requests: AtomicU64::new(0),
             begun: (0..WRITERS).map(|_| AtomicU64::new(0)).collect(),
+            may_fail: AtomicBool::new(false),
             ledger: Mutex::default(),
             failures: Mutex::default(),
         });
@@ -58,6 +61,18 @@ impl Load {
     /// Nobody begins a request at this node from now on, and none is on its way there.
     pub fn avoid(&self, node: usize) {
         self.shared.nodes[node].1.store(false, Ordering::SeqCst);
+        self.wait_for_those_begun();
+    }
+
+    /// Requests may fail from now on: too much is away. Or none that begins from now on.
+    pub fn may_fail(&self, may_fail: bool) {
+        if !may_fail {
+            self.wait_for_those_begun();
+        }
+        self.shared.may_fail.store(may_fail, Ordering::SeqCst);
+    }
+
+    fn wait_for_those_begun(&self) {
         let begun = |writer: &AtomicU64| writer.load(Ordering::SeqCst);
         let before: Vec<u64> = self.shared.begun.iter().map(begun).collect();
         // What a writer had on its way has ended when it begins the next one.
@@ -133,6 +148,7 @@ impl Shared {
                     (0..SERIES_PER_WRITER).for_each(|series| ledger.acked((writer, series), last_ms));
                     self.acked_requests.fetch_add(1, Ordering::SeqCst);
                 }
+                Err(_) if self.may_fail.load(Ordering::SeqCst) => {}
                 Err(failure) => self.failures.lock().unwrap().push(failure),
             }
         }
@@ -143,9 +159,9 @@ impl Shared {
             (0..self.nodes.len()).filter(|node| self.nodes[*node].1.load(Ordering::SeqCst)).collect();
         let first = *rng.pick(&allowed);
         let others: Vec<usize> = allowed.into_iter().filter(|node| *node != first).collect();
-        let second = *rng.pick(&others);
+        let second = (!others.is_empty()).then(|| *rng.pick(&others));
         let mut error = String::new();
-        for node in [first, second] {
+        for node in [Some(first), second].into_iter().flatten() {
             match connections[node].post_remote_write("/api/v1/push", body) {
                 Ok(answer) if (200..300).contains(&answer.status) => return Ok(()),
                 Ok(answer) => {

@@ -26,6 +26,9 @@ const POLL: Duration = Duration::from_millis(20);
 /// Nodes that the others are told to join.
 const SEEDS: usize = 3;
 
+/// Whose crash file is everybody's.
+const ANY: &str = "any";
+
 /// A cluster, or nodes that may become one.
 pub struct Cluster {
     pub nodes: Vec<Node>,
@@ -118,8 +121,21 @@ impl Cluster {
     pub fn wait_at_rest(&self, members: usize) -> Value {
         self.wait_for("there is nothing to close", || {
             let ring = self.wait_for_members(members);
-            (ring["closed_through"].as_u64()? + 1 == ring["epoch"].as_u64()?).then_some(ring)
+            let documents = self.documents();
+            let is_newest = documents.last()?["epoch"] == ring["epoch"];
+            (is_newest && ring["closed_through"].as_u64()? >= last_change(&documents)).then_some(ring)
         })
+    }
+
+    /// The documents in the bucket, oldest first.
+    pub fn documents(&self) -> Vec<Value> {
+        let folder = fs::read_dir(self.path("bucket/epochs")).expect("there is a cluster");
+        let names = folder.map(|entry| entry.expect("it can be listed").path());
+        // Beside them are some that are being made.
+        let is_whole = |path: &PathBuf| path.extension().is_some_and(|end| end == "json");
+        let mut names: Vec<PathBuf> = names.filter(is_whole).collect();
+        names.sort();
+        names.iter().map(|path| json(path)).collect()
     }
 
     /// A file or folder beside the data directories: `bucket`, `secret`, or the test's own.
@@ -146,6 +162,46 @@ impl Cluster {
         })
     }
 
+    /// The node that comes first to this place of the program dies there (`crash_point`): one of all, or only this one.
+    pub fn arm(&self, node: Option<usize>, point: &str) {
+        let (file, written) = (self.crash_file(node), self.path("crash-written"));
+        fs::write(&written, point).expect("the folder is writable");
+        fs::rename(written, file).expect("the folder is writable");
+    }
+
+    /// Nobody dies any more, unless somebody does already: then this is false.
+    pub fn disarm(&self, node: Option<usize>) -> bool {
+        fs::remove_file(self.crash_file(node)).is_ok()
+    }
+
+    fn crash_file(&self, node: Option<usize>) -> PathBuf {
+        crash_file(self.folder.path(), node.map_or(ANY, |node| &self.nodes[node].name))
+    }
+
+    /// Waits until a process has ended, and says whose; `None`: what was waited for was over before.
+    pub fn wait_for_end(
+        &mut self,
+        what: &str,
+        is_over: impl Fn(&Self) -> bool,
+    ) -> Option<(usize, ExitStatus)> {
+        let begin = Instant::now();
+        while begin.elapsed() < PATIENCE {
+            for (number, node) in self.nodes.iter_mut().enumerate() {
+                let Some(process) = &mut node.process else { continue };
+                if let Some(status) = process.try_wait().expect("the process is ours") {
+                    node.process = None;
+                    return Some((number, status));
+                }
+            }
+            if is_over(self) {
+                return None;
+            }
+            thread::sleep(POLL);
+        }
+        let logs: Vec<String> = self.nodes.iter().map(Node::story).collect();
+        panic!("no process ended within {PATIENCE:?}: {what}\n{}", logs.join("\n"));
+    }
+
     /// Asks until there is an answer.
     pub fn wait_for<T>(&self, what: &str, ask: impl FnMut() -> Option<T>) -> T {
         poll(ask).unwrap_or_else(|| {
@@ -161,17 +217,8 @@ impl Node {
         self.start_with(&[]);
     }
 
-    /// Starts its process; it dies as if killed when it comes to this point.
-    pub fn start_to_crash(&mut self, point: &str) {
-        self.launch(&[], Some(point));
-    }
-
     /// Starts its process with further flags, which win over its own.
     pub fn start_with(&mut self, flags: &[String]) {
-        self.launch(flags, None);
-    }
-
-    fn launch(&mut self, flags: &[String], crash_point: Option<&str>) {
         assert!(self.process.is_none(), "{} runs already", self.name);
         let program = env!("CARGO_BIN_EXE_gyre");
         let mut command = Command::new(if self.namespace.is_some() { "ip" } else { program });
@@ -183,7 +230,8 @@ impl Node {
         for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("GYRE_")) {
             command.env_remove(name);
         }
-        command.envs(crash_point.map(|point| ("GYRE_CRASH_POINT", point)));
+        let crash_files = [&self.name, ANY].map(|whose| crash_file(&self.folder, whose));
+        command.env("GYRE_CRASH_FILES", std::env::join_paths(crash_files).expect("they have no colon"));
         let log =
             File::options().create(true).append(true).open(self.log_path()).expect("the folder is writable");
         command
@@ -231,6 +279,11 @@ impl Node {
     /// A connection to its HTTP interface.
     pub fn connect(&self) -> Connection {
         Connection::new(self.http).with_timeout(Duration::from_secs(5))
+    }
+
+    /// Whether its process runs, as far as it was looked at.
+    pub fn runs(&self) -> bool {
+        self.process.is_some()
     }
 
     /// Kills its process, which has no time to do anything about it.
@@ -320,6 +373,18 @@ impl Drop for Node {
             let _ = process.kill().and_then(|()| process.wait());
         }
     }
+}
+
+/// The file that names the place where a node dies.
+fn crash_file(folder: &Path, whose: &str) -> PathBuf {
+    folder.join(format!("crash-{whose}"))
+}
+
+/// The epoch by which segments have ended last; 0: none have.
+fn last_change(documents: &[Value]) -> u64 {
+    let is_change = |pair: &&[Value]| ["members", "tenants"].iter().any(|of| pair[0][of] != pair[1][of]);
+    let change = documents.windows(2).rfind(is_change);
+    change.map_or(0, |pair| pair[1]["epoch"].as_u64().expect("a number"))
 }
 
 /// The items of a JSON list.

@@ -22,7 +22,7 @@ mod turn;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
@@ -311,7 +311,13 @@ impl Shipper {
         // Whoever reads from here on knows the blocks or is told of them.
         shards.pins.wait_for_earlier().await;
         let (disk, folder, of) = (layout.disk.clone(), layout.shard(&shard.segment), shard.clone());
+        let all = shards.clone();
         let written = tokio::task::spawn_blocking(move || {
+            // Whoever forgets it takes it out of the shards and waits for this before the folder goes.
+            let _files = of.files.lock().unwrap_or_else(PoisonError::into_inner);
+            if all.find(&of.segment).is_none() {
+                return Ok(());
+            }
             of.released
                 .write(disk.as_ref(), &folder)
                 .map_err(|source| ShipError::File { path: folder, source })
