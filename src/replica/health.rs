@@ -77,6 +77,9 @@ impl Comparisons {
         theirs: &Vector,
     ) -> Option<(BatchSet, Instant)> {
         let (now, missing) = (Instant::now(), shard.state.missing(&theirs.held));
+        if theirs.is_sealed && shard.state.is_sealed() {
+            shard.state.note_compared(replica, held, &theirs.held);
+        }
         let mut all = self.lock();
         let known = all.entry(replica.clone()).or_default().entry(shard.segment.clone()).or_default();
         let (here, there) = match known {

@@ -12,6 +12,7 @@
 pub mod actor;
 pub mod append;
 pub mod apply;
+mod compared;
 pub mod damage;
 mod histogram;
 pub mod lane;

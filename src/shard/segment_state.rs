@@ -8,9 +8,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use gyre_protocol::{Append, Refusal, Rules, SegmentReplica};
-use gyre_ring::{BatchId, BatchNumber, BatchSet, BootId};
+use gyre_ring::{BatchId, BatchNumber, BatchSet, BootId, Replica};
 use tokio::sync::Notify;
 
+use super::compared::Others;
 use super::windows::{BatchWindows, Windows};
 
 /// Something that the log has made durable.
@@ -44,8 +45,7 @@ struct Inner {
     windows: Windows,
     last_number: u64,
     is_clear_elsewhere: bool,
-    /// Batches that were missing when this was compared with others, and may have come since.
-    missed: BatchSet,
+    others: Others,
 }
 
 impl SegmentState {
@@ -57,7 +57,7 @@ impl SegmentState {
             windows: Windows::default(),
             last_number: 0,
             is_clear_elsewhere: false,
-            missed: BatchSet::default(),
+            others: Others::default(),
         };
         SegmentState { boot, inner: Mutex::new(inner), changed: Notify::new() }
     }
@@ -206,20 +206,26 @@ impl SegmentState {
 
     /// What a peer's vector has and this replica has not.
     pub fn missing(&self, peer: &BatchSet) -> BatchSet {
-        let mut inner = self.lock();
-        let missing = inner.replica.missing(peer);
-        if !missing.is_empty() {
-            inner.missed.extend(&missing);
-            // What has come since is not kept here.
-            inner.missed = inner.replica.missing(&inner.missed);
-        }
-        missing
+        self.lock().replica.missing(peer)
     }
 
-    /// Whether another replica was seen to hold what is not here yet.
-    pub fn lacks_what_others_hold(&self) -> bool {
+    /// Notes what another replica of the sealed segment holds, which is sealed there, too; `held` is what was held here before.
+    pub fn note_compared(&self, other: &Replica, held: &BatchSet, theirs: &BatchSet) {
+        let mut inner = self.lock();
+        let missing = inner.replica.missing(theirs);
+        inner.others.note(other, missing, held, theirs);
+    }
+
+    /// Whether another replica holds more than this one, and all that is known to be held by any: so blocks should be its.
+    pub fn is_behind_another(&self) -> bool {
         let inner = self.lock();
-        !inner.replica.missing(&inner.missed).is_empty()
+        let missed = inner.replica.missing(&inner.others.missed);
+        !missed.is_empty() && inner.others.best.contains_all(&missed)
+    }
+
+    /// Whether another replica lacks what this one holds.
+    pub fn is_behind(&self, other: &Replica) -> bool {
+        self.lock().others.behind.contains(other)
     }
 
     /// Whether the data shows all batches of a set.

@@ -18,6 +18,9 @@ use crate::ledger::Ledger;
 const WRITERS: usize = 4;
 const SERIES_PER_WRITER: usize = 12;
 
+/// Between two requests of a writer: what is tested needs some of the machine, too.
+const PAUSE: Duration = Duration::from_millis(10);
+
 /// No stretch of load takes longer on any machine that runs tests.
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -132,6 +135,7 @@ impl Shared {
         let mut request = RequestBuilder::default();
         let mut last_ms = now_ms();
         while !self.stop.load(Ordering::SeqCst) {
+            thread::sleep(PAUSE);
             last_ms = now_ms().max(last_ms + 1);
             {
                 let mut ledger = self.ledger.lock().unwrap();

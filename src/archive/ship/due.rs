@@ -99,8 +99,9 @@ impl Due {
                 }
                 let (since_ms, may_upload) = match has_ended {
                     true => {
-                        let mut before = before(segment, 0, &span.replicas, own);
-                        if shard.state.lacks_what_others_hold() {
+                        let is_first = |other: &Replica| !shard.state.is_behind(other);
+                        let mut before = before(segment, 0, &span.replicas, own, is_first);
+                        if shard.state.is_behind_another() {
                             before += span.replicas.len();
                         }
                         let since_ms = due_of_ended_ms(before, entry.since_ms, waiting);

@@ -37,16 +37,22 @@ pub fn due_of_ended_ms(before: usize, sealed_ms: i64, waiting: usize) -> i64 {
     sealed_ms.saturating_add(wait.as_millis() as i64)
 }
 
-/// How many replicas come before this node.
-pub fn before(segment: &Segment, window: i64, replicas: &[Replica], own: &Replica) -> usize {
+/// How many of those replicas that count come before this node.
+pub fn before(
+    segment: &Segment,
+    window: i64,
+    replicas: &[Replica],
+    own: &Replica,
+    counts: impl Fn(&Replica) -> bool,
+) -> usize {
     let name = segment.to_string();
     let place = |replica: &Replica| xxh3_64(format!("{name} {window} {}", replica.node).as_bytes());
-    replicas.iter().filter(|other| (place(other), *other) < (place(own), own)).count()
+    replicas.iter().filter(|other| (place(other), *other) < (place(own), own) && counts(other)).count()
 }
 
 /// From when on a replica ships a window of a segment, milliseconds since 1970.
 pub fn due_ms(segment: &Segment, window: i64, replicas: &[Replica], own: &Replica) -> i64 {
-    let before = before(segment, window, replicas, own);
+    let before = before(segment, window, replicas, own, |_| true);
     let spread_ms = xxh3_64(format!("{segment} {window} ").as_bytes()) % SPREAD.as_millis() as u64;
     let wait_ms = AFTER_END.as_millis() as u64 + spread_ms + before as u64 * TURN.as_millis() as u64;
     window.saturating_add(1).saturating_mul(WINDOW_MS).saturating_add(wait_ms as i64)

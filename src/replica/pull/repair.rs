@@ -3,8 +3,8 @@
 //! A batch may be on its way here while it is durable there already, so one that is missing is pulled only if it was
 //! missing the last time too. What comparisons tell is kept for `/ring` (`health.rs`).
 //!
-//! A segment that has ended is about to be in blocks, with all that any of its replicas holds. What one of them missed when
-//! it was sealed need not be sent to it, unless that takes long or one of the others is away.
+//! A segment that has ended is about to be in blocks. If one of its replicas has everything, what others missed when they were
+//! sealed need not be sent to them, unless that takes long or one of them is away.
 //!
 //! What may go wrong: a peer that is down is passed over, and asked again in its turn. A peer whose log of a segment was
 //! damaged refuses to say what it holds of it, and with it of all that it was asked about at once; so it is asked about
@@ -117,11 +117,12 @@ impl Replicas {
         true
     }
 
-    /// Whether a segment has ended and all of its replicas are there to see to it.
+    /// Whether a segment has ended, another replica has all of it, and all are there to see to it.
     fn will_be_in_blocks(&self, shard: &ShardHandle) -> bool {
         let spans = self.cluster.state().spans(&shard.segment.shard.tenant);
         let is_there = |replica: &Replica| replica == self.cluster.own() || self.cluster.is_alive(replica);
         shard.state.is_sealed()
+            && shard.state.is_behind_another()
             && find(&spans, &shard.segment).is_some_and(|span| span.replicas.iter().all(is_there))
     }
 
