@@ -38,7 +38,6 @@ impl Others {
 
 #[cfg(test)]
 mod tests {
-    use gyre_protocol::Rules;
     use gyre_ring::{BatchId, BatchNumber, BootId, Incarnation, NodeId};
 
     use super::*;
