@@ -125,7 +125,7 @@ impl Replicas {
     async fn close(&self, state: &ClusterState, found: &mut Option<(Epoch, Instant)>) {
         let clear = |replica: &Replica| self.clear_of(state, replica);
         let through = closable(&state.chain, &state.disks, &clear, &Rules::ALL);
-        if through <= state.chain.closed_through() {
+        if through <= state.chain.closed_through() || self.is_alone_after_a_loss(state) {
             *found = None;
             return;
         }
@@ -139,6 +139,13 @@ impl Replicas {
         if since.elapsed() >= CLOSE_TURN * before as u32 {
             self.cluster.close_through(through).await;
         }
+    }
+
+    /// Whether this node is alone and has lost an earlier disk, and with it all that was on it. Then what that held stays in
+    /// the chain, so that answers say what is missing.
+    fn is_alone_after_a_loss(&self, state: &ClusterState) -> bool {
+        self.cluster.address().is_none()
+            && replicas_of(state).iter().any(|replica| state.disks.is_lost(replica))
     }
 
     /// Asks all nodes that there are or were, at start and whenever there are new documents. Runs as long as the node.
