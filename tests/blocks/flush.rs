@@ -12,7 +12,7 @@ use crate::remote_write::TimeSeries;
 use crate::series::series;
 use crate::server::{Response, Server, gyre};
 
-/// Each crash of a flush, and whether the block is listed then.
+/// Each crash of a flush, and whether a block is listed then.
 const CRASHES: [(&str, bool); 9] = [
     ("ship-after-cut", false),
     ("upload-begin", false),
@@ -68,7 +68,8 @@ fn a_node_that_dies_at_any_step_of_a_flush_neither_loses_nor_doubles_anything() 
         let before = everything(&node, until_ms);
         assert_eq!(node.send("POST", "/flush", &[], &[]).status, 0, "{point}: it has died");
         drop(node);
-        assert_eq!(blocks(&data).len(), usize::from(is_listed), "{point}");
+        // Windows are shipped side by side, and it dies with the first that comes there.
+        assert_eq!(!blocks(&data).is_empty(), is_listed, "{point}");
 
         let node = Server::start_at(&data, &[], Stdio::null());
         assert_eq!(everything(&node, until_ms), before, "{point}: after the crash");
