@@ -78,7 +78,7 @@ impl Comparisons {
     ) -> Option<(BatchSet, Instant)> {
         let (now, missing) = (Instant::now(), shard.state.missing(&theirs.held));
         if theirs.is_sealed && shard.state.is_sealed() {
-            shard.state.note_compared(replica, held, &theirs.held);
+            shard.state.note_compared(replica, &missing, held, &theirs.held);
         }
         let mut all = self.lock();
         let known = all.entry(replica.clone()).or_default().entry(shard.segment.clone()).or_default();

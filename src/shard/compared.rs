@@ -20,7 +20,7 @@ pub struct Others {
 
 impl Others {
     /// Notes what another one holds, of which `missing` is not here; `held` was held here before it was asked.
-    pub fn note(&mut self, other: &Replica, missing: BatchSet, held: &BatchSet, theirs: &BatchSet) {
+    pub fn note(&mut self, other: &Replica, missing: &BatchSet, held: &BatchSet, theirs: &BatchSet) {
         let is_behind = !theirs.contains_all(held);
         match is_behind {
             true => self.behind.insert(other.clone()),
@@ -29,7 +29,7 @@ impl Others {
         if missing.is_empty() {
             return;
         }
-        self.missed.extend(&missing);
+        self.missed.extend(missing);
         if !is_behind && theirs.contains_all(&self.missed) {
             self.best = theirs.clone();
         }
@@ -67,7 +67,8 @@ mod tests {
         let (b, c) = (replica("b"), replica("c"));
         let state = holding(&[1, 2]);
         let compare = |other: &Replica, theirs: &[u64]| {
-            state.note_compared(other, &state.vector().held, &set(theirs));
+            let theirs = set(theirs);
+            state.note_compared(other, &state.missing(&theirs), &state.vector().held, &theirs);
         };
         compare(&b, &[1, 2]);
         assert!(!state.is_behind_another() && !state.is_behind(&b));

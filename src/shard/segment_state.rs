@@ -209,11 +209,10 @@ impl SegmentState {
         self.lock().replica.missing(peer)
     }
 
-    /// Notes what another replica of the sealed segment holds, which is sealed there, too; `held` is what was held here before.
-    pub fn note_compared(&self, other: &Replica, held: &BatchSet, theirs: &BatchSet) {
-        let mut inner = self.lock();
-        let missing = inner.replica.missing(theirs);
-        inner.others.note(other, missing, held, theirs);
+    /// Notes what another replica of the sealed segment holds, which is sealed there, too, and what of it is
+    /// [missing](Self::missing); `held` is what was held here before.
+    pub fn note_compared(&self, other: &Replica, missing: &BatchSet, held: &BatchSet, theirs: &BatchSet) {
+        self.lock().others.note(other, missing, held, theirs);
     }
 
     /// Whether another replica holds more than this one, and all that is known to be held by any: so blocks should be its.

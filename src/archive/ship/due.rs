@@ -99,8 +99,8 @@ impl Due {
                 }
                 let (since_ms, may_upload) = match has_ended {
                     true => {
-                        let is_first = |other: &Replica| !shard.state.is_behind(other);
-                        let mut before = before(segment, 0, &span.replicas, own, is_first);
+                        let counts = |other: &Replica| !shard.state.is_behind(other);
+                        let mut before = before(segment, 0, &span.replicas, own, counts);
                         if shard.state.is_behind_another() {
                             before += span.replicas.len();
                         }

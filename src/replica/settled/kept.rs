@@ -20,6 +20,8 @@ pub struct Settled {
     disk: Arc<dyn Disk>,
     path: PathBuf,
     said: Mutex<gyre_protocol::Settled>,
+    /// Held while the file is written. Who asks what was said does not wait for the disk.
+    writing: Mutex<()>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -54,7 +56,7 @@ impl Settled {
             }
         };
         let said = Mutex::new(gyre_protocol::Settled::new(said, Rules::ALL));
-        Settled { disk, path, said }
+        Settled { disk, path, said, writing: Mutex::default() }
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, gyre_protocol::Settled> {
@@ -71,12 +73,13 @@ impl Settled {
         self.lock().covers(replica, span)
     }
 
-    pub(super) fn keep(&self, replica: Replica, said: Said) {
+    /// Notes what a node says; gives what is to be written, if that is new.
+    fn note(&self, replica: Replica, said: Said) -> Option<OnDisk> {
         let mut all = self.lock();
         let before = all.said().get(&replica).cloned();
         all.note(replica.clone(), said);
         if all.said().get(&replica) == before.as_ref() {
-            return;
+            return None;
         }
         let nodes = all.said().iter().map(|(replica, said)| NodeOnDisk {
             node: replica.node.clone(),
@@ -86,7 +89,13 @@ impl Settled {
             closed: said.closed.0,
             hosted: said.hosted.iter().map(Segment::to_string).collect(),
         });
-        let on_disk = OnDisk { version: VERSION, nodes: nodes.collect() };
+        Some(OnDisk { version: VERSION, nodes: nodes.collect() })
+    }
+
+    /// Keeps what a node says. Waits for the disk.
+    pub(super) fn keep(&self, replica: Replica, said: Said) {
+        let _one_at_a_time = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(on_disk) = self.note(replica, said) else { return };
         let written =
             put_checksum(&on_disk).and_then(|bytes| replace_file(self.disk.as_ref(), &self.path, &bytes));
         if let Err(error) = written {
