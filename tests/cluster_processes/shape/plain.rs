@@ -7,7 +7,7 @@ use crate::cluster::{Cluster, Node, list};
 use crate::load::Load;
 
 #[test]
-fn a_fourth_node_joins_under_load_and_what_ended_is_closed_and_sent_to_nobody() {
+fn a_fourth_node_joins_under_load_and_what_ended_is_closed() {
     let mut cluster = Cluster::new(4);
     for node in &mut cluster.nodes[..3] {
         node.start();
