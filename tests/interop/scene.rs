@@ -23,6 +23,8 @@ const LOOK_BACK_MS: i64 = 21_000;
 pub struct Scene {
     prometheus: Server,
     gyre: Server,
+    /// Before the first scrape.
+    pub started_ms: i64,
     /// First evaluation time.
     pub start_ms: i64,
     /// Last evaluation time; scrapes after it are in neither server's answers.
@@ -36,6 +38,7 @@ pub struct Scene {
 impl Scene {
     /// Starts all of it and waits until `scrapes` scrapes of each target are in both servers.
     pub fn start(gyre: &Arc<dyn Product>, scrapes: usize) -> Result<Scene> {
+        let started_ms = now_ms();
         let folder = ManagedFolder::create_in(&std::env::temp_dir())?;
         let (first, first_address) = start_node_exporter()?;
         let (second, second_address) = start_node_exporter()?;
@@ -58,6 +61,7 @@ impl Scene {
         let mut scene = Scene {
             prometheus,
             gyre,
+            started_ms,
             start_ms: 0,
             end_ms: 0,
             scraped_at_whole_seconds: false,
