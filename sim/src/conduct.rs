@@ -25,6 +25,8 @@ pub struct Driver {
     pub drop_what_is_covered: bool,
     /// 15: the blocks that something was dropped to are named durably before it is dropped.
     pub released_is_durable: bool,
+    /// 12: a replica that pulls batches names the blocks that have what is left out of them.
+    pub pulled_names_are_noted: bool,
     /// 12: what a replica holds includes what it has dropped.
     pub vector_has_the_dropped: bool,
     /// 12: the blocks that a replica names must be in the reader's list.
@@ -47,6 +49,7 @@ impl Driver {
         drop_after_listing: true,
         drop_what_is_covered: true,
         released_is_durable: true,
+        pulled_names_are_noted: true,
         vector_has_the_dropped: true,
         released_is_checked: true,
         window_closes_nothing: true,

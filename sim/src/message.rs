@@ -7,6 +7,7 @@ use gyre_protocol::{Refusal, Said};
 use gyre_ring::{BatchId, BatchSet, EpochDocument, Replica, Segment};
 
 use crate::blocks::BlockId;
+use crate::shelf::Named;
 
 /// A series' key (its place among the shards is decided by the top bits) and a time.
 pub type Point = (u128, u64);
@@ -82,8 +83,8 @@ pub enum Body {
     Sealed,
     /// Send me these batches.
     Pull(BatchSet),
-    /// Here they are, those I have.
-    Pulled(Vec<Arc<Batch>>),
+    /// Here they are, those I have, and the blocks that have what is left out of them.
+    Pulled(Vec<Arc<Batch>>, Vec<Named>),
     /// Up to which epoch do you act, and what do you host of the segments that had ended by then?
     AskSettled,
     /// That.

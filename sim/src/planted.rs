@@ -79,6 +79,10 @@ pub const PLANTED: &[Planted] = &[
     driven("a window is dropped on any listing", Driver { drop_what_is_covered: false, ..DRIVER }),
     driven("released blocks are forgotten on restart", Driver { released_is_durable: false, ..DRIVER }),
     driven(
+        "blocks that have what a pull leaves out are not named",
+        Driver { pulled_names_are_noted: false, ..DRIVER },
+    ),
+    driven(
         "a replica's vector lacks what it has dropped",
         Driver { vector_has_the_dropped: false, ..DRIVER },
     ),

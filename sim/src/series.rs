@@ -14,7 +14,7 @@ use gyre_tsdb::disk::Disk;
 use gyre_tsdb::labels::{self, Labels};
 use gyre_tsdb::wal::LaneEncoder;
 use gyre_tsdb::winner::{Value, compare};
-use gyre_tsdb::{Appended, Decoded, Head, SeriesBatch, SeriesRef, window_of};
+use gyre_tsdb::{Appended, Decoded, Head, IdleSeries, SeriesBatch, SeriesRef, window_of};
 
 use crate::message::{Answer, Points};
 
@@ -130,16 +130,19 @@ impl Samples {
         }
     }
 
-    /// The key of a series by its number in the log, from its labels.
-    pub fn key(&self, number: u32) -> u128 {
+    /// The key of a series by its number in the log, from its labels; `None` if it was forgotten.
+    pub fn key(&self, number: u32) -> Option<u128> {
+        let series = SeriesRef(number);
         let mut labels = Vec::new();
-        self.head.put_labels(SeriesRef(number), &mut labels);
-        SEED.key(&labels).0
+        self.head.put_labels(series, &mut labels);
+        (!self.head.is_gone(series)).then(|| SEED.key(&labels).0)
     }
 
-    /// Drops a window.
+    /// Drops a window, and forgets the series that have nothing left.
     pub fn release(&mut self, window: i64) {
-        self.head.release(SeriesRef(0), usize::MAX, window);
+        let mut idle = IdleSeries::default();
+        self.head.release(SeriesRef(0), usize::MAX, window, &mut idle);
+        self.head.forget(&idle, |_| {}).expect("there was room for more");
         self.shown = None;
     }
 
@@ -153,8 +156,8 @@ impl Samples {
 
     fn read(&self) -> Answer {
         let mut batch = SeriesBatch::default();
-        for number in 0..self.head.series_count() {
-            self.head.read(SeriesRef(number as u32), i64::MIN, i64::MAX, &mut batch);
+        for series in self.head.series_from(SeriesRef(0)) {
+            self.head.read(series, i64::MIN, i64::MAX, &mut batch);
         }
         let mut answer = Answer::new();
         let mut scratch = Vec::new();

@@ -6,7 +6,7 @@
 //! series may come several times; so are all shards where there are blocks. The series come shard by shard, in no order.
 //!
 //! Which series have samples in the range is found out before the first is sent, while a pin is held: a window of time that
-//! is dropped while a client takes its time does not hide a series. Labels stay.
+//! is dropped while a client takes its time does not hide a series. Labels stay until all are sent, by a pin of their own.
 
 use std::collections::BTreeSet;
 use std::pin::Pin;
@@ -28,6 +28,7 @@ use crate::query::matchers;
 use crate::replica::read::messages::{LabelsQuestion, MatcherOnWire};
 use crate::replica::read::plan::{ReadPlan, SegmentSource};
 use crate::shard::actor::ShardActor;
+use crate::shard::pins::ReadPin;
 use crate::shard::read::{
     LabelSets, Overlapping, ReadLabels, SERIES_PER_LOOK, SERIES_PER_READ, Select, TimeRange,
 };
@@ -53,6 +54,8 @@ struct Part {
     shard: Arc<ShardHandle>,
     actor: ActorRef<ShardActor>,
     series: std::vec::IntoIter<SeriesRef>,
+    /// They are not forgotten before they are sent.
+    _pin: ReadPin,
 }
 
 impl Node {
@@ -70,6 +73,7 @@ impl Node {
         let range = range(selection);
         // Before it is looked which blocks there are: what is dropped from here on waits for this.
         let _pin = self.storage.shards.pins.pin();
+        let labels = self.storage.shards.label_pins.pin();
         let (mut avoid, mut tries) = (Vec::new(), BlockTries::default());
         loop {
             let plan = self.plan(tenant, &avoid).await?;
@@ -88,7 +92,7 @@ impl Node {
                     }
                 }
             };
-            match self.list(&plan, &blocks, &sets, range, in_blocks.sets).await {
+            match self.list(&plan, &blocks, &sets, range, in_blocks.sets, &labels).await {
                 Ok(listing) => {
                     let mut warnings = plan.warnings;
                     warnings.extend(warning);
@@ -107,6 +111,7 @@ impl Node {
         sets: &[Vec<LabelMatcher>],
         range: TimeRange,
         in_blocks: BTreeSet<Vec<u8>>,
+        labels: &ReadPin,
     ) -> Result<SeriesListing, SourceFailed> {
         check_named(blocks, &plan.named_here(blocks, range))?;
         let mut questions = Vec::new();
@@ -141,7 +146,7 @@ impl Node {
                 let question = Overlapping { series: some.to_vec(), range };
                 series.append(&mut actor.ask(question).await.map_err(|gone| self.gone(shard, gone))?);
             }
-            Ok(Part { shard: shard.clone(), actor, series: series.into_iter() })
+            Ok(Part { shard: shard.clone(), actor, series: series.into_iter(), _pin: labels.clone() })
         });
         let mut parts = try_join_all(parts).await?;
         parts.reverse();

@@ -21,7 +21,7 @@ pub const SHOWS: Method = Method { number: 14, name: "shows", lane: Lane::Contro
 /// Seal segments that have ended.
 pub const SEAL: Method = Method { number: 5, name: "seal", lane: Lane::Control };
 /// Batches that the caller lacks.
-pub const PULL: Method = Method { number: 6, name: "pull", lane: Lane::Bulk };
+pub const PULL: Method = Method { number: 21, name: "pull", lane: Lane::Bulk };
 
 /// Up to which epoch the callee acts, and which segments it hosts.
 pub const SETTLED: Method = Method { number: 16, name: "settled", lane: Lane::Control };

@@ -234,7 +234,7 @@ impl Appender<'_> {
 
     /// Gets the series from this one on ready to be appended to, which are those that follow if the sender keeps its order.
     fn touch_from(&self, first: SeriesRef) {
-        let behind = (self.head.series_count() as u32).min(first.0.saturating_add(TOUCHED_TOGETHER as u32));
+        let behind = self.head.series_end().0.min(first.0.saturating_add(TOUCHED_TOGETHER as u32));
         self.head.touch((first.0..behind).map(SeriesRef));
     }
 

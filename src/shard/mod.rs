@@ -14,6 +14,7 @@ pub mod append;
 pub mod apply;
 mod compared;
 pub mod damage;
+pub mod forget;
 mod histogram;
 pub mod lane;
 pub mod pins;

@@ -182,9 +182,18 @@ impl Handler<ReadLabels> for ShardActor {
     }
 }
 
+/// What is known of a series by its number.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NumberedSeries {
+    /// Its canonical labels; none if they were lost to damage.
+    Labels(Vec<u8>),
+    /// It was [forgotten](super::forget): all of it is in blocks.
+    Gone,
+}
+
 /// Canonical labels of some series, at most [`SERIES_PER_READ`], whatever samples they have.
 #[derive(Message)]
-#[rtype(result = "Vec<Vec<u8>>")]
+#[rtype(result = "Vec<NumberedSeries>")]
 pub struct LabelsOf(pub Vec<u32>);
 
 impl Handler<LabelsOf> for ShardActor {
@@ -192,12 +201,15 @@ impl Handler<LabelsOf> for ShardActor {
 
     fn handle(&mut self, LabelsOf(series): LabelsOf, _: &mut Self::Context) -> Self::Result {
         let head = &self.parts.head;
-        let labels = series.into_iter().map(|series| {
+        let labels = series.into_iter().map(SeriesRef).map(|series| {
             let mut bytes = Vec::new();
-            if head.is_known(SeriesRef(series)) {
-                head.put_labels(SeriesRef(series), &mut bytes);
+            if head.is_gone(series) {
+                return NumberedSeries::Gone;
             }
-            bytes
+            if head.is_known(series) {
+                head.put_labels(series, &mut bytes);
+            }
+            NumberedSeries::Labels(bytes)
         });
         MessageResult(labels.collect())
     }

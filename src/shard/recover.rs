@@ -375,6 +375,8 @@ impl Replay for Recovery<'_> {
     }
 
     fn series(&mut self, stream: usize, number: u32, canonical_labels: &[u8]) {
+        // It may be the successor of one that goes now.
+        self.apply_gathered();
         let key = self.layout.seed.key(canonical_labels);
         let shard = &mut self.shards[stream];
         if !shard.head.replay_series(number, key.0, canonical_labels) {
@@ -384,10 +386,14 @@ impl Replay for Recovery<'_> {
         }
     }
 
+    /// What the log has of series that are gone is in blocks, and not here: it is not noted for its window either.
     fn sample(&mut self, stream: usize, sample: DecodedSample) {
+        let series = SeriesRef(sample.series);
+        if self.shards[stream].head.is_gone(series) {
+            return;
+        }
         self.note(stream, sample.t_ms);
         let shard = &mut self.shards[stream];
-        let series = SeriesRef(sample.series);
         self.samples += 1;
         match sample.value {
             Some(value) if shard.head.is_known(series) => {
@@ -401,10 +407,13 @@ impl Replay for Recovery<'_> {
     }
 
     fn histogram(&mut self, stream: usize, series: u32, t_ms: i64, histogram: &Histogram) {
+        let series = SeriesRef(series);
+        if self.shards[stream].head.is_gone(series) {
+            return;
+        }
         self.note(stream, t_ms);
         self.apply_gathered();
         let shard = &mut self.shards[stream];
-        let series = SeriesRef(series);
         self.samples += 1;
         if shard.head.is_known(series) {
             shard.head.apply_histogram(series, t_ms, histogram);

@@ -5,7 +5,7 @@
 
 use actix::{Handler, Message, MessageResult};
 use gyre_tsdb::block::WindowSlice;
-use gyre_tsdb::{SeriesRef, WINDOW_MS};
+use gyre_tsdb::{IdleSeries, SeriesRef, WINDOW_MS};
 
 use super::actor::ShardActor;
 
@@ -44,23 +44,27 @@ pub enum Dropped {
 }
 
 /// Drops what some series have in a window that its state has [forgotten](super::segment_state::SegmentState::forget_window).
+/// Gives how far it came, and the series that have nothing left, with those of earlier slices.
 #[derive(Message)]
-#[rtype(result = "Dropped")]
+#[rtype(result = "(Dropped, IdleSeries)")]
 pub struct DropWindow {
     /// The first series.
     pub from: SeriesRef,
     /// The window.
     pub window: i64,
+    /// What earlier slices found.
+    pub idle: IdleSeries,
 }
 
 impl Handler<DropWindow> for ShardActor {
     type Result = MessageResult<DropWindow>;
 
-    fn handle(&mut self, DropWindow { from, window }: DropWindow, _: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, message: DropWindow, _: &mut Self::Context) -> Self::Result {
+        let DropWindow { from, window, mut idle } = message;
         if self.parts.state.batches_of(window).is_some() {
-            return MessageResult(Dropped::Taken);
+            return MessageResult((Dropped::Taken, idle));
         }
-        let next = self.parts.head.release(from, SERIES_PER_SLICE, window);
-        MessageResult(next.map_or(Dropped::All, Dropped::Until))
+        let next = self.parts.head.release(from, SERIES_PER_SLICE, window, &mut idle);
+        MessageResult((next.map_or(Dropped::All, Dropped::Until), idle))
     }
 }

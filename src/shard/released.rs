@@ -15,6 +15,7 @@ use gyre_tsdb::window_of;
 use serde::{Deserialize, Serialize};
 
 use super::read::TimeRange;
+use super::supervisor::{ShardHandle, Shards};
 
 const FILE: &str = "released.json";
 
@@ -111,6 +112,24 @@ impl Released {
         blocks.sort_unstable();
         blocks.dedup();
         blocks
+    }
+}
+
+impl Shards {
+    /// Makes durable which blocks have what a segment has dropped. Blocks.
+    pub fn write_released(&self, shard: &ShardHandle) -> std::io::Result<()> {
+        // Whoever forgets it takes it out of the shards and waits for this before the folder goes.
+        let _files = shard.files.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.find(&shard.segment).is_none() {
+            return Ok(());
+        }
+        shard.released.write(self.layout().disk.as_ref(), &self.layout().shard(&shard.segment))
+    }
+
+    /// Names blocks to readers of a segment, which have what is missing here, and makes that durable. Blocks.
+    pub fn note_released(&self, shard: &ShardHandle, blocks: &[ReleasedTo]) -> std::io::Result<()> {
+        shard.released.announce(blocks, self.env.now_ms());
+        self.write_released(shard)
     }
 }
 

@@ -50,8 +50,8 @@ struct EncodedSeries {
     bytes: Vec<u8>,
     /// The series that comes after them; `None` at the end.
     next: Option<SeriesRef>,
-    /// Series up to and with these.
-    count: u32,
+    /// The number after these.
+    end: u32,
 }
 
 impl Handler<Encode> for ShardActor {
@@ -60,12 +60,12 @@ impl Handler<Encode> for ShardActor {
     fn handle(&mut self, Encode(first): Encode, _: &mut Self::Context) -> Self::Result {
         let head = &self.parts.head;
         let (bytes, next) = encode_block(head, first);
-        let more = (next.0 as usize) < head.series_count();
-        MessageResult(EncodedSeries { bytes, next: more.then_some(next), count: next.0 })
+        let more = next < head.series_end();
+        MessageResult(EncodedSeries { bytes, next: more.then_some(next), end: next.0 })
     }
 }
 
-/// Ends a snapshot of so many series.
+/// Ends a snapshot.
 #[derive(Message)]
 #[rtype(result = "SnapshotStop")]
 struct Stop;
@@ -167,7 +167,7 @@ pub fn snapshot_shard(layout: &Layout, shard: &ShardHandle) -> Result<Option<u64
     while let Some(first) = next {
         let encoded = futures_executor::block_on(shard.actor.ask(Encode(first)))?;
         writer.series(&encoded.bytes)?;
-        (next, series) = (encoded.next, encoded.count);
+        (next, series) = (encoded.next, encoded.end);
     }
     let stop = futures_executor::block_on(shard.actor.ask(Stop))?;
     // The spill thread writes these too; written twice, they are the same.

@@ -116,11 +116,13 @@ impl TenantShards {
 pub struct Shards {
     /// Those who read heads.
     pub pins: ReadPins,
+    /// Those who have chosen series and will ask for their labels, however long their clients take.
+    pub label_pins: ReadPins,
     layout: Layout,
     lanes: Vec<Arc<Lane>>,
     arbiters: Vec<ArbiterHandle>,
     overrides: Arc<Overrides>,
-    env: SharedEnv,
+    pub(super) env: SharedEnv,
     spills: UnboundedSender<Spill>,
     boot: BootId,
     /// By lane.
@@ -155,6 +157,7 @@ impl Shards {
     pub fn new(parts: ShardsParts) -> Self {
         Shards {
             pins: ReadPins::default(),
+            label_pins: ReadPins::default(),
             streams: parts.lanes.iter().map(|_| AtomicU32::new(0)).collect(),
             layout: parts.layout,
             lanes: parts.lanes,
@@ -406,7 +409,7 @@ fn count_series(head: &Head, tenant: &TenantState) {
     if tenant.limits.max_series_per_metric == 0 {
         return tenant.add_recovered_series(head.series_count() as u64);
     }
-    for series in (0..head.series_count() as u32).map(SeriesRef) {
+    for series in head.series_from(SeriesRef(0)) {
         let metric = head.labels(series).find(|(name, _)| *name == METRIC_NAME);
         tenant.add_recovered_series_of(metric.map_or("", |(_, value)| value).as_bytes());
     }

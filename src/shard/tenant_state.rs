@@ -87,21 +87,30 @@ impl TenantState {
 
     /// Counts the series of a segment no more that takes no samples: they are in its successor, if they go on.
     pub fn forget_series(&self, head: &Head) {
-        let count = head.series_count() as u64;
-        let less = |series: u64| Some(series.saturating_sub(count));
-        // It always gives something.
-        let _ = self.series.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
+        self.subtract(head.series_count() as u64);
         if self.limits.max_series_per_metric == 0 {
             return;
         }
         let mut by_metric = self.by_metric.lock().unwrap_or_else(PoisonError::into_inner);
-        for series in (0..head.series_count() as u32).map(SeriesRef) {
+        for series in head.series_from(SeriesRef(0)) {
             let metric = head.labels(series).find(|(name, _)| *name == METRIC_NAME);
             let metric = metric.map_or(&[][..], |(_, value)| value.as_bytes());
-            if let Some(count) = by_metric.get_mut(metric) {
-                *count = count.saturating_sub(1);
-            }
+            count_less(&mut by_metric, metric);
         }
+    }
+
+    /// Counts a series of a metric no more, since it is gone.
+    pub fn forget_one(&self, metric: &[u8]) {
+        self.subtract(1);
+        if self.limits.max_series_per_metric > 0 {
+            count_less(&mut self.by_metric.lock().unwrap_or_else(PoisonError::into_inner), metric);
+        }
+    }
+
+    fn subtract(&self, count: u64) {
+        let less = |series: u64| Some(series.saturating_sub(count));
+        // It always gives something.
+        let _ = self.series.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
     }
 
     /// Counts series that were found on disk, whatever the limits say now.
@@ -114,5 +123,15 @@ impl TenantState {
         self.add_recovered_series(1);
         let mut by_metric = self.by_metric.lock().unwrap_or_else(PoisonError::into_inner);
         *by_metric.entry(metric.into()).or_default() += 1;
+    }
+}
+
+/// A metric has one series less; one without any is not kept.
+fn count_less(by_metric: &mut HashMap<Box<[u8]>, u64>, metric: &[u8]) {
+    if let Some(count) = by_metric.get_mut(metric) {
+        *count = count.saturating_sub(1);
+        if *count == 0 {
+            by_metric.remove(metric);
+        }
     }
 }

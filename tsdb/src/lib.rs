@@ -15,7 +15,7 @@ pub mod wal;
 
 pub use head::winner;
 pub use head::{
-    Appended, Applied, CreateError, Decoded, Head, HeadSize, NotABatch, ReadError, SeriesBatch, SeriesData,
-    TOUCHED_TOGETHER, WINDOW_MS, WalBase, window_of,
+    Appended, Applied, CreateError, Decoded, Head, HeadSize, IdleSeries, NotABatch, ReadError, SeriesBatch,
+    SeriesData, TOUCHED_TOGETHER, WINDOW_MS, WalBase, window_of,
 };
 pub use index::{IndexFull, Matcher, SeriesRef};

@@ -3,6 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 mod common;
+#[path = "common/windows.rs"]
+mod windows;
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -12,15 +14,9 @@ use gyre_tsdb::disk::{Disk, SimDisk};
 use gyre_tsdb::histogram::{CounterReset, Histogram, STALE_NAN};
 use gyre_tsdb::{Appended, Decoded, SeriesBatch, SeriesRef, WINDOW_MS, window_of};
 use proptest::prelude::*;
+use windows::release;
 
 const BEGIN_MS: i64 = 1_700_000_000_000 / WINDOW_MS * WINDOW_MS;
-
-fn release(shard: &mut Shard, window: i64) {
-    let mut next = Some(SeriesRef(0));
-    while let Some(from) = next {
-        next = shard.head.release(from, 3, window);
-    }
-}
 
 /// Samples of some windows; with `apart`, those of the others.
 fn of_windows(content: &Content, windows: &BTreeSet<i64>, apart: bool) -> Content {
@@ -203,7 +199,8 @@ fn files_of_released_chunks_are_removed_when_no_snapshot_can_need_them() {
 #[derive(Clone, Debug)]
 enum Op {
     Append(Vec<(String, i64, u64)>),
-    Release(i64),
+    /// With `true`, series of which nothing is left are forgotten.
+    Release(i64, bool),
     Snapshot,
     Restart,
 }
@@ -214,7 +211,7 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
     });
     let op = prop_oneof![
         8 => proptest::collection::vec(sample, 1..60).prop_map(Op::Append),
-        3 => (0i64..4).prop_map(|n| Op::Release(window_of(BEGIN_MS) + n)),
+        3 => (0i64..4, any::<bool>()).prop_map(|(n, forget)| Op::Release(window_of(BEGIN_MS) + n, forget)),
         1 => Just(Op::Snapshot),
         1 => Just(Op::Restart),
     ];
@@ -243,8 +240,11 @@ proptest! {
                     shard.commit().unwrap();
                     remember(&mut model, &samples);
                 }
-                Op::Release(window) => {
-                    release(&mut shard, window);
+                Op::Release(window, forget) => {
+                    let idle = release(&mut shard, window);
+                    if forget {
+                        shard.head.forget(&idle, |_| {}).unwrap();
+                    }
                     for (name, samples) in of_windows(&model, &BTreeSet::from([window]), false) {
                         model.get_mut(&name).unwrap().retain(|t_ms, _| window_of(*t_ms) != window);
                         released.entry(name).or_default().extend(samples);

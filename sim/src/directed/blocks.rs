@@ -17,6 +17,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario { name: "one window of an old segment is in a block, and another is not", play: one_window },
     Scenario { name: "blocks are compacted, and a reader goes by the list before", play: compacted },
     Scenario { name: "a window is in a block and in a head", play: in_both },
+    Scenario { name: "a replica pulls what has a series in it that is forgotten", play: forgotten },
 ];
 
 const THREE: &[&[Disk]] = &[&[(0, 0), (1, 0), (2, 0)]];
@@ -131,4 +132,25 @@ fn in_both(conduct: Conduct) -> Option<Violation> {
     let (mut stage, first) = acked_by_two(conduct);
     stage.ship(0, |_| true);
     first.or_else(|| stage.must_read(3, &[2, 0], 0))
+}
+
+fn forgotten(conduct: Conduct) -> Option<Violation> {
+    let mut stage = Stage::new(conduct, THREE);
+    let first = stage.must_read(1, &[1, 0], 0);
+    stage.write_among(0, EARLY, &[0, 2]);
+    let acked = stage.must_have_acked(EARLY);
+    let series = stage.key;
+    stage.key = stage.another_key();
+    stage.write_among(0, LATE, &[0, 2]);
+    let later = stage.must_have_acked(LATE);
+    for node in [0, 2] {
+        stage.ship(node, |window| window == 0);
+    }
+    stage.key = series;
+    // n1 has a list from before there was a block, and gets the batch of which nothing is left.
+    let pulled = |stage: &mut Stage| stage.must_read(1, &[1, 0], 0);
+    first.or(acked).or(later).or_else(|| pulled(&mut stage)).or_else(|| {
+        stage.restart(1);
+        pulled(&mut stage)
+    })
 }

@@ -70,7 +70,9 @@ struct Stage {
     ledger: Ledger,
     rng: Rng,
     now_us: u64,
+    /// The series that is written and read.
     key: u128,
+    catalog: Arc<Catalog>,
     /// A node whose disk is slow: nothing is synced there.
     slow_disk: Option<usize>,
     /// Nodes that know of an epoch before their shards do: nothing is sealed there.
@@ -91,7 +93,7 @@ impl Stage {
     /// Documents that list these disks, one after the other. All nodes know the first.
     fn new(conduct: Conduct, lists: &[&[Disk]]) -> Self {
         let tenant = TenantId::fake();
-        let catalog = Arc::new(Catalog::new(1, 0));
+        let catalog = Arc::new(Catalog::new(2, 0));
         let id = |number: usize| NodeId::new(&format!("n{number}")).expect("a letter and a digit");
         let node = |number: usize| {
             Node::new(id(number), incarnation((number, 0)), tenant.clone(), catalog.clone(), conduct)
@@ -113,6 +115,7 @@ impl Stage {
             };
             documents.push(Arc::new(document.expect("valid members")));
         }
+        let key = catalog.keys().next().expect("there are two");
         let mut stage = Stage {
             nodes: (0..5).map(node).collect(),
             mail: VecDeque::new(),
@@ -122,7 +125,8 @@ impl Stage {
             ledger: Ledger::default(),
             rng: Rng::new(1),
             now_us: 0,
-            key: catalog.keys().next().expect("there is one"),
+            key,
+            catalog,
             slow_disk: None,
             slow_seals: Vec::new(),
             store: Store::default(),
@@ -135,6 +139,11 @@ impl Stage {
             stage.restart(number);
         }
         stage
+    }
+
+    /// Another series than the one that is written and read so far.
+    fn another_key(&self) -> u128 {
+        self.catalog.keys().find(|key| *key != self.key).expect("there are two")
     }
 
     fn learn(&mut self, node: usize, epochs: usize) {

@@ -1,7 +1,8 @@
 //! Getting what a replica lacks from one that holds it: batches from its log.
 //!
 //! A batch's record lacks the samples that its holder had before, from other batches. So who asks wants all that the
-//! holder has and he lacks, and who cannot give it all gives nothing; what is given comes in the order of the log.
+//! holder has and he lacks, and who cannot give it all gives nothing; what is given comes in the order of the log. Series that
+//! the holder has forgotten are left out; it names the blocks that have them, and who asked names these from then on.
 
 use std::sync::Arc;
 
@@ -14,6 +15,7 @@ use crate::lane::id_of;
 use crate::message::{Batch, Body, Message, Points};
 use crate::rng::Rng;
 use crate::series::{Samples, time};
+use crate::shelf::Named;
 
 /// A reply to a pull breaks off, in thousandths.
 const BREAKS_OFF: u64 = 50;
@@ -47,9 +49,15 @@ impl Node {
     }
 
     /// The wanted batches from the log, if it has all of them that are held here.
-    pub(super) fn give(&self, segment: &Segment, wanted: &BatchSet, rng: &mut Rng) -> Vec<Arc<Batch>> {
-        let Some(local) = self.segments.get(segment) else { return Vec::new() };
-        let Some(samples) = &local.samples else { return Vec::new() };
+    pub(super) fn give(
+        &self,
+        segment: &Segment,
+        wanted: &BatchSet,
+        rng: &mut Rng,
+    ) -> (Vec<Arc<Batch>>, Vec<Named>) {
+        let Some(local) = self.segments.get(segment) else { return Default::default() };
+        let Some(samples) = &local.samples else { return Default::default() };
+        let mut has_gone = false;
         let elsewhere = wanted.difference(local.replica.held());
         let here = wanted.difference(&elsewhere);
         let (batches, _) = self.lane.read(segment, &here, self.rules.pull_gives_all);
@@ -58,7 +66,12 @@ impl Node {
             .map(|batch| {
                 let mut points = Points::new();
                 for sample in &batch.samples {
-                    points.insert((samples.key(sample.series), time(sample.t_ms)), sample.value);
+                    match samples.key(sample.series) {
+                        Some(key) => {
+                            points.insert((key, time(sample.t_ms)), sample.value);
+                        }
+                        None => has_gone = true,
+                    }
                 }
                 Arc::new(Batch { id: id_of(batch.name), points })
             })
@@ -66,7 +79,22 @@ impl Node {
         if rng.chance(BREAKS_OFF) {
             given.truncate(rng.below(given.len() as u64 + 1) as usize);
         }
-        given
+        let named = self.released.get(segment).filter(|_| has_gone).cloned().unwrap_or_default();
+        (given, named)
+    }
+
+    /// Blocks have what is left out of the batches that come with their names: readers are told of them, also after a restart.
+    pub(super) fn note_named(&mut self, segment: &Segment, named: &[Named]) {
+        if named.is_empty() || !self.driver.pulled_names_are_noted {
+            return;
+        }
+        let names = self.released.entry(segment.clone()).or_default();
+        for name in named {
+            if !names.iter().any(|known| known.block == name.block) {
+                names.push(*name);
+            }
+        }
+        self.shelf.released.insert(segment.clone(), names.clone());
     }
 
     /// Batches have come from a peer.

@@ -58,8 +58,8 @@ impl Node {
                 }
             }
             Body::Pull(wanted) => {
-                let given = self.give(&segment, &wanted, rng);
-                effects.push(answer(&self.documents, from, &message, Body::Pulled(given)));
+                let (given, named) = self.give(&segment, &wanted, rng);
+                effects.push(answer(&self.documents, from, &message, Body::Pulled(given, named)));
             }
             _ => {}
         }
@@ -72,9 +72,10 @@ impl Node {
         match &message.body {
             Body::Sealed => self.note_seal(&message.segment, &message.replica),
             Body::Settled(said) => self.settled.note(message.replica.clone(), said.clone()),
-            Body::Pulled(batches) => {
+            Body::Pulled(batches, named) => {
                 // To whom asked: a call does not outlive a restart, which may have lost what was not asked for.
                 if message.op == self.runs {
+                    self.note_named(&message.segment, named);
                     self.pulled(&message.segment, batches.clone(), effects);
                 }
             }

@@ -10,6 +10,7 @@ pub struct ShipMetrics {
     pub(super) blocks: Counter,
     pub(super) bytes: Counter,
     pub(super) failures: Counter,
+    pub(super) series_removed: Counter,
     pub(super) late_seconds: Gauge,
 }
 
@@ -23,6 +24,11 @@ impl ShipMetrics {
                 "gyre_ship_failures",
                 "Windows of heads that could not be shipped when it was tried",
                 &self.failures,
+            ),
+            (
+                "gyre_head_series_removed",
+                "Series of heads that were forgotten: they have stopped, and blocks have all of them",
+                &self.series_removed,
             ),
         ] {
             registry.register(name, help, counter.clone());

@@ -22,14 +22,14 @@ mod turn;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
 use gyre_protocol::to_close;
 use gyre_ring::{BatchSet, Segment, TenantId};
-use gyre_tsdb::SeriesRef;
 use gyre_tsdb::block::Ulid;
+use gyre_tsdb::{IdleSeries, SeriesRef};
 use xxhash_rust::xxh3::xxh3_64;
 
 use self::covering::{Covering, covering};
@@ -42,9 +42,11 @@ use super::error::ArchiveError;
 use super::layout;
 use super::read::listed::ListedBlocks;
 use super::upload::{describe, total_bytes, upload};
+use crate::actor::Gone;
 use crate::cluster::LiveCluster;
 use crate::cluster::epochs::EpochStore;
 use crate::env::{SharedEnv, crash_point};
+use crate::shard::forget::Forget;
 use crate::shard::release::{DropWindow, Dropped};
 use crate::shard::released::ReleasedTo;
 use crate::shard::supervisor::{ShardHandle, Shards};
@@ -57,6 +59,9 @@ pub const SHARD_LABEL: &str = "__compactor_shard_id__";
 
 /// How often it is looked whether a window is due.
 const POLL: Duration = Duration::from_secs(15);
+
+/// Series are not forgotten now if readers take longer.
+const READERS_MAX: Duration = Duration::from_secs(60);
 
 /// How often, while there are segments that have ended and are not closed.
 const POLL_ENDED: Duration = Duration::from_secs(1);
@@ -302,7 +307,6 @@ impl Shipper {
         cover: &Covering,
     ) -> Result<(), ShipError> {
         let ShipperParts { shards, env, .. } = &self.parts;
-        let layout = shards.layout();
         let now_ms = env.now_ms();
         let to: Vec<ReleasedTo> =
             cover.blocks.iter().map(|ulid| ReleasedTo { ulid: *ulid, window, at_ms: now_ms }).collect();
@@ -310,33 +314,51 @@ impl Shipper {
         crash_point("ship-after-announce");
         // Whoever reads from here on knows the blocks or is told of them.
         shards.pins.wait_for_earlier().await;
-        let (disk, folder, of) = (layout.disk.clone(), layout.shard(&shard.segment), shard.clone());
-        let all = shards.clone();
-        let written = tokio::task::spawn_blocking(move || {
-            // Whoever forgets it takes it out of the shards and waits for this before the folder goes.
-            let _files = of.files.lock().unwrap_or_else(PoisonError::into_inner);
-            if all.find(&of.segment).is_none() {
-                return Ok(());
-            }
-            of.released
-                .write(disk.as_ref(), &folder)
-                .map_err(|source| ShipError::File { path: folder, source })
-        });
-        written.await.map_err(|_| ShipError::Panicked(shard.segment.clone()))??;
+        let (all, of) = (shards.clone(), shard.clone());
+        let written = tokio::task::spawn_blocking(move || all.write_released(&of));
+        let written = written.await.map_err(|_| ShipError::Panicked(shard.segment.clone()))?;
+        let path = || shards.layout().shard(&shard.segment);
+        written.map_err(|source| ShipError::File { path: path(), source })?;
         crash_point("ship-after-note");
         if !shard.state.forget_window(window, &cover.batches) {
             // A batch has come since. It will be in another block.
             return Ok(());
         }
-        let mut next = SeriesRef(0);
+        let (mut from, mut idle) = (SeriesRef(0), IdleSeries::default());
         loop {
-            let dropped = shard.actor.ask(DropWindow { from: next, window }).await;
-            let segment = || shard.segment.clone();
+            let dropped = shard.actor.ask(DropWindow { from, window, idle }).await;
             crash_point("ship-while-dropping");
-            match dropped.map_err(|gone| ShipError::Cut { segment: segment(), source: gone.into() })? {
-                Dropped::Until(series) => next = series,
-                Dropped::All | Dropped::Taken => return Ok(()),
+            let gone = |gone: Gone| ShipError::Cut { segment: shard.segment.clone(), source: gone.into() };
+            let (dropped, found) = dropped.map_err(gone)?;
+            idle = found;
+            match dropped {
+                Dropped::Until(series) => from = series,
+                Dropped::All => break,
+                Dropped::Taken => return Ok(()),
             }
+        }
+        self.forget(shard, idle).await;
+        Ok(())
+    }
+
+    /// Has a shard forget the series that have nothing left.
+    async fn forget(&self, shard: &Arc<ShardHandle>, idle: IdleSeries) {
+        let ShipperParts { shards, metrics, .. } = &self.parts;
+        if idle.is_empty() {
+            return;
+        }
+        // They have chosen their series already.
+        let readers = async {
+            shards.pins.wait_for_earlier().await;
+            shards.label_pins.wait_for_earlier().await;
+        };
+        if tokio::time::timeout(READERS_MAX, readers).await.is_err() {
+            return;
+        }
+        // A shard that is rebuilt has them again; the next window finds them.
+        if let Ok(series) = shard.actor.ask(Forget(idle)).await {
+            metrics.series_removed.inc_by(series as u64);
+            tracing::debug!(segment = %shard.segment, series, "forgot series of which blocks have everything");
         }
     }
 }

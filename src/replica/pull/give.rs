@@ -4,6 +4,9 @@
 //! takes. If the log does not have some of the batches any more, it gives none, and it ends before one that cannot be
 //! read: a record lacks the samples that were here before it, from batches which may be among those. A batch is logged
 //! once. So one that is held and not found is never looked for again.
+//!
+//! Samples of series that are [gone](crate::shard::forget) are left out, for nobody knows their labels. Blocks have them, as
+//! the peer must know before it holds such a batch, in order to name them to its readers.
 
 use std::collections::{HashMap, HashSet};
 use std::io;
@@ -15,13 +18,14 @@ use gyre_ring::{BatchId, BatchNumber, BatchSet, BootId, HashSeed, SeriesKey};
 use gyre_tsdb::wal::{BatchName, LoggedBatch, read_batches};
 use tokio::sync::mpsc;
 
-use super::wire::put_header;
+use super::wire::{put_header, put_released};
 use crate::api::push::histogram;
 use crate::rpc::ReplySink;
 use crate::rpc::frame::CHUNK_BYTES_MAX;
 use crate::rpc::samples::{BatchWriter, Encoder, SERIES_IDS_MAX, SampleSource};
-use crate::shard::read::{LabelsOf, SERIES_PER_READ};
+use crate::shard::read::{LabelsOf, NumberedSeries, SERIES_PER_READ};
 use crate::shard::recover::Layout;
+use crate::shard::released::ReleasedTo;
 use crate::shard::segment_name;
 use crate::shard::supervisor::ShardHandle;
 
@@ -102,21 +106,37 @@ struct Sender<'a> {
     shard: &'a Arc<ShardHandle>,
     seed: HashSeed,
     encoder: Encoder,
-    /// Labels of series that were met, by number. As many as the peer's decoder holds.
-    labels: HashMap<u32, Arc<[u8]>>,
+    /// Labels of series that were met, by number; `None` if one is gone. As many as the peer's decoder holds.
+    labels: HashMap<u32, Option<Arc<[u8]>>>,
+    /// The names of blocks that were sent.
+    named: Vec<ReleasedTo>,
 }
 
 impl<'a> Sender<'a> {
     fn new(shard: &'a Arc<ShardHandle>, seed: HashSeed) -> Self {
-        Sender { shard, seed, encoder: Encoder::new(SERIES_IDS_MAX), labels: HashMap::new() }
+        Sender {
+            shard,
+            seed,
+            encoder: Encoder::new(SERIES_IDS_MAX),
+            labels: HashMap::new(),
+            named: Vec::new(),
+        }
     }
 
     async fn send(&mut self, batch: LoggedBatch, sink: &mut ReplySink) -> Result<(), String> {
         let id = id_of(batch.name);
-        let source = self.source(batch).await?;
+        let (source, has_gone) = self.source(batch).await?;
         let mut bytes = Vec::new();
         self.encoder.encode(&source, &mut bytes).map_err(|error| error.to_string())?;
         let mut out = Vec::with_capacity(bytes.len() + super::wire::HEADER_BYTES);
+        if has_gone {
+            // Asked after it was seen that a series is gone: so it names the block that has it.
+            let named = self.shard.released.all();
+            if named != self.named {
+                put_released(&mut out, &named);
+                self.named = named;
+            }
+        }
         put_header(&mut out, id, bytes.len());
         out.extend_from_slice(&bytes);
         let out = Bytes::from(out);
@@ -127,7 +147,8 @@ impl<'a> Sender<'a> {
         Ok(())
     }
 
-    async fn source(&mut self, batch: LoggedBatch) -> Result<LoggedSource, String> {
+    /// A batch without series that are gone, and whether there are any.
+    async fn source(&mut self, batch: LoggedBatch) -> Result<(LoggedSource, bool), String> {
         let mut series: Vec<u32> = batch.samples.iter().map(|sample| sample.series).collect();
         series.extend(batch.histograms.iter().map(|sample| sample.series));
         series.sort_unstable();
@@ -140,14 +161,20 @@ impl<'a> Sender<'a> {
         for some in unknown.chunks(SERIES_PER_READ) {
             let labels = self.shard.actor.ask(LabelsOf(some.to_vec())).await;
             let labels = labels.map_err(|gone| gone.to_string())?;
-            self.labels.extend(some.iter().copied().zip(labels.into_iter().map(Arc::from)));
+            let labels = labels.into_iter().map(|series| match series {
+                NumberedSeries::Labels(labels) => Some(Arc::from(labels)),
+                NumberedSeries::Gone => None,
+            });
+            self.labels.extend(some.iter().copied().zip(labels));
         }
-        let labels = |series: u32| self.labels.get(&series).cloned().unwrap_or_default();
-        let series = series.into_iter().map(|number| {
-            let labels = labels(number);
-            LoggedSeries { number, key: self.seed.key(&labels), labels }
+        let count = series.len();
+        let series = series.into_iter().filter_map(|number| {
+            let labels = self.labels.get(&number)?.clone()?;
+            Some(LoggedSeries { number, key: self.seed.key(&labels), labels })
         });
-        Ok(LoggedSource { segment: self.shard.name.clone(), series: series.collect(), batch })
+        let series: Vec<LoggedSeries> = series.collect();
+        let has_gone = series.len() < count;
+        Ok((LoggedSource { segment: self.shard.name.clone(), series, batch }, has_gone))
     }
 }
 
@@ -160,7 +187,7 @@ struct LoggedSeries {
 /// A logged batch as something to be encoded.
 struct LoggedSource {
     segment: Arc<str>,
-    /// By number.
+    /// By number, without those that are gone.
     series: Vec<LoggedSeries>,
     batch: LoggedBatch,
 }
@@ -185,6 +212,8 @@ impl SampleSource for LoggedSource {
         let mut message = Vec::new();
         for series in &self.series {
             out.series(series.key, || &series.labels);
+            while samples.next_if(|sample| sample.series < series.number).is_some() {}
+            while histograms.next_if(|sample| sample.series < series.number).is_some() {}
             while let Some(sample) = samples.next_if(|sample| sample.series == series.number) {
                 out.sample(sample.t_ms, sample.value);
             }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use gyre_ring::{BatchSet, Replica, Segment};
 use tokio::time::Instant;
 
-use super::wire::{BatchStream, StreamError};
+use super::wire::{self, BatchStream, StreamError};
 use crate::actor::Gone;
 use crate::replica::call::head_for;
 use crate::replica::local::Replicas;
@@ -16,6 +16,7 @@ use crate::rpc::codec::{self, CodecError};
 use crate::rpc::samples::{BatchPool, SERIES_IDS_MAX};
 use crate::rpc::{Peer, Reply, RpcError};
 use crate::shard::actor::{Durable, Replicate, ShardError};
+use crate::shard::released::ReleasedTo;
 use crate::shard::supervisor::ShardHandle;
 
 /// The longest that a pull may take; what has come by then is kept, and the next one goes on from there.
@@ -141,7 +142,14 @@ impl Replicas {
                     self.pulls.count(shard.state.is_ending(), part.len());
                     loop {
                         let mut batch = pool.take();
-                        let Some(id) = stream.next(&mut batch)? else { break };
+                        let id = match stream.next(&mut batch)? {
+                            Some(wire::Pulled::Batch(id)) => id,
+                            Some(wire::Pulled::Released(blocks)) => {
+                                self.note_released(shard, blocks).await?;
+                                continue;
+                            }
+                            None => break,
+                        };
                         let replicate = Replicate { id, batch, histogram_buckets_max: 0, is_pulled: true };
                         // Later ones are behind it in the log, so the last one's answer is everybody's.
                         durable = Some(shard.actor.ask(replicate).await??);
@@ -165,6 +173,24 @@ impl Replicas {
             PullReply::Refused(refused) => return Err(PullError::Refused(format!("{:?}", refused.reason))),
         }
         Ok(pulled)
+    }
+}
+
+impl Replicas {
+    /// Blocks have what is left out of the batches that come next: whoever reads them here is to know, also after a restart.
+    async fn note_released(
+        &self,
+        shard: &Arc<ShardHandle>,
+        blocks: Vec<ReleasedTo>,
+    ) -> Result<(), PullError> {
+        let (shards, shard) = (self.shards.clone(), shard.clone());
+        let written = tokio::task::spawn_blocking(move || shards.note_released(&shard, &blocks)).await;
+        let problem = match written {
+            Ok(Ok(())) => return Ok(()),
+            Ok(Err(error)) => error.to_string(),
+            Err(error) => error.to_string(),
+        };
+        Err(PullError::NotDurable(problem))
     }
 }
 

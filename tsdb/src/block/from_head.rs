@@ -45,16 +45,16 @@ impl Head {
         (min_ms, end_ms): (i64, i64),
     ) -> (WindowSlice, Option<SeriesRef>) {
         let mut slice = WindowSlice::default();
-        let end = (from.0 as usize).saturating_add(count).min(self.series_count());
-        for number in from.0..end as u32 {
-            let series = SeriesRef(number);
+        let mut all = self.series_from(from);
+        for series in all.by_ref().take(count) {
             if self.is_known(series) && self.overlaps(series, min_ms, end_ms.saturating_sub(1)) {
                 slice.series.push(series);
                 self.put_labels(series, &mut slice.labels);
                 slice.ends.push(slice.labels.len());
             }
         }
-        (slice, (end < self.series_count()).then_some(SeriesRef(end as u32)))
+        let next = all.next();
+        (slice, next)
     }
 }
 

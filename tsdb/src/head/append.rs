@@ -60,12 +60,13 @@ pub const TOUCHED_TOGETHER: usize = 16;
 
 impl Head {
     /// Brings what an append to these series will change into the cache. Each append alone waits for its series and then
-    /// for the end of its chunk, which lie anywhere; several are fetched in the time of one.
+    /// for the end of its chunk, which lie anywhere; several are fetched in the time of one. Series may be gone.
     #[inline]
     pub fn touch(&self, series: impl Iterator<Item = SeriesRef>) {
         let mut touched = 0;
         for series in series {
-            let state = &self.series[series.0 as usize];
+            let Some(place) = self.index.place(series) else { continue };
+            let state = &self.series[place];
             if state.last != NO_EXTENT {
                 touched ^= self.extents.touch(state.last);
             }
@@ -76,7 +77,8 @@ impl Head {
     /// Appends a sample unless it is there. `value` is the float's bits.
     #[inline]
     pub fn append(&mut self, series: SeriesRef, t_ms: i64, value: u64) -> Appended {
-        let state = &mut self.series[series.0 as usize];
+        let place = self.place(series);
+        let state = &self.series[place];
         let encoder = &state.encoder;
         if state.newest != Newest::Float {
             return self.append_after_no_float(series, t_ms, value);
@@ -90,12 +92,12 @@ impl Head {
         if full && encoder.count > 0 {
             self.seal_open_chunk(series);
         }
-        self.push_float(series, t_ms, value)
+        self.push_float(place, t_ms, value)
     }
 
     #[inline]
-    fn push_float(&mut self, series: SeriesRef, t_ms: i64, value: u64) -> Appended {
-        self.series[series.0 as usize].push(&mut self.extents, t_ms, value);
+    fn push_float(&mut self, place: usize, t_ms: i64, value: u64) -> Appended {
+        self.series[place].push(&mut self.extents, t_ms, value);
         self.saw(t_ms);
         Appended::InOrder
     }
@@ -110,7 +112,7 @@ impl Head {
     /// Appends a histogram unless it is there. It must be [valid](Histogram::validate) and [not too
     /// large](Histogram::check_size).
     pub fn append_histogram(&mut self, series: SeriesRef, t_ms: i64, histogram: &Histogram) -> Appended {
-        let state = &self.series[series.0 as usize];
+        let state = self.state(series);
         if state.has_samples() && t_ms <= state.encoder.t_ms {
             return self.append_not_newer(series, t_ms, Value::Histogram(histogram));
         }
@@ -120,7 +122,7 @@ impl Head {
         if let Some(full) = self.histograms.append(series.0, t_ms, histogram) {
             self.seal_histograms(series, &full);
         }
-        let state = &mut self.series[series.0 as usize];
+        let state = self.state_mut(series);
         state.newest = Newest::Histogram;
         state.encoder.t_ms = t_ms;
         self.saw(t_ms);
@@ -130,9 +132,9 @@ impl Head {
     /// Appends a float to a series that is empty, or whose newest sample is a histogram.
     #[cold]
     fn append_after_no_float(&mut self, series: SeriesRef, t_ms: i64, value: u64) -> Appended {
-        let state = &self.series[series.0 as usize];
+        let state = self.state(series);
         if state.newest == Newest::None {
-            return self.push_float(series, t_ms, value);
+            return self.push_float(self.place(series), t_ms, value);
         }
         if t_ms <= state.encoder.t_ms {
             return self.append_not_newer(series, t_ms, Value::Float(value));
@@ -145,13 +147,13 @@ impl Head {
         if let Some(full) = self.histograms.close(series.0) {
             self.seal_histograms(series, &full);
         }
-        self.push_float(series, t_ms, value)
+        self.push_float(self.place(series), t_ms, value)
     }
 
     /// Whether a sample of this time would not be the newest of its series.
     #[inline]
     pub fn is_late(&self, series: SeriesRef, t_ms: i64) -> bool {
-        let state = &self.series[series.0 as usize];
+        let state = self.state(series);
         state.has_samples() && t_ms < state.encoder.t_ms
     }
 
@@ -202,7 +204,8 @@ impl Head {
     }
 
     fn seal_open_chunk(&mut self, series: SeriesRef) {
-        let state = &mut self.series[series.0 as usize];
+        let place = self.place(series);
+        let state = &mut self.series[place];
         self.scratch.clear();
         state.copy_open_chunk(&self.extents, &mut self.scratch);
         let min_ms = xor::first_time(&self.scratch).expect("an open chunk holds a sample");
@@ -220,7 +223,8 @@ impl Head {
 
     fn seal_histograms(&mut self, series: SeriesRef, full: &FullChunk) {
         let at = self.sealed.push(&full.header(series, false), &full.data);
-        let state = &mut self.series[series.0 as usize];
+        let place = self.place(series);
+        let state = &mut self.series[place];
         state.sealed = self.sealed_refs.push(state.sealed, SealedRef { min_ms: full.min_ms, at });
     }
 

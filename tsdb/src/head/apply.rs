@@ -88,7 +88,7 @@ impl Head {
                 }
             }
         }
-        let state = &self.series[series.0 as usize];
+        let state = self.state(series);
         if state.encoder.t_ms == t_ms {
             let newest = match state.newest {
                 Newest::None => return None,

@@ -11,6 +11,7 @@
 
 mod append;
 mod apply;
+mod forget;
 mod histograms;
 mod ooo;
 mod read;
@@ -28,6 +29,7 @@ use hashbrown::HashTable;
 
 pub use append::{Appended, CreateError, TOUCHED_TOGETHER, WINDOW_MS, window_of};
 pub use apply::Applied;
+pub use forget::IdleSeries;
 pub(crate) use histograms::encode_all as encode_histograms;
 pub(crate) use read::BatchChunk;
 pub use read::{ChunkData, Decoded, ReadError, SeriesBatch, SeriesData};
@@ -48,12 +50,17 @@ use series::Series;
 /// The key of series whose labels were lost; no label set has it but with a chance of 2^-128.
 const LOST_KEY: u128 = 0;
 
+/// The key of series that [had been forgotten](forget) when the log was written that is read again.
+const VACANT_KEY: u128 = 1;
+
 /// All series of a shard.
 pub struct Head {
     index: Index,
-    /// Hash of the canonical label bytes, by series number.
+    /// Hash of the canonical label bytes, by place.
     keys: Paged<u128>,
+    /// Series numbers.
     by_key: HashTable<u32>,
+    /// By place.
     series: Paged<Series>,
     extents: Extents,
     histograms: HistogramSeries,
@@ -61,6 +68,8 @@ pub struct Head {
     sealed: SealedStore,
     overlay: Overlay,
     newest_ms: Option<i64>,
+    /// Slices [released](Head::release) so far.
+    releases: u64,
     scratch: Vec<u8>,
 }
 
@@ -94,6 +103,7 @@ impl Head {
             sealed: SealedStore::open(disk, &folder.join(FOLDER), end)?,
             overlay: Overlay::default(),
             newest_ms: None,
+            releases: 0,
             scratch: Vec::new(),
         })
     }
@@ -101,20 +111,20 @@ impl Head {
     /// The series with this key. The key is trusted: labels are compared when a series is made.
     #[inline]
     pub fn find(&self, key: u128) -> Option<SeriesRef> {
-        let keys = &self.keys;
-        self.by_key.find(key as u64, |number| keys[*number as usize] == key).map(|number| SeriesRef(*number))
+        let is = |number: &u32| self.is(SeriesRef(*number), key);
+        self.by_key.find(key as u64, is).map(|number| SeriesRef(*number))
     }
 
     /// Whether this is the series with this key: saves the search where the sender keeps its order.
     #[inline]
     pub fn is(&self, series: SeriesRef, key: u128) -> bool {
-        (series.0 as usize) < self.keys.len() && self.keys[series.0 as usize] == key
+        self.index.place(series).is_some_and(|place| self.keys[place] == key)
     }
 
-    /// A series' key.
+    /// A series' key. It must be there.
     #[inline]
     pub fn key(&self, series: SeriesRef) -> u128 {
-        self.keys[series.0 as usize]
+        self.keys[self.place(series)]
     }
 
     /// Makes a series, or finds it. `key` must be the hash of `labels`.
@@ -136,19 +146,58 @@ impl Head {
         let series = self.index.add(labels)?;
         self.keys.push(key);
         self.series.push(Series::default());
-        let keys = &self.keys;
-        self.by_key.insert_unique(key as u64, series.0, |number| keys[*number as usize] as u64);
+        if key > VACANT_KEY {
+            let (keys, index) = (&self.keys, &self.index);
+            let hash = |number: &u32| index.place(SeriesRef(*number)).map_or(0, |place| keys[place] as u64);
+            self.by_key.insert_unique(key as u64, series.0, hash);
+        }
         Ok(series)
     }
 
-    /// Whether a series has labels; if not, the record that made it was lost.
+    /// Whether a series is there and has labels. If it should be there and is not known, the record that made it was lost,
+    /// or it [is gone](Head::is_gone).
     pub fn is_known(&self, series: SeriesRef) -> bool {
-        (series.0 as usize) < self.keys.len() && self.keys[series.0 as usize] != LOST_KEY
+        self.index.place(series).is_some_and(|place| self.keys[place] > VACANT_KEY)
     }
 
-    /// How many series there are; their numbers are those below.
+    /// Whether a series has been [forgotten](Head::forget): all that was here of it is in blocks.
+    pub fn is_gone(&self, series: SeriesRef) -> bool {
+        match self.index.place(series) {
+            Some(place) => self.keys[place] == VACANT_KEY,
+            None => series.0 < self.index.end(),
+        }
+    }
+
+    /// How many series there are.
     pub fn series_count(&self) -> usize {
-        self.series.len()
+        self.index.len()
+    }
+
+    /// The number after that of the newest series.
+    pub fn series_end(&self) -> SeriesRef {
+        SeriesRef(self.index.end())
+    }
+
+    /// The series that there are, from a number on, ascending.
+    pub fn series_from(&self, first: SeriesRef) -> impl Iterator<Item = SeriesRef> {
+        self.index.from(first)
+    }
+
+    /// Where what is kept of a series lies. It must be there: whoever names a series has just found or made it.
+    #[inline]
+    fn place(&self, series: SeriesRef) -> usize {
+        self.index.place(series).expect("nobody names a series that is gone, but to read it")
+    }
+
+    #[inline]
+    fn state(&self, series: SeriesRef) -> &Series {
+        &self.series[self.place(series)]
+    }
+
+    #[inline]
+    fn state_mut(&mut self, series: SeriesRef) -> &mut Series {
+        let place = self.place(series);
+        &mut self.series[place]
     }
 
     /// The newest sample's time, if there is any sample.
@@ -176,12 +225,12 @@ impl Head {
         self.index.label_values(name, move |series| self.overlaps(series, min_ms, max_ms))
     }
 
-    /// A series' labels in order of names.
+    /// A series' labels in order of names; none if it is gone.
     pub fn labels(&self, series: SeriesRef) -> impl Iterator<Item = (&str, &str)> {
         self.index.label_strs(series)
     }
 
-    /// Appends a series' canonical label bytes to `out`.
+    /// Appends a series' canonical label bytes to `out`; nothing if it is gone.
     pub fn put_labels(&self, series: SeriesRef, out: &mut Vec<u8>) {
         self.index.put_labels(series, out);
     }
@@ -189,7 +238,7 @@ impl Head {
     /// Sizes, for metrics and limits.
     pub fn size(&self) -> HeadSize {
         HeadSize {
-            series: self.series.len(),
+            series: self.series_count(),
             open_chunk_bytes: self.extents.used_bytes() + self.histograms.memory_bytes(),
             sealed_memory_bytes: self.sealed.memory_bytes(),
         }
@@ -203,7 +252,7 @@ impl Head {
     /// Where the WAL keeps its last full value of a series; see [`crate::wal`].
     #[inline]
     pub fn wal_base_mut(&mut self, series: SeriesRef) -> &mut WalBase {
-        &mut self.series[series.0 as usize].wal_base
+        &mut self.state_mut(series).wal_base
     }
 }
 

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use super::Head;
 use super::histograms::{OpenHistograms, encode_all};
-use super::series::Newest;
+use super::series::{Newest, Series};
 use super::winner::Merge;
 use crate::chunk::{ChunkError, histogram, xor};
 use crate::disk::FileView;
@@ -80,10 +80,7 @@ pub enum ReadError {
 impl Head {
     /// Whether a series may have samples from `min_ms` to `max_ms`: exact but for gaps within chunks.
     pub fn overlaps(&self, series: SeriesRef, min_ms: i64, max_ms: i64) -> bool {
-        let state = &self.series[series.0 as usize];
-        if !state.has_samples() || state.encoder.t_ms < min_ms {
-            return false;
-        }
+        let Some(state) = self.state_of_range(series, min_ms) else { return false };
         // What nearly all questions come to: the range ends with now, and the newest sample lies in it.
         let is_open = state.encoder.count > 0 || state.newest == Newest::Histogram;
         if is_open && state.encoder.t_ms <= max_ms {
@@ -107,13 +104,16 @@ impl Head {
         begin.is_some_and(|begin| begin <= max_ms)
     }
 
+    /// The state of a series that may have a sample at `min_ms` or later.
+    fn state_of_range(&self, series: SeriesRef, min_ms: i64) -> Option<&Series> {
+        let state = &self.series[self.index.place(series)?];
+        (state.has_samples() && state.encoder.t_ms >= min_ms).then_some(state)
+    }
+
     /// Adds a series with its chunks that may hold samples from `min_ms` to `max_ms` to a batch, if there are any. A
-    /// series whose samples are in blocks has none.
+    /// series whose samples are in blocks has none, be it gone or not.
     pub fn read(&self, series: SeriesRef, min_ms: i64, max_ms: i64, batch: &mut SeriesBatch) {
-        let state = &self.series[series.0 as usize];
-        if !state.has_samples() || state.encoder.t_ms < min_ms {
-            return;
-        }
+        let Some(state) = self.state_of_range(series, min_ms) else { return };
         let first_chunk = batch.chunks.len();
         for sealed in self.sealed_refs.overlapping(state.sealed, min_ms, max_ms) {
             batch.put_sealed(&self.sealed, sealed.at);

@@ -31,10 +31,11 @@ const IS_RELEASED: u8 = 8;
 pub struct BadState;
 
 impl Head {
-    /// Appends the state of a series to `out`.
+    /// Appends the state of a series, which must be there, to `out`.
     pub(crate) fn put_state(&self, series: SeriesRef, out: &mut Vec<u8>) {
-        let state = &self.series[series.0 as usize];
-        out.extend_from_slice(&self.keys[series.0 as usize].to_le_bytes());
+        let place = self.place(series);
+        let state = &self.series[place];
+        out.extend_from_slice(&self.keys[place].to_le_bytes());
         let mut labels = Vec::new();
         self.index.put_labels(series, &mut labels);
         put_bytes(out, &labels);
@@ -154,7 +155,7 @@ impl Head {
         if state.has_samples() {
             self.newest_ms = self.newest_ms.max(Some(state.encoder.t_ms));
         }
-        self.series[series.0 as usize] = state;
+        *self.state_mut(series) = state;
         match open_histograms {
             Some(last) if newest == Newest::Released => self.histograms.insert_released(series.0, last),
             Some(open) => self.histograms.insert(series.0, open),
@@ -167,19 +168,29 @@ impl Head {
     }
 
     /// Makes a series again that the WAL says was made with this number. One that is there already, from a
-    /// snapshot, stays; numbers left out are those of series whose records were lost. False if the labels
-    /// make no sense or are not those of the series that has the number.
+    /// snapshot, stays, and one that is gone stays so; numbers left out are those of series whose records were lost. If
+    /// another series has the labels, it had been [forgotten](super::forget) by then, and what is here of it is in blocks:
+    /// it goes. False if the labels make no sense or are not those of the series that has the number.
     pub fn replay_series(&mut self, number: u32, key: u128, canonical_labels: &[u8]) -> bool {
         let Ok(labels) = Labels::parse(canonical_labels) else { return false };
-        if (number as usize) < self.series_count() {
-            return self.index.has_labels(SeriesRef(number), labels);
+        let series = SeriesRef(number);
+        if series < self.series_end() {
+            return self.index.place(series).is_none() || self.index.has_labels(series, labels);
         }
-        while self.series_count() < number as usize {
+        while self.series_end() < series {
             if self.add_lost_series().is_err() {
                 return false;
             }
         }
+        if let Some(forgotten) = self.find(key) {
+            self.vacate(forgotten);
+        }
         self.add_series(key, labels).is_ok()
+    }
+
+    /// So many numbers of series follow that are gone.
+    pub(crate) fn add_gone_series(&mut self, count: u32) {
+        self.index.add_gone(count);
     }
 
     /// Takes a series' number for one whose labels were lost to damage, so that later numbers stay right. It

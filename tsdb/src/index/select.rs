@@ -40,7 +40,7 @@ struct Bits(Vec<u64>);
 
 impl Bits {
     fn of(index: &Index, pairs: &[Pair]) -> Self {
-        let mut words = vec![0u64; index.len().div_ceil(64)];
+        let mut words = vec![0u64; (index.end() as usize).div_ceil(64)];
         for pair in pairs {
             for series in index.postings.series(*pair) {
                 words[series as usize / 64] |= 1 << (series % 64);
@@ -92,7 +92,7 @@ pub(super) fn select(index: &Index, matchers: &[Matcher]) -> Vec<SeriesRef> {
     only.sort_by_key(|pairs| pairs.iter().map(|pair| index.postings.series_count(*pair)).sum::<usize>());
     let mut only = only.into_iter();
     let mut series: Vec<u32> = match only.next() {
-        None => (0..index.len() as u32).collect(),
+        None => index.from(SeriesRef(0)).map(|series| series.0).collect(),
         Some(pairs) if pairs.len() == 1 => index.postings.series(pairs[0]).collect(),
         Some(pairs) => {
             let mut all: Vec<u32> = pairs.iter().flat_map(|pair| index.postings.series(*pair)).collect();

@@ -4,7 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::{
-    BLOCK_BEGIN, BLOCK_BYTES_MAX, BLOCK_END, BLOCK_HEADER_BYTES, BLOCK_SERIES, FILE_HEADER, OLD_FILE_HEADER,
+    BLOCK_BEGIN, BLOCK_BYTES_MAX, BLOCK_END, BLOCK_HEADER_BYTES, BLOCK_SERIES, FILE_HEADER, OLD_FILE_HEADERS,
     SnapshotBegin, file_number,
 };
 use crate::disk::Disk;
@@ -66,6 +66,7 @@ struct Block<'a> {
 fn read_file(disk: &dyn Disk, path: &Path, shard_folder: &Path) -> Result<(Head, SnapshotBegin), LoadError> {
     let bytes = disk.read(path)?;
     let blocks = split(&bytes)?;
+    let has_gaps = bytes.starts_with(&FILE_HEADER);
     let (Some(first), Some(last)) = (blocks.first(), blocks.last()) else {
         return Err(LoadError::Damaged { offset: 0 });
     };
@@ -80,17 +81,25 @@ fn read_file(disk: &dyn Disk, path: &Path, shard_folder: &Path) -> Result<(Head,
         let raw = decompress(block)?;
         let mut rest = raw.as_slice();
         while !rest.is_empty() {
+            let gone = if has_gaps { varint::take_u64(&mut rest).ok_or_else(|| damaged(block))? } else { 0 };
+            if u64::from(head.series_end().0) + gone >= u64::from(series) {
+                return Err(damaged(block));
+            }
+            head.add_gone_series(gone as u32);
             head.restore_state(&mut rest).map_err(|_| damaged(block))?;
         }
     }
-    if head.series_count() != series as usize {
+    if has_gaps {
+        head.add_gone_series(series.saturating_sub(head.series_end().0));
+    }
+    if head.series_end().0 != series {
         return Err(damaged(last));
     }
     Ok((head, begin))
 }
 
 fn split(bytes: &[u8]) -> Result<Vec<Block<'_>>, LoadError> {
-    if !bytes.starts_with(&FILE_HEADER) && !bytes.starts_with(&OLD_FILE_HEADER) {
+    if ![FILE_HEADER].iter().chain(&OLD_FILE_HEADERS).any(|header| bytes.starts_with(header)) {
         return Err(LoadError::Damaged { offset: 0 });
     }
     let mut blocks = Vec::new();

@@ -16,10 +16,10 @@ use std::path::{Path, PathBuf};
 use crate::wal::WalPosition;
 
 /// Magic, then the format's version.
-const FILE_HEADER: [u8; 12] = *b"GYRESNAP\x02\0\0\0";
+const FILE_HEADER: [u8; 12] = *b"GYRESNAP\x03\0\0\0";
 
-/// Version 1 is version 2 without histograms.
-const OLD_FILE_HEADER: [u8; 12] = *b"GYRESNAP\x01\0\0\0";
+/// Version 2 has no series that are gone. Version 1 is version 2 without histograms.
+const OLD_FILE_HEADERS: [[u8; 12]; 2] = [*b"GYRESNAP\x01\0\0\0", *b"GYRESNAP\x02\0\0\0"];
 
 /// Type, length, length when compressed, checksum.
 const BLOCK_HEADER_BYTES: usize = 13;

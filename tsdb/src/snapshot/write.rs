@@ -16,21 +16,26 @@ use crate::varint;
 /// A block is ended at this size; it holds at least one series.
 const BLOCK_BYTES: usize = 256 << 10;
 
-/// Encodes the states of series from `first` on, for one block; tells which series comes next.
+/// Encodes the states of series from `first` on, for one block; tells which number comes next: at the end, that of no
+/// series so far.
 pub fn encode_block(head: &Head, first: SeriesRef) -> (Vec<u8>, SeriesRef) {
     let mut out = Vec::with_capacity(BLOCK_BYTES + BLOCK_BYTES / 8);
     let mut next = first;
-    while (next.0 as usize) < head.series_count() && out.len() < BLOCK_BYTES {
-        head.put_state(next, &mut out);
-        next.0 += 1;
+    for series in head.series_from(first) {
+        if out.len() >= BLOCK_BYTES {
+            return (out, next);
+        }
+        varint::put_u64(&mut out, u64::from(series.0 - next.0));
+        head.put_state(series, &mut out);
+        next = SeriesRef(series.0 + 1);
     }
-    (out, next)
+    (out, head.series_end())
 }
 
 /// What a snapshot ends with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SnapshotEnd {
-    /// How many series it holds.
+    /// The number after that of the newest series.
     pub series: u32,
     /// The end of the sealed chunks that it may refer to. These bytes must be on disk.
     pub sealed: Location,

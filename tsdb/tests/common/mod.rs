@@ -139,7 +139,7 @@ impl Shard {
         let (block, mut next) = snapshot::encode_block(&self.head, SeriesRef(0));
         writer.series(&block).unwrap();
         between(self);
-        while (next.0 as usize) < self.head.series_count() {
+        while next < self.head.series_end() {
             let (block, after) = snapshot::encode_block(&self.head, next);
             writer.series(&block).unwrap();
             next = after;
@@ -226,13 +226,13 @@ impl Replay for Target {
             Some(value) if self.head.is_known(series) => {
                 self.head.apply(series, sample.t_ms, value);
             }
-            _ => self.lost += 1,
+            _ => self.lost += u64::from(!self.head.is_gone(series)),
         }
     }
 
     fn histogram(&mut self, _: usize, series: u32, t_ms: i64, histogram: &Histogram) {
         if !self.head.is_known(SeriesRef(series)) {
-            self.lost += 1;
+            self.lost += u64::from(!self.head.is_gone(SeriesRef(series)));
             return;
         }
         self.head.apply_histogram(SeriesRef(series), t_ms, histogram);
