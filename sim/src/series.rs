@@ -140,7 +140,8 @@ impl Samples {
 
     /// Drops a window, and forgets the series that have nothing left.
     pub fn release(&mut self, window: i64) {
-        let mut idle = IdleSeries::default();
+        let hour_ms = 60 * STEP_MS;
+        let mut idle = IdleSeries::stopped_before(self.head.newest_ms().unwrap_or(0) - hour_ms);
         self.head.release(SeriesRef(0), usize::MAX, window, &mut idle);
         self.head.forget(&idle, |_| {}).expect("there was room for more");
         self.shown = None;

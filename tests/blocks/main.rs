@@ -7,6 +7,7 @@
 mod blocks;
 mod bucket;
 mod caching;
+mod churn;
 mod compaction;
 mod damage;
 #[path = "../support/faulty.rs"]

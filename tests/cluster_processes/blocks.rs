@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::cluster::{Cluster, Node};
 use crate::reads::{ask, now_ms, some_series, write};
 
-fn flush(node: &Node) {
+pub fn flush(node: &Node) {
     let answer = node.connect().get("/flush", &[]).unwrap();
     assert_eq!(answer.status, 204, "{}", String::from_utf8_lossy(&answer.body));
 }

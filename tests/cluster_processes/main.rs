@@ -18,6 +18,7 @@ mod blocks;
 mod bootstrap;
 mod damage;
 mod degraded;
+mod forgotten;
 mod ledger;
 mod load;
 mod new_tenants;

@@ -60,6 +60,9 @@ pub const SHARD_LABEL: &str = "__compactor_shard_id__";
 /// How often it is looked whether a window is due.
 const POLL: Duration = Duration::from_secs(15);
 
+/// A series without a sample for so long has stopped.
+const STOPPED_MS: i64 = 60 * 60 * 1000;
+
 /// Series are not forgotten now if readers take longer.
 const READERS_MAX: Duration = Duration::from_secs(60);
 
@@ -324,7 +327,7 @@ impl Shipper {
             // A batch has come since. It will be in another block.
             return Ok(());
         }
-        let (mut from, mut idle) = (SeriesRef(0), IdleSeries::default());
+        let (mut from, mut idle) = (SeriesRef(0), IdleSeries::stopped_before(now_ms - STOPPED_MS));
         loop {
             let dropped = shard.actor.ask(DropWindow { from, window, idle }).await;
             crash_point("ship-while-dropping");

@@ -3,7 +3,7 @@
 
 mod check;
 mod crashes;
-mod outages;
+pub mod outages;
 mod plain;
 mod restarts;
 mod tenants;

@@ -11,7 +11,7 @@ use crate::cluster::{Cluster, Node, list};
 use crate::load::Load;
 
 /// Takes the bucket away from all nodes: what is in its place can be neither read nor written nor listed.
-fn take_away(cluster: &Cluster) {
+pub fn take_away(cluster: &Cluster) {
     let broken = cluster.path("broken");
     std::fs::create_dir(&broken).unwrap();
     for name in ["cluster.json", "epochs", "fake"] {
@@ -21,7 +21,7 @@ fn take_away(cluster: &Cluster) {
     swap(cluster, "broken", "bucket");
 }
 
-fn bring_back(cluster: &Cluster) {
+pub fn bring_back(cluster: &Cluster) {
     swap(cluster, "bucket", "broken");
     swap(cluster, "away", "bucket");
     std::fs::remove_dir_all(cluster.path("broken")).unwrap();

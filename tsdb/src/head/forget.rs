@@ -18,7 +18,6 @@
 
 use hashbrown::HashTable;
 
-use super::release::STOPPED_MS;
 use super::sealed_refs::NO_BLOCK;
 use super::series::Series;
 use super::{Head, LOST_KEY, VACANT_KEY};
@@ -26,9 +25,10 @@ use crate::index::{IndexFull, SeriesRef};
 use crate::labels::METRIC_NAME;
 use crate::mem::Paged;
 
-/// Series that had no data when they were looked at, in one pass of [`Head::release`].
-#[derive(Debug, Default)]
+/// Series that had no data when they were looked at, in one pass of [`Head::release`], and have stopped.
+#[derive(Debug)]
 pub struct IdleSeries {
+    stopped_before_ms: i64,
     /// Ascending.
     series: Vec<SeriesRef>,
     /// The slice that was released last, counted by the head; and whether others came between those of this pass.
@@ -37,6 +37,15 @@ pub struct IdleSeries {
 }
 
 impl IdleSeries {
+    /// None so far. Series have stopped that have no sample of this time, milliseconds, or later.
+    pub fn stopped_before(ms: i64) -> Self {
+        IdleSeries { stopped_before_ms: ms, series: Vec::new(), last: 0, mixed: false }
+    }
+
+    pub(super) fn stopped_before_ms(&self) -> i64 {
+        self.stopped_before_ms
+    }
+
     pub(super) fn saw(&mut self, release: u64, series: impl Iterator<Item = SeriesRef>) {
         self.mixed |= self.last > 0 && self.last + 1 != release;
         self.last = release;
@@ -56,15 +65,14 @@ impl IdleSeries {
 
 impl Head {
     /// Whether nothing of a series is here but its labels, and it has stopped.
-    pub(super) fn is_idle(&self, series: SeriesRef) -> bool {
+    pub(super) fn is_idle(&self, series: SeriesRef, stopped_before_ms: i64) -> bool {
         let Some(place) = self.index.place(series) else { return false };
         if self.keys[place] == LOST_KEY {
             // By its number it is known which samples of the log were lost with it.
             return false;
         }
         let state = &self.series[place];
-        let newest_ms = self.newest_ms.unwrap_or(i64::MIN);
-        let has_stopped = !state.has_samples() || state.encoder.t_ms < newest_ms.saturating_sub(STOPPED_MS);
+        let has_stopped = !state.has_samples() || state.encoder.t_ms < stopped_before_ms;
         has_stopped && !self.has_data(series, state)
     }
 
@@ -83,7 +91,7 @@ impl Head {
             return Ok(());
         }
         let mut gone = idle.series.clone();
-        gone.retain(|series| self.is_idle(*series));
+        gone.retain(|series| self.is_idle(*series, idle.stopped_before_ms));
         if gone.is_empty() {
             return Ok(());
         }

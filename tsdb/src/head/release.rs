@@ -15,11 +15,11 @@ use super::series::Newest;
 use crate::index::SeriesRef;
 
 /// A series without a sample for so long before the head's newest one has stopped.
-pub(super) const STOPPED_MS: i64 = 60 * 60 * 1000;
+const STOPPED_MS: i64 = 60 * 60 * 1000;
 
 impl Head {
     /// Drops what `count` series from `from` on have in a [window](window_of), and gives the series to go on with, if there
-    /// is one. Series of which nothing is here are added to `idle`. Takes about a microsecond a series.
+    /// is one. Series that have stopped, and of which nothing is here, are added to `idle`. Takes about a microsecond a series.
     pub fn release(
         &mut self,
         from: SeriesRef,
@@ -33,7 +33,9 @@ impl Head {
             self.release_series(*series, window);
         }
         self.releases += 1;
-        idle.saw(self.releases, some.into_iter().filter(|series| self.is_idle(*series)));
+        let stopped_before_ms = idle.stopped_before_ms();
+        let is_idle = |series: &SeriesRef| self.is_idle(*series, stopped_before_ms);
+        idle.saw(self.releases, some.into_iter().filter(is_idle));
         next
     }
 
