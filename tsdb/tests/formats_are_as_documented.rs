@@ -235,12 +235,13 @@ fn float_series() -> Vec<u8> {
     out
 }
 
-fn snapshot_of(version: u8, series: &[Vec<u8>]) -> Shard {
+/// A snapshot of series whose numbers are those below `end`.
+fn snapshot_of(version: u8, series: &[Vec<u8>], end: u8) -> Shard {
     let file = [
         [b"GYRESNAP".as_slice(), &[version, 0, 0, 0]].concat(),
         block(1, &[1, 12]), // the log from file 1, byte 12 on
         block(2, &series.concat()),
-        block(3, &[series.len() as u8, 1, 12]), // nothing was sealed
+        block(3, &[end, 1, 12]), // nothing was sealed
     ];
     let disk = SimDisk::default();
     put_file(&disk, &format!("{SNAPSHOTS}/0000000001.snapshot"), &file.concat());
@@ -248,9 +249,9 @@ fn snapshot_of(version: u8, series: &[Vec<u8>]) -> Shard {
 }
 
 #[test]
-fn snapshots_of_both_versions_written_by_hand_are_read_as_documented() {
+fn snapshots_of_earlier_versions_written_by_hand_are_read_as_documented() {
     let floats = (vec![(500, 2.0), (1000, 1.0)], vec![]);
-    assert_eq!(all_of(&snapshot_of(1, &[float_series()]), "a"), floats);
+    assert_eq!(all_of(&snapshot_of(1, &[float_series()], 1), "a"), floats);
 
     // One integer histogram of schema 0 in the open chunk, at 1000 ms, and a stale marker at 500 ms that came late.
     let mut series = series_named(b'h');
@@ -271,7 +272,7 @@ fn snapshots_of_both_versions_written_by_hand_are_read_as_documented() {
     series.push(chunk.len() as u8);
     series.extend(chunk);
     series.extend([1, 0xe8, 0x07, 8]);
-    let shard = snapshot_of(2, &[float_series(), series.clone()]);
+    let shard = snapshot_of(2, &[float_series(), series.clone()], 2);
     assert_eq!(all_of(&shard, "a"), floats);
     let positive = Side { spans: vec![Span { offset: 0, length: 1 }], counts: vec![3] };
     let open = Histogram { count: 3, sum: 4f64.to_bits(), positive, ..Histogram::default() };
@@ -280,7 +281,7 @@ fn snapshots_of_both_versions_written_by_hand_are_read_as_documented() {
 
     // The same after its chunk was released: there to be compared with, not to be read.
     series[flags] |= 8;
-    let mut shard = snapshot_of(2, &[series.clone()]);
+    let mut shard = snapshot_of(2, &[series.clone()], 1);
     assert_eq!(all_of(&shard, "h"), (vec![], vec![late.clone()]));
     assert_eq!(shard.head.append_histogram(SeriesRef(0), 1000, &open), Appended::Again);
     assert_eq!(shard.head.append_histogram(SeriesRef(0), 1000, &Histogram::default()), Appended::Conflict);
@@ -288,10 +289,25 @@ fn snapshots_of_both_versions_written_by_hand_are_read_as_documented() {
     series[flags] &= !2;
     let late_at = series.len() - 4;
     series.drain(flags + 1 + 2 + 8 + 4..late_at);
-    let mut shard = snapshot_of(2, &[series]);
+    let mut shard = snapshot_of(2, &[series], 1);
     assert_eq!(all_of(&shard, "h"), (vec![], vec![late]));
     assert!(!shard.head.is_late(SeriesRef(0), 1000) && shard.head.is_late(SeriesRef(0), 999));
     assert_eq!(shard.head.append_histogram(SeriesRef(0), 1001, &open), Appended::InOrder);
+}
+
+#[test]
+fn a_snapshot_written_by_hand_that_leaves_out_series_is_read_as_documented() {
+    // Numbers 0, 1 and 3 to 5 are of series that are gone; after 2 there is 6, and at the end 7 and 8 are gone.
+    let other = [series_named(b'b').as_slice(), &float_series()[series_named(b'a').len()..]].concat();
+    let series = [[&[2][..], &float_series()].concat(), [&[3][..], &other].concat()];
+    let shard = snapshot_of(3, &series, 9);
+    let floats = (vec![(500, 2.0), (1000, 1.0)], vec![]);
+    assert_eq!(all_of(&shard, "a"), floats);
+    assert_eq!(all_of(&shard, "b"), floats);
+    assert_eq!(shard.head.series_from(SeriesRef(0)).collect::<Vec<_>>(), [SeriesRef(2), SeriesRef(6)]);
+    let gone: Vec<u32> = (0..10).filter(|number| shard.head.is_gone(SeriesRef(*number))).collect();
+    assert_eq!(gone, [0, 1, 3, 4, 5, 7, 8]);
+    assert_eq!(shard.head.series_end(), SeriesRef(9));
 }
 
 /// Bits written as text, filled up with zeros to whole bytes.

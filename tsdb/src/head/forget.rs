@@ -95,7 +95,7 @@ impl Head {
         if gone.is_empty() {
             return Ok(());
         }
-        let index = self.index.without(|series| gone.binary_search(&series).is_ok())?;
+        let index = self.index.without(&gone)?;
         for series in &gone {
             each(
                 self.labels(*series).find(|(name, _)| *name == METRIC_NAME).map_or("", |(_, metric)| metric),

@@ -29,6 +29,19 @@ struct List {
     distances: Vec<u8>,
 }
 
+impl List {
+    fn of(series: u32) -> Self {
+        List { count: 1, first: series, last: series, distances: Vec::new() }
+    }
+
+    fn push(&mut self, series: u32) {
+        debug_assert!(self.last < series, "series are added once, in order");
+        varint::put_u64(&mut self.distances, u64::from(series - self.last));
+        self.last = series;
+        self.count += 1;
+    }
+}
+
 /// All posting lists of a shard.
 #[derive(Default)]
 pub(crate) struct Postings {
@@ -46,15 +59,32 @@ fn hash(name: Symbol, value: Symbol) -> u64 {
 impl Postings {
     /// Adds a series to a list. Series come in ascending order.
     pub(crate) fn add(&mut self, name: Symbol, value: Symbol, series: SeriesRef) {
-        if let Some(pair) = self.find(name, value) {
-            let list = &mut self.entries[pair.0 as usize].list;
-            debug_assert!(list.last < series.0, "series are added once, in order");
-            varint::put_u64(&mut list.distances, u64::from(series.0 - list.last));
-            list.last = series.0;
-            list.count += 1;
-            return;
+        match self.find(name, value) {
+            Some(pair) => self.entries[pair.0 as usize].list.push(series.0),
+            None => self.insert(name, value, List::of(series.0)),
         }
-        let list = List { count: 1, first: series.0, last: series.0, distances: Vec::new() };
+    }
+
+    /// The lists of the series that stay, with symbols numbered anew. Lists of none are left out.
+    pub(crate) fn of_those<E>(
+        &self,
+        stays: impl Fn(SeriesRef) -> bool,
+        mut renumber: impl FnMut(Symbol) -> Result<Symbol, E>,
+    ) -> Result<Self, E> {
+        let mut kept = Postings::default();
+        for pair in (0..self.entries.len() as u32).map(Pair) {
+            let mut series = self.series(pair).filter(|series| stays(SeriesRef(*series)));
+            let Some(first) = series.next() else { continue };
+            let mut list = List::of(first);
+            series.for_each(|series| list.push(series));
+            list.distances.shrink_to_fit();
+            let Entry { name, value, .. } = self.entries[pair.0 as usize];
+            kept.insert(renumber(name)?, renumber(value)?, list);
+        }
+        Ok(kept)
+    }
+
+    fn insert(&mut self, name: Symbol, value: Symbol, list: List) {
         let pair = self.entries.push(Entry { name, value, list }) as u32;
         let entries = &self.entries;
         let rehash = |pair: &u32| hash(entries[*pair as usize].name, entries[*pair as usize].value);
