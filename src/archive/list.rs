@@ -10,6 +10,7 @@ use std::sync::Arc;
 use futures_util::stream::{self, StreamExt};
 use gyre_ring::TenantId;
 use gyre_tsdb::block::{DeletionMark, Meta, NoCompactMark, Ulid};
+use serde::Deserialize;
 
 use super::bucket_index::BucketIndex;
 use super::error::ArchiveError;
@@ -248,9 +249,24 @@ fn holds_all(meta: &Meta, sources: &[Ulid]) -> bool {
     !sources.is_empty() && sources.iter().all(|source| meta.compaction.sources.contains(source))
 }
 
+/// What Cortex's partitioning compactor writes into the section of Thanos.
+#[derive(Deserialize)]
+struct SaysOfPartitions {
+    extensions: PartitionExtension,
+}
+
+#[derive(Deserialize)]
+struct PartitionExtension {
+    partition_info: PartitionInfo,
+}
+
+#[derive(Deserialize)]
+struct PartitionInfo {
+    partition_count: u64,
+}
+
 /// Whether it is one of several blocks of Cortex's partitioning compactor, which all name the sources of the whole.
 pub(super) fn is_partition(meta: &Meta) -> bool {
-    let extensions = meta.thanos.as_ref().and_then(|thanos| thanos.other.get("extensions"));
-    let info = extensions.and_then(|extensions| extensions.get("partition_info"));
-    info.and_then(|info| info.get("partition_count")).and_then(|count| count.as_u64()).is_some_and(|n| n > 1)
+    let says = meta.thanos.as_ref().and_then(|thanos| thanos.other.read::<SaysOfPartitions>());
+    says.is_some_and(|says| says.extensions.partition_info.partition_count > 1)
 }

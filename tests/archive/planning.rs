@@ -131,14 +131,12 @@ fn marked_superseded_downsampled_and_partitioned_blocks_and_divided_covers_are_l
     without(|block| {
         change(block, |meta| {
             let info = serde_json::json!({"partition_info": {"partition_count": 2}});
-            meta.thanos.as_mut().unwrap().other.insert("extensions".to_owned(), info);
+            meta.thanos.as_mut().unwrap().other.insert("extensions", info);
         });
     });
     without(|block| {
         // Others' labels are kept apart, also these.
-        change(block, |meta| {
-            drop(meta.thanos.as_mut().unwrap().labels.insert("cluster".to_owned(), "eu".into()))
-        });
+        change(block, |meta| drop(meta.thanos.as_mut().unwrap().labels.insert("cluster", "eu".into())));
     });
     let mut covering = block(3, 0, 2, None);
     assert_eq!(planned(std::slice::from_ref(&covering)).len(), 1);
@@ -190,7 +188,7 @@ fn carry_out(blocks: &mut Vec<ListedBlock>, job: &Job, next: &mut u128) {
                 let mut meta =
                     Meta { thanos: thanos.clone(), ..Meta::of_part(name(), begin_ms, end_ms, &metas) };
                 let label = format!("{index}_of_{}", count.get()).into();
-                meta.thanos.as_mut().unwrap().labels.insert("__compactor_shard_id__".to_owned(), label);
+                meta.thanos.as_mut().unwrap().labels.insert("__compactor_shard_id__", label);
                 // As `compact` does it: the label is of this cluster's shards.
                 set_covers(&mut meta, []);
                 blocks.push(listed(meta));
