@@ -32,7 +32,7 @@ pub enum Discovery {
     IndexFrom(i64),
 }
 
-/// A complete block.
+/// A complete block. Few have marks, and there may be very many blocks: so marks are apart.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ListedBlock {
     /// Its description.
@@ -40,9 +40,9 @@ pub struct ListedBlock {
     /// When its description was put, milliseconds since 1970 by the store's clock.
     pub uploaded_ms: i64,
     /// It is to be removed.
-    pub deletion: Option<DeletionMark>,
+    pub deletion: Option<Box<DeletionMark>>,
     /// It is not to be compacted.
-    pub no_compact: Option<NoCompactMark>,
+    pub no_compact: Option<Box<NoCompactMark>>,
     /// A compacted block that has all of its sources.
     pub superseded_by: Option<Ulid>,
 }
@@ -157,8 +157,8 @@ impl TenantBlocks {
         }
         drop(reads);
         for (ulid, block) in &mut next.blocks {
-            block.deletion = next.marks.deletion.get(ulid).cloned();
-            block.no_compact = next.marks.no_compact.get(ulid).cloned();
+            block.deletion = next.marks.deletion.get(ulid).cloned().map(Box::new);
+            block.no_compact = next.marks.no_compact.get(ulid).cloned().map(Box::new);
         }
         next.find_superseded();
         *self = next;

@@ -122,9 +122,10 @@ fn marked_superseded_downsampled_and_partitioned_blocks_and_divided_covers_are_l
         change(&mut blocks[0]);
         assert_eq!(planned(&blocks), []);
     };
-    without(|block| block.deletion = Some(DeletionMark::new(block.meta.ulid, String::new(), 1)));
+    without(|block| block.deletion = Some(Box::new(DeletionMark::new(block.meta.ulid, String::new(), 1))));
     without(|block| {
-        block.no_compact = Some(NoCompactMark::new(block.meta.ulid, String::new(), String::new(), 1));
+        block.no_compact =
+            Some(Box::new(NoCompactMark::new(block.meta.ulid, String::new(), String::new(), 1)));
     });
     without(|block| block.superseded_by = Some(Ulid(9)));
     without(|block| change(block, |meta| meta.thanos.as_mut().unwrap().downsample.resolution = 300_000));
@@ -219,7 +220,7 @@ proptest! {
         for (number, (begin_h, length, shard, kept, fresh)) in rows.into_iter().enumerate() {
             let mut one = block(number as u128, begin_h, begin_h + length, shards[shard]);
             if kept {
-                one.no_compact = Some(NoCompactMark::new(one.meta.ulid, String::new(), String::new(), 1));
+                one.no_compact = Some(Box::new(NoCompactMark::new(one.meta.ulid, String::new(), String::new(), 1)));
             }
             if fresh {
                 one.uploaded_ms = NOW_MS;
