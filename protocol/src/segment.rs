@@ -140,6 +140,10 @@ impl SegmentReplica {
         if self.in_flight.remove(&batch) {
             self.held.insert(batch);
         }
+        if self.in_flight.is_empty() {
+            // An emptied tree would keep a node of it, in each of thousands of segments.
+            self.in_flight = BTreeSet::new();
+        }
     }
 
     /// The segment has a successor (rule 10). True if the seal record must be written now, behind all that was

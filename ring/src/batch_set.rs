@@ -4,15 +4,23 @@
 //! (counterexample 5 of the protocol). So it is a set, kept as sorted intervals per coordinator run: a run
 //! whose batches all arrived costs one interval.
 
-use std::collections::BTreeMap;
-
 use crate::ids::{BatchId, BatchNumber, BootId};
 
 /// A grow-only set of batches, as intervals with holes.
+///
+/// A node has several for each segment, most of them with one interval for each of a few runs: so they lie in one piece of
+/// memory.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct BatchSet {
-    /// Per run: disjoint, non-adjacent, ascending `[first, last]`.
-    runs: BTreeMap<BootId, Vec<(u64, u64)>>,
+    /// In order of runs, then numbers; those of one run neither overlap nor touch.
+    intervals: Vec<Interval>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Interval {
+    boot: BootId,
+    first: u64,
+    last: u64,
 }
 
 impl BatchSet {
@@ -25,67 +33,60 @@ impl BatchSet {
     pub fn insert_interval(&mut self, boot: BootId, first: BatchNumber, last: BatchNumber) -> bool {
         let (mut first, mut last) = (first.0, last.0);
         debug_assert!(first <= last);
-        let intervals = self.runs.entry(boot).or_default();
+        let intervals = &mut self.intervals;
         // The intervals that touch or overlap the new one: they become one with it.
-        let begin = intervals.partition_point(|&(_, end)| end.saturating_add(1) < first);
-        let end = intervals.partition_point(|&(start, _)| start <= last.saturating_add(1));
-        if let [(start, stop)] = intervals[begin..end]
-            && start <= first
-            && last <= stop
+        let begin = intervals.partition_point(|old| (old.boot, old.last.saturating_add(1)) < (boot, first));
+        let end = intervals.partition_point(|old| (old.boot, old.first) <= (boot, last.saturating_add(1)));
+        if let [old] = intervals[begin..end]
+            && old.first <= first
+            && last <= old.last
         {
             return false;
         }
         if begin < end {
-            first = first.min(intervals[begin].0);
-            last = last.max(intervals[end - 1].1);
+            first = first.min(intervals[begin].first);
+            last = last.max(intervals[end - 1].last);
         }
-        intervals.splice(begin..end, [(first, last)]);
+        intervals.splice(begin..end, [Interval { boot, first, last }]);
         true
+    }
+
+    /// The intervals of a run that end at a number or later.
+    fn from(&self, boot: BootId, number: u64) -> impl Iterator<Item = &Interval> {
+        let at = self.intervals.partition_point(|interval| (interval.boot, interval.last) < (boot, number));
+        self.intervals[at..].iter().take_while(move |interval| interval.boot == boot)
     }
 
     /// Whether a batch is in the set.
     pub fn contains(&self, id: BatchId) -> bool {
-        let Some(intervals) = self.runs.get(&id.boot) else { return false };
-        let at = intervals.partition_point(|&(_, end)| end < id.number.0);
-        intervals.get(at).is_some_and(|&(start, _)| start <= id.number.0)
+        self.from(id.boot, id.number.0).next().is_some_and(|interval| interval.first <= id.number.0)
     }
 
     /// Whether every batch of `other` is in this set.
     pub fn contains_all(&self, other: &BatchSet) -> bool {
-        other.intervals().all(|(boot, first, last)| {
-            let Some(intervals) = self.runs.get(&boot) else { return false };
-            let at = intervals.partition_point(|&(_, end)| end < first.0);
-            intervals.get(at).is_some_and(|&(start, end)| start <= first.0 && last.0 <= end)
+        other.intervals.iter().all(|wanted| {
+            let interval = self.from(wanted.boot, wanted.first).next();
+            interval.is_some_and(|interval| interval.first <= wanted.first && wanted.last <= interval.last)
         })
     }
 
     /// The batches of this set that are not in `other`.
     pub fn difference(&self, other: &BatchSet) -> BatchSet {
         let mut left = BatchSet::default();
-        for (boot, intervals) in &self.runs {
-            let empty = Vec::new();
-            let mut taken = other.runs.get(boot).unwrap_or(&empty).iter().peekable();
-            for &(mut first, last) in intervals {
-                let mut covered = false;
-                while let Some(&&(begin, end)) = taken.peek() {
-                    if begin > last {
-                        break;
-                    }
-                    if end >= first {
-                        if begin > first {
-                            left.insert_interval(*boot, BatchNumber(first), BatchNumber(begin - 1));
-                        }
-                        covered = end >= last;
-                        if covered {
-                            break;
-                        }
-                        first = end + 1;
-                    }
-                    taken.next();
+        for &Interval { boot, mut first, last } in &self.intervals {
+            let mut covered = false;
+            for taken in other.from(boot, first).take_while(|taken| taken.first <= last) {
+                if taken.first > first {
+                    left.intervals.push(Interval { boot, first, last: taken.first - 1 });
                 }
-                if !covered {
-                    left.insert_interval(*boot, BatchNumber(first), BatchNumber(last));
+                covered = taken.last >= last;
+                if covered {
+                    break;
                 }
+                first = taken.last + 1;
+            }
+            if !covered {
+                left.intervals.push(Interval { boot, first, last });
             }
         }
         left
@@ -106,20 +107,16 @@ impl BatchSet {
     /// Only the highest number of each run: what a vector of plain counters would tell. It is no stand-in for the set,
     /// which a simulation shows.
     pub fn highest_only(&self) -> BatchSet {
-        let mut highest = BatchSet::default();
-        for (boot, intervals) in &self.runs {
-            if let Some((_, last)) = intervals.last() {
-                highest.insert_interval(*boot, BatchNumber(*last), BatchNumber(*last));
-            }
-        }
-        highest
+        let of_run = self.intervals.chunk_by(|a, b| a.boot == b.boot);
+        let highest = of_run.filter_map(|of_run| of_run.last());
+        BatchSet { intervals: highest.map(|highest| Interval { first: highest.last, ..*highest }).collect() }
     }
 
     /// All intervals, by run and then ascending.
     pub fn intervals(&self) -> impl Iterator<Item = (BootId, BatchNumber, BatchNumber)> + '_ {
-        self.runs.iter().flat_map(|(boot, intervals)| {
-            intervals.iter().map(|&(first, last)| (*boot, BatchNumber(first), BatchNumber(last)))
-        })
+        let parts =
+            |interval: &Interval| (interval.boot, BatchNumber(interval.first), BatchNumber(interval.last));
+        self.intervals.iter().map(parts)
     }
 
     /// How many batches the set holds.
@@ -129,7 +126,7 @@ impl BatchSet {
 
     /// Whether the set holds nothing.
     pub fn is_empty(&self) -> bool {
-        self.runs.is_empty()
+        self.intervals.is_empty()
     }
 }
 

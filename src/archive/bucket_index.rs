@@ -143,7 +143,7 @@ impl BucketIndex {
                 time_s: mark.time_s,
                 ..IndexedMark::default()
             };
-            index.block_deletion_marks.extend(block.deletion.as_ref().map(mark));
+            index.block_deletion_marks.extend(block.deletion.as_deref().map(mark));
         }
         index
     }

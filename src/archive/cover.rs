@@ -11,6 +11,7 @@
 
 use gyre_ring::{BatchNumber, BatchSet, BootId, Segment};
 use gyre_tsdb::block::Meta;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -32,6 +33,22 @@ pub struct Cover {
     pub window: i64,
     /// The batches all of whose samples in that window are in the block.
     pub batches: BatchSet,
+}
+
+/// The section of Thanos, as far as this is concerned.
+#[derive(Deserialize)]
+struct Section<T> {
+    extensions: Extensions<T>,
+}
+
+#[derive(Deserialize)]
+struct Extensions<T> {
+    gyre: T,
+}
+
+#[derive(Deserialize)]
+struct Version {
+    version: u32,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -57,20 +74,23 @@ struct Interval {
 /// Whether a block is from heads of this program, itself or what it was compacted from: only then is its shard one of this
 /// cluster's. Others number theirs by other hashes.
 pub fn is_ours(meta: &Meta) -> bool {
-    let extension = meta.thanos.as_ref().and_then(|thanos| thanos.other.get(EXTENSIONS)?.get(GYRE));
-    extension.and_then(|extension| extension.get("version")?.as_u64()) == Some(u64::from(VERSION))
+    says::<Version>(meta).is_some_and(|says| says.version == VERSION)
 }
 
 /// What a block covers. One that says something that makes no sense covers nothing: then nothing is dropped for it.
 pub fn covers_of(meta: &Meta) -> Vec<Cover> {
-    let extension = meta.thanos.as_ref().and_then(|thanos| thanos.other.get(EXTENSIONS)?.get(GYRE));
-    let Some(extension) = extension else { return Vec::new() };
-    match OnDisk::deserialize(extension) {
-        Ok(OnDisk { version: VERSION, covers }) => {
+    match says(meta) {
+        Some(OnDisk { version: VERSION, covers }) => {
             covers.iter().map(parse).collect::<Option<_>>().unwrap_or_default()
         }
         _ => Vec::new(),
     }
+}
+
+/// The extension, if it has this form.
+fn says<T: DeserializeOwned>(meta: &Meta) -> Option<T> {
+    let section: Section<T> = meta.thanos.as_ref()?.other.read()?;
+    Some(section.extensions.gyre)
 }
 
 fn parse(cover: &CoverOnDisk) -> Option<Cover> {
@@ -113,11 +133,13 @@ pub fn set_covers(meta: &mut Meta, covers: impl IntoIterator<Item = Cover>) {
     let on_disk = OnDisk { version: VERSION, covers: covers.collect() };
     let value = serde_json::to_value(on_disk).expect("text, numbers and lists become JSON");
     let thanos = meta.thanos.get_or_insert_default();
-    let extensions = thanos.other.entry(EXTENSIONS).or_insert_with(|| Value::Object(Map::new()));
-    if !extensions.is_object() {
-        *extensions = Value::Object(Map::new());
-    }
-    extensions[GYRE] = value;
+    thanos.other.change(|other| {
+        let extensions = other.entry(EXTENSIONS).or_insert_with(|| Value::Object(Map::new()));
+        if !extensions.is_object() {
+            *extensions = Value::Object(Map::new());
+        }
+        extensions[GYRE] = value;
+    });
 }
 
 #[cfg(test)]

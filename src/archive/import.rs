@@ -58,7 +58,7 @@ pub fn find_blocks(path: &Path) -> Result<Vec<PathBuf>, ArchiveError> {
 
 /// Labels in a block's description that hold for all its series, but are on none of them. Queries here do not add them.
 pub fn external_labels(meta: &Meta) -> Vec<String> {
-    let labels = meta.thanos.iter().flat_map(|thanos| &thanos.labels);
+    let labels = meta.thanos.iter().flat_map(|thanos| thanos.labels.to_map());
     let labels = labels.filter(|(name, _)| !name.starts_with("__"));
     labels.map(|(name, value)| format!("{name}={value}")).collect()
 }
@@ -143,9 +143,11 @@ async fn import_files(
 fn imported_meta(mut meta: Meta) -> Meta {
     if let Some(thanos) = &mut meta.thanos {
         thanos.labels.remove(SHARD_LABEL);
-        if let Some(extensions) = thanos.other.get_mut("extensions").and_then(|value| value.as_object_mut()) {
-            extensions.remove("gyre");
-        }
+        thanos.other.change(|other| {
+            if let Some(extensions) = other.get_mut("extensions").and_then(|value| value.as_object_mut()) {
+                extensions.remove("gyre");
+            }
+        });
     }
     meta
 }

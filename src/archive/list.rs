@@ -10,6 +10,7 @@ use std::sync::Arc;
 use futures_util::stream::{self, StreamExt};
 use gyre_ring::TenantId;
 use gyre_tsdb::block::{DeletionMark, Meta, NoCompactMark, Ulid};
+use serde::Deserialize;
 
 use super::bucket_index::BucketIndex;
 use super::error::ArchiveError;
@@ -31,7 +32,7 @@ pub enum Discovery {
     IndexFrom(i64),
 }
 
-/// A complete block.
+/// A complete block. Few have marks, and there may be very many blocks: so marks are apart.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ListedBlock {
     /// Its description.
@@ -39,9 +40,9 @@ pub struct ListedBlock {
     /// When its description was put, milliseconds since 1970 by the store's clock.
     pub uploaded_ms: i64,
     /// It is to be removed.
-    pub deletion: Option<DeletionMark>,
+    pub deletion: Option<Box<DeletionMark>>,
     /// It is not to be compacted.
-    pub no_compact: Option<NoCompactMark>,
+    pub no_compact: Option<Box<NoCompactMark>>,
     /// A compacted block that has all of its sources.
     pub superseded_by: Option<Ulid>,
 }
@@ -156,8 +157,8 @@ impl TenantBlocks {
         }
         drop(reads);
         for (ulid, block) in &mut next.blocks {
-            block.deletion = next.marks.deletion.get(ulid).cloned();
-            block.no_compact = next.marks.no_compact.get(ulid).cloned();
+            block.deletion = next.marks.deletion.get(ulid).cloned().map(Box::new);
+            block.no_compact = next.marks.no_compact.get(ulid).cloned().map(Box::new);
         }
         next.find_superseded();
         *self = next;
@@ -248,9 +249,24 @@ fn holds_all(meta: &Meta, sources: &[Ulid]) -> bool {
     !sources.is_empty() && sources.iter().all(|source| meta.compaction.sources.contains(source))
 }
 
+/// What Cortex's partitioning compactor writes into the section of Thanos.
+#[derive(Deserialize)]
+struct SaysOfPartitions {
+    extensions: PartitionExtension,
+}
+
+#[derive(Deserialize)]
+struct PartitionExtension {
+    partition_info: PartitionInfo,
+}
+
+#[derive(Deserialize)]
+struct PartitionInfo {
+    partition_count: u64,
+}
+
 /// Whether it is one of several blocks of Cortex's partitioning compactor, which all name the sources of the whole.
 pub(super) fn is_partition(meta: &Meta) -> bool {
-    let extensions = meta.thanos.as_ref().and_then(|thanos| thanos.other.get("extensions"));
-    let info = extensions.and_then(|extensions| extensions.get("partition_info"));
-    info.and_then(|info| info.get("partition_count")).and_then(|count| count.as_u64()).is_some_and(|n| n > 1)
+    let says = meta.thanos.as_ref().and_then(|thanos| thanos.other.read::<SaysOfPartitions>());
+    says.is_some_and(|says| says.extensions.partition_info.partition_count > 1)
 }

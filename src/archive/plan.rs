@@ -110,10 +110,10 @@ fn may_be_compacted(block: &ListedBlock) -> bool {
 
 /// What the series of blocks have in common that may be merged.
 pub(super) fn labels(meta: &Meta) -> BTreeMap<String, String> {
-    let labels = meta.thanos.iter().flat_map(|thanos| &thanos.labels);
+    let labels = meta.thanos.iter().flat_map(|thanos| thanos.labels.to_map());
     let labels = labels.filter(|(name, _)| ![TENANT_LABEL, INGESTER_LABEL].contains(&name.as_str()));
-    let text = |value: &serde_json::Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-    labels.map(|(name, value)| (name.clone(), text(value))).collect()
+    let text = |value: serde_json::Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    labels.map(|(name, value)| (name, text(value))).collect()
 }
 
 struct Planned {

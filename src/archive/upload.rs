@@ -41,7 +41,7 @@ pub enum Uploaded {
 pub fn describe(folder: &Path, mut meta: Meta, tenant: &TenantId) -> Result<Meta, ArchiveError> {
     let mut thanos = meta.thanos.take().unwrap_or_default();
     thanos.version = 1;
-    thanos.labels.insert(TENANT_LABEL.to_owned(), tenant.as_str().into());
+    thanos.labels.insert(TENANT_LABEL, tenant.as_str().into());
     if thanos.source.is_empty() {
         thanos.source = SOURCE.to_owned();
     }

@@ -25,7 +25,7 @@ const REFUSED_FOR: Duration = Duration::from_secs(60);
 #[derive(Default)]
 pub struct Comparisons(Mutex<BTreeMap<Replica, HashMap<Segment, Comparison>>>);
 
-/// What the last comparison with one other replica of a segment has told.
+/// What the last comparison with one other replica of a segment has told. There is one for each segment, and few lack anything.
 #[derive(Clone, Default)]
 enum Comparison {
     /// Nothing yet.
@@ -37,9 +37,9 @@ enum Comparison {
         is_sealed: bool,
         is_empty: bool,
         /// What this node lacks and the other holds.
-        here: Option<Lacking>,
+        here: Option<Box<Lacking>>,
         /// What the other lacks and this node holds.
-        there: Option<Lacking>,
+        there: Option<Box<Lacking>>,
     },
 }
 
@@ -53,12 +53,13 @@ struct Lacking {
 }
 
 impl Lacking {
-    fn after(before: Option<&Lacking>, batches: BatchSet, now: Instant) -> Option<Self> {
+    fn after(before: Option<&Lacking>, batches: BatchSet, now: Instant) -> Option<Box<Self>> {
         if batches.is_empty() {
             return None;
         }
         let again = before.filter(|before| before.batches.difference(&batches) != before.batches);
-        Some(Lacking { batches, since: again.map_or(now, |before| before.since), is_behind: again.is_some() })
+        let since = again.map_or(now, |before| before.since);
+        Some(Box::new(Lacking { batches, since, is_behind: again.is_some() }))
     }
 }
 
@@ -83,7 +84,7 @@ impl Comparisons {
         let mut all = self.lock();
         let known = all.entry(replica.clone()).or_default().entry(shard.segment.clone()).or_default();
         let (here, there) = match known {
-            Comparison::Compared { here, there, .. } => (here.as_ref(), there.as_ref()),
+            Comparison::Compared { here, there, .. } => (here.as_deref(), there.as_deref()),
             Comparison::None | Comparison::Refused(_) => (None, None),
         };
         let here = Lacking::after(here, missing, now);

@@ -8,6 +8,7 @@ use gyre_ring::SeriesKey;
 use crate::api::push::histogram;
 use crate::rpc::samples::{BatchWriter, SampleSource};
 use crate::shard::append::{RequestPart, Stripped};
+use crate::shard::segment_name;
 
 /// Samples of a request for one segment.
 #[derive(Clone)]
@@ -25,6 +26,10 @@ pub struct OutgoingBatch {
 impl SampleSource for OutgoingBatch {
     fn segment(&self) -> &str {
         &self.segment
+    }
+
+    fn shard(&self) -> &str {
+        segment_name::without_epoch(&self.segment)
     }
 
     fn series_len(&self) -> usize {

@@ -20,6 +20,11 @@ pub fn decode(name: &[u8]) -> Option<Segment> {
     Some(Segment { shard, epoch: Epoch(epoch.parse().ok()?) })
 }
 
+/// What a segment's name has in common with those of the shard's earlier and later segments.
+pub fn without_epoch(name: &str) -> &str {
+    name.rsplit_once('@').map_or(name, |(shard, _)| shard)
+}
+
 /// The folder of a segment's sealed chunks and snapshots.
 pub fn folder(shards: &Path, segment: &Segment) -> PathBuf {
     let Segment { shard, epoch } = segment;
@@ -51,6 +56,8 @@ mod tests {
             let Ok(tenant) = TenantId::new(&tenant.replace('@', "_")) else { panic!("{tenant}") };
             let shard = Shard { tenant, count: ShardCount::new(8).unwrap(), index: ShardIndex(5) };
             let segment = Segment { shard, epoch: Epoch(12) };
+            let later = Segment { epoch: Epoch(13), ..segment.clone() };
+            assert_eq!(without_epoch(&segment.to_string()), without_epoch(&later.to_string()));
             assert_eq!(decode(&encode(&segment)), Some(segment));
         }
         for name in ["", "a", "a/0", "a/0-of-3@1", "a/4-of-4@1", "../0-of-1", "a/0-of-1@", "a/b/0-of-1@1"] {

@@ -7,7 +7,7 @@
 //! What may go wrong: a restart sees only what the log has, and a sample that was there already is in the log once. So a
 //! batch may be noted for fewer windows than before, never for one whose samples are not here.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use gyre_ring::{BatchId, BatchNumber, BatchSet, BootId};
 use gyre_tsdb::{WINDOW_MS, window_of};
@@ -47,27 +47,45 @@ impl BatchWindows {
 
 /// By window, the batches that have samples in it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Windows(BTreeMap<i64, BatchSet>);
+pub struct Windows(
+    /// Oldest first; nearly always one or two.
+    Vec<(i64, BatchSet)>,
+);
 
 impl Windows {
     /// Notes a batch.
     pub fn insert(&mut self, window: i64, id: BatchId) {
-        self.0.entry(window).or_default().insert(id);
+        self.entry(window).insert(id);
     }
 
     /// Notes batches.
     pub fn insert_all(&mut self, window: i64, batches: &BatchSet) {
-        self.0.entry(window).or_default().extend(batches);
+        self.entry(window).extend(batches);
+    }
+
+    fn find(&self, window: i64) -> Result<usize, usize> {
+        self.0.binary_search_by_key(&window, |(window, _)| *window)
+    }
+
+    fn entry(&mut self, window: i64) -> &mut BatchSet {
+        let at = self.find(window).unwrap_or_else(|at| {
+            self.0.reserve_exact(1);
+            self.0.insert(at, (window, BatchSet::default()));
+            at
+        });
+        &mut self.0[at].1
     }
 
     /// The batches of a window; `None`: nothing of it is here.
     pub fn get(&self, window: i64) -> Option<&BatchSet> {
-        self.0.get(&window)
+        self.find(window).ok().map(|at| &self.0[at].1)
     }
 
     /// Forgets a window.
     pub fn remove(&mut self, window: i64) {
-        self.0.remove(&window);
+        if let Ok(at) = self.find(window) {
+            self.0.remove(at);
+        }
     }
 
     /// Whether nothing is here.
@@ -94,7 +112,7 @@ impl Windows {
         let mut windows = Windows::default();
         for _ in 0..u32::from_le_bytes(take(note)?) {
             let window = i64::from_le_bytes(take(note)?);
-            windows.0.insert(window, take_batches(note)?);
+            *windows.entry(window) = take_batches(note)?;
         }
         Some(windows)
     }

@@ -112,7 +112,7 @@ async fn a_merged_block_has_all_samples_sources_and_covers_of_those_that_it_repl
     assert_eq!(covers.iter().map(|cover| cover.batches.len()).sum::<u64>(), 9 + 10 + 10 + 2);
     let thanos = made.thanos.clone().unwrap();
     let labels = serde_json::json!({"__org_id__": "acme", "__compactor_shard_id__": "1_of_1"});
-    assert_eq!(serde_json::Value::Object(thanos.labels), labels);
+    assert_eq!(serde_json::Value::Object(thanos.labels.to_map()), labels);
     assert!(thanos.index_stats.is_some_and(|stats| stats.series_max_size > 0 && stats.chunk_max_size > 0));
     for meta in &metas {
         let mark = list.blocks()[&meta.ulid].deletion.clone().unwrap();
@@ -134,8 +134,10 @@ async fn a_block_of_several_shards_becomes_one_for_each_whose_series_are_that_sh
     let mut series = 0;
     for block in &queried {
         assert_eq!(block.meta.compaction.sources, [block.meta.ulid]);
-        let label =
-            block.meta.thanos.as_ref().unwrap().labels["__compactor_shard_id__"].as_str().unwrap().to_owned();
+        let label = block.meta.thanos.as_ref().unwrap().labels.to_map()["__compactor_shard_id__"]
+            .as_str()
+            .unwrap()
+            .to_owned();
         let index: u32 = label.strip_suffix("_of_4").unwrap().parse::<u32>().unwrap() - 1;
         for labels in samples(&bucket, [*block].into_iter()).await.keys() {
             let bytes = gyre_tsdb::labels::encode(labels.iter().map(|(n, v)| (n.as_str(), v.as_str())));

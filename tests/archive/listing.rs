@@ -195,8 +195,8 @@ async fn marks_are_found_and_a_block_that_is_marked_for_removal_supersedes_nothi
         let no_compact = NoCompactMark::new(ulid(1), "manual".to_owned(), String::new(), 7);
         mark_no_compact(&bucket, &tenant(), &no_compact).await.unwrap();
         list.refresh(&bucket, Discovery::Listing).await.unwrap();
-        assert_eq!(list.blocks()[&ulid(12)].deletion.as_ref(), Some(&mark));
-        assert_eq!(list.blocks()[&ulid(1)].no_compact.as_ref(), Some(&no_compact));
+        assert_eq!(list.blocks()[&ulid(12)].deletion.as_deref(), Some(&mark));
+        assert_eq!(list.blocks()[&ulid(1)].no_compact.as_deref(), Some(&no_compact));
         assert_eq!(queried(&list), [ulid(1), ulid(2), ulid(12)]);
         let long_marked = list.to_query(1001).map(|block| block.meta.ulid).collect::<Vec<_>>();
         assert_eq!(long_marked, [ulid(1), ulid(2)]);
@@ -204,7 +204,7 @@ async fn marks_are_found_and_a_block_that_is_marked_for_removal_supersedes_nothi
         // The first mark counts.
         let later = DeletionMark::new(ulid(12), "worse".to_owned(), 2000);
         mark_deletion(&bucket, &tenant(), &later).await.unwrap();
-        assert_eq!(load(&bucket).await.blocks()[&ulid(12)].deletion.as_ref(), Some(&mark));
+        assert_eq!(load(&bucket).await.blocks()[&ulid(12)].deletion.as_deref(), Some(&mark));
         for path in [
             format!("acme/markers/{}-deletion-mark.json", ulid(12)),
             format!("acme/{}/deletion-mark.json", ulid(12)),

@@ -122,23 +122,22 @@ fn marked_superseded_downsampled_and_partitioned_blocks_and_divided_covers_are_l
         change(&mut blocks[0]);
         assert_eq!(planned(&blocks), []);
     };
-    without(|block| block.deletion = Some(DeletionMark::new(block.meta.ulid, String::new(), 1)));
+    without(|block| block.deletion = Some(Box::new(DeletionMark::new(block.meta.ulid, String::new(), 1))));
     without(|block| {
-        block.no_compact = Some(NoCompactMark::new(block.meta.ulid, String::new(), String::new(), 1));
+        block.no_compact =
+            Some(Box::new(NoCompactMark::new(block.meta.ulid, String::new(), String::new(), 1)));
     });
     without(|block| block.superseded_by = Some(Ulid(9)));
     without(|block| change(block, |meta| meta.thanos.as_mut().unwrap().downsample.resolution = 300_000));
     without(|block| {
         change(block, |meta| {
             let info = serde_json::json!({"partition_info": {"partition_count": 2}});
-            meta.thanos.as_mut().unwrap().other.insert("extensions".to_owned(), info);
+            meta.thanos.as_mut().unwrap().other.insert("extensions", info);
         });
     });
     without(|block| {
         // Others' labels are kept apart, also these.
-        change(block, |meta| {
-            drop(meta.thanos.as_mut().unwrap().labels.insert("cluster".to_owned(), "eu".into()))
-        });
+        change(block, |meta| drop(meta.thanos.as_mut().unwrap().labels.insert("cluster", "eu".into())));
     });
     let mut covering = block(3, 0, 2, None);
     assert_eq!(planned(std::slice::from_ref(&covering)).len(), 1);
@@ -190,7 +189,7 @@ fn carry_out(blocks: &mut Vec<ListedBlock>, job: &Job, next: &mut u128) {
                 let mut meta =
                     Meta { thanos: thanos.clone(), ..Meta::of_part(name(), begin_ms, end_ms, &metas) };
                 let label = format!("{index}_of_{}", count.get()).into();
-                meta.thanos.as_mut().unwrap().labels.insert("__compactor_shard_id__".to_owned(), label);
+                meta.thanos.as_mut().unwrap().labels.insert("__compactor_shard_id__", label);
                 // As `compact` does it: the label is of this cluster's shards.
                 set_covers(&mut meta, []);
                 blocks.push(listed(meta));
@@ -221,7 +220,7 @@ proptest! {
         for (number, (begin_h, length, shard, kept, fresh)) in rows.into_iter().enumerate() {
             let mut one = block(number as u128, begin_h, begin_h + length, shards[shard]);
             if kept {
-                one.no_compact = Some(NoCompactMark::new(one.meta.ulid, String::new(), String::new(), 1));
+                one.no_compact = Some(Box::new(NoCompactMark::new(one.meta.ulid, String::new(), String::new(), 1)));
             }
             if fresh {
                 one.uploaded_ms = NOW_MS;

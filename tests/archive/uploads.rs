@@ -26,7 +26,7 @@ async fn a_block_is_in_the_bucket_as_it_is_in_its_folder_and_its_description_nam
         let stored = Meta::parse(&objects.remove("meta.json").unwrap()).unwrap();
         assert_eq!(objects, files_of(&folder));
         let thanos = stored.thanos.clone().unwrap();
-        assert_eq!(thanos.labels["__org_id__"], "acme");
+        assert_eq!(thanos.labels.to_map()["__org_id__"], "acme");
         assert_eq!(thanos.segment_files, ["000001"]);
         let sizes: Vec<(String, u64)> =
             thanos.files.iter().map(|file| (file.rel_path.clone(), file.size_bytes)).collect();

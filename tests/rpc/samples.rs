@@ -27,6 +27,10 @@ impl SampleSource for Batch {
         &self.segment
     }
 
+    fn shard(&self) -> &str {
+        self.segment.split('@').next().unwrap_or_default()
+    }
+
     fn series_len(&self) -> usize {
         self.series.len()
     }
@@ -236,6 +240,40 @@ fn labels_travel_once_or_when_asked_for() {
     }
     let sent = || Some("name=one".to_owned());
     assert_eq!(labels, [sent(), None, sent(), None]);
+}
+
+#[test]
+fn what_is_not_used_any_more_after_segments_have_ended_is_forgotten() {
+    let (mut encoder, mut decoder) = (Encoder::new(100_000), Decoder::new(100_000));
+    let mut known = HashMap::new();
+    let mut send = |shard: usize, epoch: usize| {
+        let series = (0..10).map(|key| floats(key, "x", &[(epoch as i64, 1.0)])).collect();
+        let batch = Batch { segment: format!("{shard}@{epoch}"), series, repeats_labels: false };
+        let mut got = SampleBatch::default();
+        decoder.decode(&encode(&mut encoder, &batch), &mut got).unwrap();
+        assert_same(&batch, &got, &mut known);
+        assert_eq!(encoder.series_ids(), decoder.series_ids());
+        encoder.series_ids()
+    };
+    // Of 20 shards 10 go elsewhere, and 5 of the others have new segments.
+    let mut ids = Vec::new();
+    for _ in 0..20 {
+        (0..20).for_each(|shard| ids.push(send(shard, 1)));
+    }
+    assert_eq!(ids.pop(), Some(200));
+    for _ in 0..20 {
+        (0..10).for_each(|shard| ids.push(send(shard, 1 + usize::from(shard < 5))));
+    }
+    assert_eq!(ids.last(), Some(&100), "what is used");
+    assert_eq!(ids.iter().max(), Some(&250));
+    // One of ten has a new segment: little is not used any more, and labels do not travel again.
+    for _ in 0..20 {
+        (0..10)
+            .for_each(|shard| ids.push(send(shard, if shard < 5 { 2 } else { 1 + usize::from(shard == 9) })));
+    }
+    assert_eq!(ids.last(), Some(&110));
+    // What is late for an ended segment is sent all the same.
+    assert_eq!(send(1, 1), 120);
 }
 
 #[test]

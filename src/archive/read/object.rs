@@ -27,10 +27,9 @@ pub struct BlockRef {
 impl BlockRef {
     /// A block of a tenant, by its `meta.json`.
     pub fn new(tenant: TenantId, meta: Arc<Meta>) -> Self {
-        let label = meta.thanos.as_ref().filter(|_| is_ours(&meta));
-        let label = label.and_then(|thanos| thanos.labels.get(SHARD_LABEL)?.as_str());
-        let shard = label.and_then(|label| {
-            let (number, count) = label.split_once("_of_")?;
+        let label = meta.thanos.as_ref().and_then(|thanos| thanos.labels.get(SHARD_LABEL));
+        let shard = label.filter(|_| is_ours(&meta)).and_then(|label| {
+            let (number, count) = label.as_str()?.split_once("_of_")?;
             let (number, count): (u32, u32) = (number.parse().ok()?, count.parse().ok()?);
             (count.is_power_of_two() && (1..=count).contains(&number)).then(|| (number - 1, count))
         });

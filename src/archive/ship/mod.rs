@@ -292,7 +292,7 @@ impl Shipper {
         set_covers(&mut meta, [Cover { segment: segment.clone(), window, batches }]);
         let (index, count) = (segment.shard.index.0 + 1, segment.shard.count.get());
         let labels = &mut meta.thanos.get_or_insert_default().labels;
-        labels.insert(SHARD_LABEL.to_owned(), format!("{index}_of_{count}").into());
+        labels.insert(SHARD_LABEL, format!("{index}_of_{count}").into());
         let meta = describe(&folder, meta, &segment.shard.tenant)?;
         upload(lists.bucket(), &segment.shard.tenant, &folder, &meta, &|_| {}).await?;
         crash_point("ship-after-upload");

@@ -61,7 +61,7 @@ impl Facts {
             level: meta.compaction.level,
             sources: meta.compaction.sources.clone(),
             uploaded_ms: block.uploaded_ms,
-            shard: shard.and_then(|shard| shard.as_str()).map(str::to_owned),
+            shard: shard.and_then(|shard| shard.as_str().map(str::to_owned)),
             superseded_by: block.superseded_by,
             deletion_marked_s: block.deletion.as_ref().map(|mark| mark.time_s),
             is_compactable: block.no_compact.is_none(),

@@ -79,7 +79,8 @@ impl Decoder {
         match cursor.byte()? {
             0 => {}
             RESET => {
-                self.streams.clear();
+                // Not cleared: its memory goes, too.
+                self.streams = Vec::new();
                 self.ids = 0;
             }
             _ => return None,

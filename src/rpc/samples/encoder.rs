@@ -4,7 +4,7 @@
 //! the same order each time; the table by key is asked only where the order breaks. That makes a sample of a
 //! known series some sequential memory and no hashing.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use gyre_ring::SeriesKey;
 use hashbrown::{HashTable, hash_table};
@@ -16,10 +16,22 @@ use super::{LABEL_BYTES_MAX, NAME_BYTES_MAX, SAMPLES_PER_BATCH_MAX, SERIES_PER_B
 /// First byte of a batch: the ids of all batches before are forgotten.
 pub(super) const RESET: u8 = 1;
 
+/// After a segment was followed by another one of its shard, more may have ended, whose successors go elsewhere. So it is looked
+/// which segments are used, for so many batches for each of them on average.
+const REVIEW_BATCHES: usize = 2;
+
+/// If more than one of so many ids was not used meanwhile, both sides begin anew, and labels travel again.
+const UNUSED_SHARE: usize = 3;
+
 /// A batch to be sent: one segment's part of a write.
 pub trait SampleSource: Send + Sync {
     /// The segment's name, at most [`NAME_BYTES_MAX`] bytes.
     fn segment(&self) -> &str;
+
+    /// A name that this segment has in common with those that it follows, and that follow it.
+    fn shard(&self) -> &str {
+        self.segment()
+    }
 
     /// How many series [`SampleSource::write_to`] will give, at least.
     fn series_len(&self) -> usize;
@@ -60,6 +72,8 @@ struct Stream {
     last: Vec<u64>,
     /// Ids by key.
     ids: HashTable<u32>,
+    /// Whether there was a batch of it since the last review began.
+    is_used: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -108,6 +122,10 @@ struct Group {
 pub struct Encoder {
     streams: Vec<Stream>,
     by_name: HashMap<Box<str>, u32>,
+    /// The shards of these streams.
+    shards: HashSet<Box<str>>,
+    /// Batches until it is seen which streams were used.
+    review: Option<usize>,
     ids: usize,
     ids_max: usize,
     must_reset: bool,
@@ -121,6 +139,8 @@ impl Encoder {
         Encoder {
             streams: Vec::new(),
             by_name: HashMap::new(),
+            shards: HashSet::new(),
+            review: None,
             ids: 0,
             ids_max: ids_max as usize,
             must_reset: false,
@@ -147,12 +167,12 @@ impl Encoder {
         let is_known = self.by_name.contains_key(source.segment());
         let is_full =
             self.ids + source.series_len() > self.ids_max || !is_known && self.streams.len() == STREAMS_MAX;
-        let reset = is_full || self.must_reset;
+        let reset = self.is_mostly_old() || is_full || self.must_reset;
         if reset {
             self.forget();
         }
         out.push(if reset { RESET } else { 0 });
-        let stream = self.put_stream(source.segment(), out);
+        let stream = self.put_stream(source, out);
         let ids_before = self.streams[stream].keys.len();
         self.stage.clear();
         let repeats_labels = source.repeats_labels();
@@ -179,10 +199,28 @@ impl Encoder {
 
     /// The next batch begins anew: labels travel again. For a batch that was encoded and then not written.
     pub fn forget(&mut self) {
-        self.streams.clear();
-        self.by_name.clear();
-        self.ids = 0;
+        // Not cleared: their memory goes, too.
+        self.streams = Vec::new();
+        (self.by_name, self.shards) = (HashMap::new(), HashSet::new());
+        (self.ids, self.review) = (0, None);
         self.must_reset = true;
+    }
+
+    /// Counts a batch of the review, if there is one; whether it ends, and finds much that is not used.
+    fn is_mostly_old(&mut self) -> bool {
+        let Some(left) = &mut self.review else { return false };
+        if *left > 0 {
+            *left -= 1;
+            return false;
+        }
+        self.review = None;
+        let unused = self.streams.iter().filter(|stream| !stream.is_used);
+        unused.map(|stream| stream.keys.len()).sum::<usize>() > self.ids / UNUSED_SHARE
+    }
+
+    fn begin_review(&mut self) {
+        self.streams.iter_mut().for_each(|stream| stream.is_used = false);
+        self.review = Some(REVIEW_BATCHES * self.streams.len());
     }
 
     /// Series ids that sender and receiver hold.
@@ -191,16 +229,21 @@ impl Encoder {
     }
 
     /// Names the segment: by number, and in letters the first time.
-    fn put_stream(&mut self, segment: &str, out: &mut Vec<u8>) -> usize {
+    fn put_stream(&mut self, source: &dyn SampleSource, out: &mut Vec<u8>) -> usize {
         self.must_reset = false;
+        let segment = source.segment();
         if let Some(&stream) = self.by_name.get(segment) {
             put_unsigned(out, u64::from(stream));
+            self.streams[stream as usize].is_used = true;
             return stream as usize;
         }
         let stream = self.streams.len();
         put_unsigned(out, stream as u64);
         put_bytes(out, segment.as_bytes());
-        self.streams.push(Stream::default());
+        if !self.shards.insert(source.shard().into()) && self.review.is_none() {
+            self.begin_review();
+        }
+        self.streams.push(Stream { is_used: true, ..Stream::default() });
         self.by_name.insert(segment.into(), stream as u32);
         stream
     }
@@ -300,7 +343,7 @@ impl BatchWriter<'_> {
     /// Looks the series up by its key. Whether it is new.
     fn series_out_of_order(&mut self, key: SeriesKey) -> bool {
         let hash = |key: u128| key as u64;
-        let Stream { keys, last, ids } = &mut *self.stream;
+        let Stream { keys, last, ids, .. } = &mut *self.stream;
         let is_it = |id: &u32| keys[*id as usize] == key.0;
         let entry = ids.entry(hash(key.0), is_it, |id| hash(keys[*id as usize]));
         let (id, new) = match entry {

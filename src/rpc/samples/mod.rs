@@ -8,8 +8,8 @@
 //! What may go wrong: encoder and decoder must have seen the same batches in the same order. So an [`Encoder`]
 //! belongs to the writer of one connection and is fed when the bytes are written, not when a batch is queued; a
 //! [`Decoder`] belongs to its reader and decodes every batch, also one that is then refused; a connection that
-//! breaks takes both with it. Their memory is bounded: past a number of ids the encoder forgets everything and
-//! says so in the bytes.
+//! breaks takes both with it. Their memory is bounded: past a number of ids, or when many are not used any more since
+//! segments have ended, the encoder forgets everything and says so in the bytes.
 //!
 //! A receiver that does not know a series whose labels went by before (it refused that batch, or forgot the
 //! series) must ask its sender for the batch with [`SampleSource::repeats_labels`].

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::error::{BlockError, BlockFile};
+use super::fields::Fields;
 use super::ulid::Ulid;
 
 /// The one version there is.
@@ -113,7 +114,7 @@ pub struct Thanos {
     #[serde(skip_serializing_if = "is_zero")]
     pub version: u64,
     /// Labels of all series that are not written to each of them; Cortex: `__org_id__`, the tenant.
-    pub labels: Map<String, Value>,
+    pub labels: Fields,
     /// The resolution of the samples.
     pub downsample: Downsample,
     /// What made the block: `receive`, `compactor` ...
@@ -129,7 +130,7 @@ pub struct Thanos {
     pub index_stats: Option<IndexStats>,
     /// Other fields.
     #[serde(flatten)]
-    pub other: Map<String, Value>,
+    pub other: Fields,
 }
 
 /// The resolution of samples.

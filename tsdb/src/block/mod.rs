@@ -28,6 +28,7 @@ mod assemble;
 mod bits;
 mod compact;
 mod error;
+mod fields;
 mod from_head;
 mod index;
 mod marks;
@@ -46,6 +47,7 @@ mod writer;
 pub use assemble::{AssembleError, BatchAssembler};
 pub use compact::{SeriesFilter, compact};
 pub use error::{BlockError, BlockFile};
+pub use fields::Fields;
 pub use from_head::{HeadBlock, HeadBlockError, WindowSeries, WindowSlice};
 pub use index::{
     ChunkMeta, Got, HEADER_BYTES, HeaderRanges, IndexHeader, IndexVersion, PostingsList, PostingsPlan,

@@ -1,12 +1,12 @@
-//! A vector in doubling pages: an element never moves, and growing never copies.
+//! A vector in pages that get longer: an element never moves, and growing never copies.
 
 use std::ops::{Index, IndexMut};
 
-/// The first page's length; page `k` has `FIRST << k` elements.
-const FIRST: usize = 32;
+/// The length of the first two pages. The next two are twice as long, and so on: page `k` has `FIRST << (k / 2)` elements.
+const FIRST: usize = 16;
 
-/// A growing sequence. Memory of a page that no element has been written to yet is not touched, so the
-/// slack of the last page is address space, not memory.
+/// A growing sequence. Of a long page the memory that no element has been written to yet is not touched, so the
+/// slack of the last page is address space, not memory. That of a short one is memory, in each of thousands of small heads.
 pub(crate) struct Paged<T> {
     pages: Vec<Vec<T>>,
     len: usize,
@@ -21,9 +21,11 @@ impl<T> Default for Paged<T> {
 /// Page number and place in the page.
 #[inline]
 fn locate(index: usize) -> (usize, usize) {
-    let shifted = index + FIRST;
-    let page = (shifted.ilog2() - FIRST.ilog2()) as usize;
-    (page, shifted - (FIRST << page))
+    // With twice `FIRST` added, each pair of pages goes from one power of two to the next.
+    let shifted = index + 2 * FIRST;
+    let doubling = (shifted / (2 * FIRST)).ilog2();
+    let half = FIRST << doubling;
+    (2 * doubling as usize + usize::from(shifted & half != 0), shifted & (half - 1))
 }
 
 impl<T> Paged<T> {
@@ -32,7 +34,7 @@ impl<T> Paged<T> {
         let index = self.len;
         let (page, _) = locate(index);
         if page == self.pages.len() {
-            self.pages.push(Vec::with_capacity(FIRST << page));
+            self.pages.push(Vec::with_capacity(FIRST << (page / 2)));
         }
         self.pages[page].push(value);
         self.len += 1;
@@ -75,5 +77,8 @@ mod tests {
         }
         assert!((0..10_000).all(|i| paged[i] == i * 3));
         assert_eq!(paged.len(), 10_000);
+        let lengths: Vec<usize> = paged.pages.iter().map(Vec::len).collect();
+        assert_eq!(lengths[..7], [16, 16, 32, 32, 64, 64, 128]);
+        assert!(paged.pages.iter().all(|page| page.capacity() <= 10_000 / 2));
     }
 }

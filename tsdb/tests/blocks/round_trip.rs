@@ -125,7 +125,7 @@ fn nothing_of_a_description_is_lost_when_it_is_written_again() {
     let again: serde_json::Value = serde_json::from_slice(&meta.to_json()).unwrap();
     assert_eq!(again, json);
     assert_eq!((meta.min_ms, meta.compaction.level), (-5, 2));
-    assert_eq!(meta.thanos.unwrap().labels["__org_id__"], "t");
+    assert_eq!(meta.thanos.unwrap().labels.to_map()["__org_id__"], "t");
     for (wrong, why) in [("{\"version\":1", "EOF"), ("{}", "missing field")] {
         let error = Meta::parse(wrong.as_bytes()).unwrap_err().to_string();
         assert!(error.starts_with("meta.json") && error.contains(why), "{error}");
