@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 
 use common::{Content, SNAPSHOTS, Shard, key, remember};
 use gyre_tsdb::disk::{Disk, SimDisk};
-use gyre_tsdb::labels::{self, Labels};
+use gyre_tsdb::labels;
 use gyre_tsdb::{IdleSeries, Matcher, SeriesBatch, SeriesRef, WINDOW_MS, window_of};
 use windows::release;
 
@@ -282,12 +282,21 @@ fn a_tenant_whose_series_come_and_go_for_weeks_keeps_what_is_there() {
 fn a_shard_without_any_series_left_takes_new_ones() {
     let disk = SimDisk::default();
     let mut shard = Shard::start(&disk, 1 << 20);
-    append(&mut shard, &samples(["m0"], 0));
-    append(&mut shard, &samples(["m1"], 2));
-    release_and_forget(&mut shard, 0);
-    release_and_forget(&mut shard, 2);
-    assert_eq!(names(&shard), ["m1".to_owned()].into(), "its newest sample is the shard's");
-    let bytes = labels::encode([("__name__", "m2")]);
-    let new = shard.head.create(key(&bytes), Labels::parse(&bytes).unwrap()).unwrap();
-    assert_eq!(new, SeriesRef(2));
+    append(&mut shard, &samples(["m0", "h0"], 0));
+    let mut idle = IdleSeries::stopped_before(i64::MAX);
+    shard.head.release(SeriesRef(0), 10, window_of(BEGIN_MS), &mut idle);
+    shard.head.forget(&idle, |_| {}).unwrap();
+    assert_eq!((shard.head.series_count(), shard.head.size().open_chunk_bytes), (0, 0));
+    for restarts in [false, true] {
+        if restarts {
+            shard.snapshot(|_| {});
+            shard = Shard::start(&disk, 1 << 20);
+        }
+        assert_eq!(shard.head.series_end(), SeriesRef(2 + 2 * u32::from(restarts)));
+        let more = samples(if restarts { ["m3", "h3"] } else { ["m0", "h0"] }, 1);
+        append(&mut shard, &more);
+        let content = shard.content();
+        assert!(content_of(&more).iter().all(|(name, samples)| content.get(name) == Some(samples)));
+    }
+    assert_eq!(names(&shard), ["m0", "h0", "m3", "h3"].map(str::to_owned).into());
 }

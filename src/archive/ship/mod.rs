@@ -327,7 +327,9 @@ impl Shipper {
             // A batch has come since. It will be in another block.
             return Ok(());
         }
-        let (mut from, mut idle) = (SeriesRef(0), IdleSeries::stopped_before(now_ms - STOPPED_MS));
+        // Nothing goes on in one that has ended.
+        let stopped_before_ms = if shard.state.is_ending() { i64::MAX } else { now_ms - STOPPED_MS };
+        let (mut from, mut idle) = (SeriesRef(0), IdleSeries::stopped_before(stopped_before_ms));
         loop {
             let dropped = shard.actor.ask(DropWindow { from, window, idle }).await;
             crash_point("ship-while-dropping");

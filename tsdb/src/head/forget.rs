@@ -18,12 +18,12 @@
 
 use hashbrown::HashTable;
 
-use super::sealed_refs::NO_BLOCK;
+use super::sealed_refs::{NO_BLOCK, SealedRefs};
 use super::series::Series;
 use super::{Head, LOST_KEY, VACANT_KEY};
 use crate::index::{IndexFull, SeriesRef};
 use crate::labels::METRIC_NAME;
-use crate::mem::Paged;
+use crate::mem::{Extents, Paged};
 
 /// Series that had no data when they were looked at, in one pass of [`Head::release`], and have stopped.
 #[derive(Debug)]
@@ -115,6 +115,10 @@ impl Head {
             }
         }
         (self.index, self.keys, self.series, self.by_key) = (index, keys, states, by_key);
+        if self.series_count() == 0 {
+            // Nobody has a chunk.
+            (self.extents, self.sealed_refs) = (Extents::default(), SealedRefs::default());
+        }
         Ok(())
     }
 
