@@ -4,7 +4,7 @@ use std::process::Stdio;
 
 use serde_json::Value;
 
-use crate::node::{STEP_MS, flush, now_ms, wait_for};
+use crate::node::{STEP_MS, flush, in_order, listings, now_ms, wait_for};
 use crate::remote_write::TimeSeries;
 use crate::series::series;
 use crate::server::Server;
@@ -31,20 +31,10 @@ fn steady(until_ms: i64) -> Vec<TimeSeries> {
 /// What a node says about the last hours, in order.
 fn everything(node: &Server, now_ms: i64) -> Vec<Value> {
     let time = (now_ms / 1000).to_string();
-    let window = format!("start={}&end={time}", (now_ms - 6 * HOUR_MS) / 1000);
     let mut answers =
         vec![node.query("requests_total[6h]", &time), node.query("count_over_time(steady[6h])", &time)];
-    for path in ["labels?", "label/pod/values?", "series?match[]=requests_total&"] {
-        let response = node.get(&format!("/prometheus/api/v1/{path}{window}"));
-        assert_eq!(response.status, 200, "{path}: {}", response.text());
-        answers.push(response.json()["data"].clone());
-    }
-    for answer in &mut answers {
-        if let Some(list) = answer.as_array_mut() {
-            list.sort_by_cached_key(Value::to_string);
-        }
-    }
-    answers
+    answers.extend(listings(node, now_ms, 6));
+    in_order(answers)
 }
 
 #[test]

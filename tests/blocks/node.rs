@@ -54,12 +54,23 @@ pub fn everything(node: &Server, until_ms: i64) -> Vec<Value> {
     ]
     .map(|expr| node.query(expr, &time))
     .into();
-    let window = format!("start={}&end={time}", until_ms / 1000 - 4 * 3600);
-    for path in ["labels?", "label/pod/values?", "series?match[]=requests_total&"] {
+    answers.extend(listings(node, until_ms, 4));
+    in_order(answers)
+}
+
+/// What a node says about labels of the hours before a time.
+pub fn listings(node: &Server, until_ms: i64, hours: i64) -> Vec<Value> {
+    let window = format!("start={}&end={}", until_ms / 1000 - hours * 3600, until_ms / 1000);
+    let listing = |path| {
         let response = node.get(&format!("/prometheus/api/v1/{path}{window}"));
         assert_eq!(response.status, 200, "{path}: {}", response.text());
-        answers.push(response.json()["data"].clone());
-    }
+        response.json()["data"].clone()
+    };
+    ["labels?", "label/pod/values?", "series?match[]=requests_total&"].map(listing).into()
+}
+
+/// Answers whose lists are in order of their texts.
+pub fn in_order(mut answers: Vec<Value>) -> Vec<Value> {
     for answer in &mut answers {
         if let Some(list) = answer.as_array_mut() {
             list.sort_by_cached_key(Value::to_string);
