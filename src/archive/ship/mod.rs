@@ -63,8 +63,8 @@ const POLL: Duration = Duration::from_secs(15);
 /// A series without a sample for so long has stopped.
 const STOPPED_MS: i64 = 60 * 60 * 1000;
 
-/// Series are not forgotten now if readers take longer.
-const READERS_MAX: Duration = Duration::from_secs(60);
+/// Series are not forgotten now if readers take longer: other windows wait meanwhile.
+const READERS_MAX: Duration = Duration::from_secs(2);
 
 /// How often, while there are segments that have ended and are not closed.
 const POLL_ENDED: Duration = Duration::from_secs(1);

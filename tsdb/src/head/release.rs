@@ -2,8 +2,9 @@
 //!
 //! When a window of time lies in a block that everybody can read, its chunks go: references to sealed ones, open ones,
 //! late samples. Labels stay, until the series is [forgotten](super::forget), and so do the newest sample's time and value,
-//! by which a repeated one is known. A histogram's value costs memory, so it stays only while its series is alive: by it the next chunk also says whether its counter was
-//! reset. What may go wrong: a repeated newest sample of a series of histograms that has stopped is stored once more;
+//! by which a repeated one is known. A histogram's value costs memory, so it stays only while its series is alive: by it the
+//! next chunk also says whether its counter was reset. What may go wrong: a repeated newest sample of a series of histograms
+//! that has stopped is stored once more;
 //! readers merge it with the block's.
 
 use std::collections::BTreeSet;

@@ -150,7 +150,7 @@ impl Numbers {
                     There::Some(bits) => {
                         let rest = bits.words[word] >> bit;
                         if rest == 0 {
-                            next = next - bit + WORD_NUMBERS;
+                            next = (next - bit).saturating_add(WORD_NUMBERS);
                             continue;
                         }
                         next += rest.trailing_zeros();
